@@ -1,0 +1,73 @@
+"""The `mpota` command: a table of commands, and the one place where errors become lines."""
+
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from mpota.errors import CommandError
+from mpota.pack import pack
+from mpota.upload import upload
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "pack": pack,
+    "upload": upload,
+}
+_FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C
+
+
+class _Reporting(TyperGroup):
+    """End a command that fails with one line on stderr, and a traceback only with --debug."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(_FAILED) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Reporting,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"mpota {version('mpota')}")
+        except PackageNotFoundError:
+            typer.echo("mpota, not installed: run from its sources")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show errors with a traceback.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Over-the-air updates for MicroPython on the ESP8266."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
+def main() -> None:
+    """Run the command line: the console script's entry point."""
+    app()

@@ -1,0 +1,141 @@
+"""How an upload can end: the board's error numbers for people, and an error for each failure.
+
+Numbers 0 to 16 are those of Arduino's Updater, 32 and up are this project's own.
+"""
+
+import re
+from typing import NamedTuple
+
+from mpota.errors import CommandError
+
+_TEXT_LIMIT = 200  # characters of the board's own words in a line
+
+
+class Outcome(NamedTuple):
+    """What an error number of the board means, and what to do about it."""
+
+    cause: str
+    remedy: str
+
+
+_AGAIN = "try again"
+_FLASH = "restart the board and try again; if it stays so, its flash chip is worn out"
+_PACK = "pack the application again"
+_FLASH_SIZE = "flash the board over serial with the right flash size"
+
+OUTCOMES = {
+    0: Outcome("the board gave up without naming an error", _AGAIN),
+    1: Outcome("the board could not write its flash", _FLASH),
+    2: Outcome("the board could not erase its flash", _FLASH),
+    3: Outcome("the board could not read its flash", _FLASH),
+    4: Outcome(
+        "the board has not enough space for the image",
+        "make the image smaller (--mpy, exclude files, gzip) or free space on the board",
+    ),
+    5: Outcome("the image's size does not suit the board", "check the file, then try again"),
+    6: Outcome(
+        "the board waited too long for data", "bring it nearer to its access point and try again"
+    ),
+    7: Outcome("the image did not arrive as it was sent", _AGAIN),
+    8: Outcome("the board's flash is not of the size it is set up for", _FLASH_SIZE),
+    9: Outcome("the new firmware is for another size of flash", _FLASH_SIZE),
+    10: Outcome(
+        "the board cannot use a file of this kind",
+        "send an application image, firmware, or gzip of one; data images want --spiffs",
+    ),
+    11: Outcome(
+        "the board was left in its boot loader's mode", "press its reset button and try again"
+    ),
+    12: Outcome(
+        "the image's signature is missing or wrong",
+        "sign it with the key that belongs to this board",
+    ),
+    13: Outcome("no data arrived", _AGAIN),
+    14: Outcome("the board is out of memory", "restart it and try again"),
+    15: Outcome("an update is running already", "wait until it has ended, then try again"),
+    16: Outcome("the board does not know this kind of update", "try with or without --spiffs"),
+    32: Outcome(
+        "the application on the board does not want to be updated now",
+        "try again when it is ready",
+    ),
+    33: Outcome(
+        "the board allows no updates now",
+        "open the update window or press the button on the device, then try again",
+    ),
+    34: Outcome(
+        "the board is still trying out a new version",
+        "wait until it is confirmed or taken back, then try again",
+    ),
+    35: Outcome(
+        "this release failed on this board before", "correct it and give it a higher sequence"
+    ),
+    36: Outcome(
+        "this release is older than what the board accepts", "pack it with a higher sequence"
+    ),
+    37: Outcome("the image is truncated or damaged", _PACK),
+    38: Outcome("the board cannot make sense of the image's MANIFEST", _PACK),
+    39: Outcome("a file name in the image is not allowed", "rename the file and pack again"),
+    40: Outcome("the files are not what the image's MANIFEST says", _PACK),
+    41: Outcome("the image is for another kind of board", "pack it with this board's --board"),
+}
+
+
+class UploadError(CommandError):
+    """An upload did not succeed."""
+
+
+class UnknownHostError(UploadError):
+    """A name or address cannot be resolved."""
+
+
+class HostPortError(UploadError):
+    """The address and port for the board to connect to cannot be had on this computer."""
+
+
+class NoAnswerError(UploadError):
+    """The board does not answer by UDP."""
+
+
+class PasswordNeededError(UploadError):
+    """The board asks for a password, and none was given."""
+
+
+class WrongPasswordError(UploadError):
+    """The board does not take the password."""
+
+
+class NoConnectionError(UploadError):
+    """The board accepted the invitation and did not connect by TCP."""
+
+
+class ConnectionLostError(UploadError):
+    """The connection ended or stalled before every byte was acknowledged."""
+
+
+class NoResultError(UploadError):
+    """Every byte was acknowledged, and neither OK nor an error came."""
+
+
+class UnexpectedReplyError(UploadError):
+    """The board said what is not in the protocol."""
+
+
+class RefusedError(UploadError):
+    """The board refused the update; `code` is its error number, None where it gave none."""
+
+    def __init__(self, said: str):
+        words = printable(said)
+        found = re.search(r"ERROR\[(\d{1,4})\]", words)
+        self.code = int(found[1]) if found else None
+        outcome = OUTCOMES.get(self.code)
+        if outcome:
+            super().__init__(f"{outcome.cause}: {outcome.remedy} (the board said: {words})")
+        else:
+            super().__init__(
+                f"the board refused the update, saying {words!r}: look up what its software means"
+            )
+
+
+def printable(said: str) -> str:
+    """Make the board's words fit for a line on a terminal."""
+    return "".join(c if c.isprintable() else " " for c in said[:_TEXT_LIMIT]).strip()

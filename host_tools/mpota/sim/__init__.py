@@ -1,0 +1,8 @@
+"""The simulated board: MicroPython's unix port with the flash, the heap and the modules of an
+ESP8266 that runs the very same device code. `Board` is the Python API; `mpota sim` the command.
+"""
+
+from .board_process import Board
+from .flash import FLASH_SIZE_BYTES, create_flash, read_flash
+
+__all__ = ["FLASH_SIZE_BYTES", "Board", "create_flash", "read_flash"]

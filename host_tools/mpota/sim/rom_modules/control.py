@@ -1,0 +1,35 @@
+"""The control page: what the board and its keeper know of each other beyond the flash.
+
+One page of memory, shared by the process that keeps the board and the process that is the board
+for one boot. Words are unsigned, 32 bits, little-endian; the numbers below are byte offsets.
+Read by CPython and by MicroPython.
+"""
+
+SIZE = 4096
+
+REQUEST = 0  # why the process ended itself: one of the values below
+RESET_CAUSE = 4  # what machine.reset_cause() tells in this boot
+OPERATIONS = 8  # flash programs and erases since the keeper started
+CUT_AFTER = 12  # power fails before the operation after this many; NEVER: it does not
+TORN = 16  # how the operation that the power cut meets stops part-way: an index of TORN_MODES
+PROGRAMS = 20
+ERASES = 24
+BYTES_PROGRAMMED = 28
+VIOLATIONS = 32  # flash calls that real NOR flash would not have carried out as asked
+WATCHDOG = 36  # milliseconds the armed watchdog waits; 0: not armed
+FED = 40  # times the watchdog was fed
+WATCHDOG_MS = 44  # what machine.WDT() arms
+CHIP_ID = 48
+NETWORK = 52  # 1: the access point is in reach
+IP = 64  # the board's own address, dotted, NUL-terminated, 16 bytes
+VIOLATION_TEXT = 128  # the first violation, NUL-terminated, 128 bytes
+RTC = 512  # the 512 bytes of RTC user memory, 0x60001200 on the chip
+RTC_SIZE = 512
+
+NEVER = 0xFFFFFFFF
+
+REQUEST_NONE = 0
+REQUEST_RESET = 1
+REQUEST_POWER_CUT = 2
+
+TORN_MODES = ("none", "prefix", "suffix", "alternate-words", "all-but-last-byte")

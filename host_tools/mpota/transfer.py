@@ -1,0 +1,127 @@
+"""The second half of an upload: send the image in chunks, each counted by the board."""
+
+import socket
+import time
+from collections.abc import Callable
+
+from mpota.outcomes import (
+    ConnectionLostError,
+    NoResultError,
+    RefusedError,
+    UnexpectedReplyError,
+    printable,
+)
+from mpota.replies import Replies
+
+CHUNK = 1460  # bytes: what one TCP segment carries; espota.py's
+_RECEIVE_LIMIT = 256  # bytes
+
+
+class Transfer:
+    """Send `size` bytes over a connection that the board has made."""
+
+    count_s = 10.0  # for a chunk to be counted; espota.py's, as is result_s
+    quiet_s = 1.0  # after counts that do not add up: the board has no more to say
+    error_s = 1.0  # for the rest of an error's text
+    result_s = 60.0
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        size: int,
+        progress: Callable[[int, int], None],
+        state: Callable[[str], None],
+    ):
+        self._connection, self._size = connection, size
+        self._progress, self._state = progress, state
+        self._replies = Replies()
+        self._done = 0
+
+    def run(self, data: bytes) -> None:
+        """Send the image and return when the board has said OK. Raises an UploadError."""
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        image = memoryview(data)
+        for start in range(0, self._size, CHUNK):
+            self._send(image[start : start + CHUNK])
+        self._state("waiting for the result")
+        until = time.monotonic() + self.result_s
+        while not self._replies.ok:
+            left_s = until - time.monotonic()
+            try:
+                came = left_s > 0 and self._receive(left_s)
+            except OSError:
+                came = False
+            if not came:
+                done = "all" if self._done == self._size else f"{self._done} of"
+                raise NoResultError(
+                    f"the board acknowledged {done} {self._size} bytes and did not say whether it "
+                    "takes the image: see which version it runs, then try again"
+                )
+
+    def _send(self, chunk: memoryview) -> None:
+        self._replies.expect(len(chunk))
+        last = self._done + len(chunk) == self._size
+        try:
+            self._connection.settimeout(self.count_s)
+            self._connection.sendall(chunk)
+            self._await_count(last)
+        except OSError as error:
+            silent = isinstance(error, TimeoutError)
+            if not silent:
+                self._hear_out()
+            if last:  # the board may have it all: only the result can tell
+                return
+            cause = f"the board fell silent for {self.count_s:g} s" if silent else "connection lost"
+            raise ConnectionLostError(
+                f"{cause} after {self._done} of {self._size} bytes, and the board goes on with "
+                "the version it runs: try again"
+            ) from error
+        self._done += len(chunk)
+        self._progress(self._done, self._size)
+
+    def _await_count(self, last: bool) -> None:
+        while not self._replies.acknowledged:
+            if self._replies.ok:
+                break
+            if not self._receive(self.quiet_s if self._replies.counting else self.count_s):
+                if self._replies.counting:
+                    break
+                raise TimeoutError
+        if self._replies.word and not last:
+            raise self._unexpected()
+
+    def _receive(self, timeout_s: float) -> bool:
+        """Take in what the board says; False when it says nothing in time.
+
+        Raises RefusedError for an error of the board, ConnectionError at the connection's end.
+        """
+        self._connection.settimeout(timeout_s)
+        try:
+            data = self._connection.recv(_RECEIVE_LIMIT)
+        except TimeoutError:
+            return False
+        if not data:
+            raise ConnectionResetError
+        self._replies.feed(data)
+        if self._replies.error:
+            self._hear_out()
+        if self._replies.unexpected:
+            raise self._unexpected()
+        return True
+
+    def _hear_out(self) -> None:
+        """Read what the board said before it closed; raise RefusedError for an error."""
+        self._connection.settimeout(self.error_s)
+        try:
+            while not self._replies.complete and (data := self._connection.recv(_RECEIVE_LIMIT)):
+                self._replies.feed(data)
+        except OSError:  # closed or silent: what is there is all
+            pass
+        if self._replies.error:
+            raise RefusedError(self._replies.word)
+
+    def _unexpected(self) -> UnexpectedReplyError:
+        return UnexpectedReplyError(
+            f"the board said {printable(self._replies.word)!r} after {self._done} of "
+            f"{self._size} bytes, which is not in the protocol: try again"
+        )

@@ -1,0 +1,68 @@
+"""Show how an upload gets on: a bar in a terminal, a line at each 10 % elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+_STEP_PERCENT = 10
+
+
+class LineProgress:
+    """Print a line at each 10 %, and the steps when `tell_steps` is true."""
+
+    def __init__(self, console: Console, tell_steps: bool):
+        self._console, self._tell_steps = console, tell_steps
+        self._shown_percent = 0
+
+    def step(self, text: str) -> None:
+        """Say what happens now."""
+        if self._tell_steps:
+            self._console.print(text)
+
+    def advance(self, done: int, total: int) -> None:
+        """Take note that the board has `done` of `total` bytes."""
+        percent = done * 100 // total // _STEP_PERCENT * _STEP_PERCENT
+        if percent > self._shown_percent:
+            self._shown_percent = percent
+            self._console.print(f"{percent} %, {done} of {total} bytes")
+
+
+class BarProgress(LineProgress):
+    """Show the steps before a bar with bytes, speed and the time left."""
+
+    def __init__(self, console: Console, tell_steps: bool, bar: Progress, task: TaskID):
+        super().__init__(console, tell_steps)
+        self._bar, self._task = bar, task
+
+    def step(self, text: str) -> None:
+        """Say what happens now."""
+        super().step(text)
+        self._bar.update(self._task, description=text)
+
+    def advance(self, done: int, total: int) -> None:
+        """Take note that the board has `done` of `total` bytes."""
+        if not self._bar.tasks[0].started:  # the speed is that of sending, not of waiting before
+            self._bar.start_task(self._task)
+        self._bar.update(self._task, completed=done)
+
+
+@contextmanager
+def show_progress(console: Console, total: int, tell_steps: bool) -> Iterator[LineProgress]:
+    """Show an upload of `total` bytes on `console` while the context is open."""
+    if not console.is_terminal:
+        yield LineProgress(console, tell_steps)
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("", total=total, start=False)
+        yield BarProgress(console, tell_steps, bar, task)

@@ -1,0 +1,134 @@
+"""Over-the-air updates for MicroPython on the ESP8266: `OTA` is what an application uses."""
+
+import gc
+import sys
+import time
+
+from micropython import const
+
+from .callbacks import Callbacks
+
+# An application that is away from handle() for longer than this is not healthy.
+_MAX_AWAY_MS = const(5000)
+# After this long without a network, the Wi-Fi key is given to the chip again: it may have changed.
+_JOIN_AGAIN_MS = const(30000)
+
+# What stays in memory: all else is loaded when it is needed, and forgotten after. md5_viper stays
+# too, since its native code sits in IRAM, where every import would take up more until a reset.
+_RESIDENT = ("log", "callbacks", "espota", "start", "md5_viper")
+
+
+class OTA(Callbacks):
+    """The board's update services, its trial and its health.
+
+    Settings come from /ota.json; *settings* given here take precedence: see docs/SETTINGS.md.
+    Call `begin()` once, then `handle()` often, or await `run()`.
+    """
+
+    # A function that says whether updates are allowed now; None: they are.
+    gate = None
+    # Until when allow_for() allows updates, in ticks of a millisecond; None: it was never called.
+    window = None
+    # Whether a healthy trial confirms by itself. If not, the application calls confirm().
+    auto_confirm = True
+    # Whether the application has been healthy for `confirm_s`.
+    healthy = False
+
+    def __init__(self, **settings):
+        from .settings import read_settings
+
+        self.settings = read_settings(settings)
+        forget_modules()
+
+    def begin(self):
+        """Join the Wi-Fi network and get the services ready; they start when there is a network."""
+        from . import hal, record
+        from .espota import ArduinoOTA
+
+        get = self.settings.get
+        boot_record = record.load()
+        # Whether the version that runs is on trial.
+        self.trial = bool(boot_record and boot_record.trial)
+        self._watchdog = hal.watchdog() if self.trial else None
+        if not get("hostname"):
+            self.settings["hostname"] = "esp8266-" + hal.chip_id()
+        self._station = hal.join(get("hostname"), get("ssid"), get("key"))
+        self.arduino = ArduinoOTA(self)
+        self._joined = self._begun = self._since = self._last = time.ticks_ms()
+        forget_modules()
+
+    def handle(self):
+        """Do what there is to do now, for about 25 ms at most; return whether there is more."""
+        now = time.ticks_ms()
+        busy = False
+        get = self.settings.get
+        if self._watchdog:
+            self._watchdog.feed()
+        if not self._station.isconnected():
+            self._since = now
+            if time.ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
+                self._joined = now
+                self._station.connect(get("ssid"), get("key"))
+        elif time.ticks_diff(now, self._last) > _MAX_AWAY_MS:
+            self._since = now
+        else:
+            self._joined = now
+            try:
+                busy = self.arduino.handle()
+            except Exception as e:
+                self._since = now
+                sys.print_exception(e)
+        self._last = now
+        if not self.healthy and time.ticks_diff(now, self._since) >= get("confirm_s", 60) * 1000:
+            from .trial import become_healthy
+
+            become_healthy(self)
+        if self.trial and time.ticks_diff(now, self._begun) > get("trial_s", 600) * 1000:
+            from .trial import give_up
+
+            give_up()
+        return busy
+
+    async def run(self):
+        """Do for ever what `handle` does, and let other tasks run in between."""
+        from asyncio import sleep_ms
+
+        while True:
+            await sleep_ms(0 if self.handle() else 10)
+
+    @property
+    def is_updating(self):
+        """Whether an update, or the talk before it, is going on."""
+        return self.arduino.session is not None
+
+    def allow_for(self, seconds):
+        """Allow updates for *seconds* from now, and after that only when `gate` does."""
+        self.window = time.ticks_add(time.ticks_ms(), int(seconds * 1000))
+
+    def confirm(self):
+        """Keep the version on trial: it becomes the one that every boot runs."""
+        from .trial import confirm
+
+        confirm(self)
+        forget_modules("trial", "record", "hal")
+
+    def reject(self):
+        """Take the version on trial back, and restart into the one before. Does not return."""
+        from .trial import reject
+
+        reject(self)
+
+
+def forget_modules(*names):
+    """Give back the memory of the modules *names*, or of all that are not resident.
+
+    Only a module that nothing uses any more may be named: if it is imported again while a copy of
+    it is at work, there are two, and an exception of the one is not that of the other.
+    """
+    package = globals()
+    for module in list(sys.modules):
+        name = module[4:]
+        if module[:4] == "ota." and (name in names if names else name not in _RESIDENT):
+            del sys.modules[module]
+            package.pop(name, None)
+    gc.collect()

@@ -1,0 +1,67 @@
+"""ArduinoOTA listener, for espota.py, the Arduino IDE and PlatformIO. Protocol: docs/SPEC.md.
+
+Waits for a datagram; the rest is in espota_session.py, loaded when an invitation comes.
+"""
+
+import select
+import socket
+import time
+
+from .callbacks import Callbacks
+
+
+class ArduinoOTA(Callbacks):
+    """Takes updates that a host announces by UDP and serves by TCP, for the application *ota*.
+
+    Of ota.settings: `port` (8266), `password`, or `password_hash` (its MD5 in hex),
+    `reboot_on_success` (true), `step_ms` (25). Codes of `on_error`: 0 authentication, 1 begin,
+    2 connect, 3 receive, 4 end.
+    """
+
+    # The update that is going on, or the talk before it: an espota_session.Session, or None.
+    session = None
+    _socket = None
+
+    def __init__(self, ota):
+        self.ota = ota
+
+    def begin(self):
+        """Listen for invitations. Raises OSError when the port is taken."""
+        from . import log
+
+        settings = self.ota.settings
+        port = settings.get("port", 8266)
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listener.setblocking(False)
+        listener.bind(("", port))
+        self._poll = select.poll()
+        self._poll.register(listener, select.POLLIN)
+        self._socket = listener
+        log.info("espota: %s listens on port %d", settings["hostname"], port)
+
+    def end(self):
+        """Stop listening; an update that is going on is discarded."""
+        if self.session:
+            self.session.close()
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+
+    def handle(self):
+        """Do what can be done now, for `step_ms` or one chunk; return whether there is more."""
+        if self._socket is None:
+            self.begin()
+        end = time.ticks_add(time.ticks_ms(), self.ota.settings.get("step_ms", 25))
+        while True:
+            for _ in self._poll.ipoll(0):
+                data, address = self._socket.recvfrom(256)
+                if self.session:
+                    self.session.take_datagram(data, address)
+                elif data[:2] == b"0 " or data[:4] == b"100 ":
+                    from .espota_session import open_session
+
+                    open_session(self, self._socket, data, address)
+            if self.session is None:
+                return False
+            if not self.session.step() or time.ticks_diff(end, time.ticks_ms()) <= 0:
+                return True

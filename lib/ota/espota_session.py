@@ -1,0 +1,166 @@
+"""One ArduinoOTA update, from the invitation to the result; loaded when an invitation comes."""
+
+import sys
+import time
+
+from micropython import const
+
+from . import log
+from .errors import OTAError
+from .updater import Updater
+
+# Between the last count and the result, so that the host reads them one by one.
+_SETTLE_MS = const(500)
+# For the host to read the result before the connection closes.
+_LINGER_MS = const(1000)
+
+# Codes of on_error, as in ArduinoOTA.h; others are in espota_auth.py and espota_transfer.py.
+_BEGIN_ERROR = const(1)
+_END_ERROR = const(4)
+
+_STREAM_TIMEOUT = const(6)
+_NO_MEMORY = const(14)
+_RUNNING = const(15)
+
+
+def open_session(listener, udp, data, address):
+    """Open a session of *listener* if *data*, which *udp* got from *address*, is an invitation.
+
+    It is `<command> <tcp port> <size> <md5>` in one line; anything else gets no answer.
+    """
+    words = data.split()
+    if len(words) != 4 or len(words[3]) != 32 or len(data) >= 100:
+        return
+    if words[1].isdigit() and words[2].isdigit():
+        listener.session = Session(listener, udp, words, address)
+
+
+class Session:
+    """One host at a time: others are told that an update is running."""
+
+    answer = None  # the words of the datagram that answered AUTH
+    tcp = None  # the connection to the host
+    stage = _BEGIN_ERROR  # what on_error is told if it fails now
+
+    def __init__(self, listener, udp, words, address):
+        self._listener = listener
+        self._udp = udp
+        self._command = int(words[0])
+        self.host = (address[0], int(words[1]))
+        self.size = int(words[2])
+        self._md5 = words[3].decode()
+        self.address = address
+        self.updater = Updater(listener.ota, listener)
+        self._steps = self._run()
+
+    def take_datagram(self, data, address):
+        """Take a datagram that came in the meantime: the answer waited for, or a stray one."""
+        if address == self.address:
+            if data[:4] == b"200 " and len(data) < 100:
+                self.answer = data.split()
+        elif data[:2] == b"0 " or data[:4] == b"100 ":
+            self.send("ERR: %s\n" % OTAError(_RUNNING), address)
+
+    def step(self):
+        """Do one piece of work; return False when there is nothing to do but wait."""
+        try:
+            return next(self._steps)
+        except StopIteration:
+            self._end()
+        except Exception as e:
+            sys.print_exception(e)
+            self._end()
+        return False
+
+    def close(self):
+        """End the session; its update is discarded."""
+        self._steps.close()
+        self._end()
+
+    def _end(self):
+        from . import forget_modules
+
+        self._listener.session = None
+        forget_modules()
+
+    def _run(self):
+        listener = self._listener
+        updater = self.updater
+        try:
+            get = listener.ota.settings.get
+            if get("password_hash") or get("password"):
+                from .espota_auth import authenticate
+
+                if not (yield from authenticate(self, get)):
+                    return
+            updater.begin(self.size, self._command)
+            updater.set_md5(self._md5)
+            self.send("OK", self.address)
+            yield from self._transfer()
+            self.stage = _END_ERROR
+            for _ in updater.ending():
+                yield True
+            yield from self._tell("OK")
+            updater.call("end")
+        except Exception as e:  # whatever it was, the application must hear of it
+            yield from self._failed(e)
+            return
+        finally:
+            # Also when the session is closed in the middle. After success it does nothing.
+            updater.abort(_STREAM_TIMEOUT)
+            if self.tcp:
+                self.tcp.close()
+        if get("reboot_on_success", True):
+            log.info("espota: restart")
+            from .hal import reset
+
+            reset()
+
+    def _transfer(self):
+        from .espota_transfer import transfer
+
+        yield from transfer(self)
+
+    def _failed(self, e):
+        # Tells the log, the host and the application why it ended.
+        if isinstance(e, MemoryError):
+            e = OTAError(_NO_MEMORY)
+        log.error("espota: %s", e)
+        self.updater.abort(_STREAM_TIMEOUT)
+        text = "%s\n" % e
+        if self.stage == _BEGIN_ERROR:
+            self.send("ERR: " + text, self.address)
+        elif isinstance(e, OTAError):
+            try:
+                yield from self._tell(text)
+            except OSError:
+                pass  # the host is gone
+        self.updater.call("error", self.stage)
+
+    def _tell(self, result):
+        # Sends the result by itself, and lets the host read it before the connection closes.
+        deadline = after(_SETTLE_MS)
+        while not is_past(deadline):
+            yield False
+        self.tcp.write(result)
+        deadline = after(_LINGER_MS)
+        scrap = bytearray(64)
+        while not is_past(deadline) and self.tcp.readinto(scrap) != 0:
+            yield False
+
+    def send(self, text, address):
+        """Send the datagram *text*, str or bytes, to *address*."""
+        try:
+            self._udp.sendto(text, address)
+        except OSError as e:
+            log.error("espota: no answer sent: %s", e)
+
+
+def after(ms):
+    """Return the time *ms* from now, in ticks."""
+    return time.ticks_add(time.ticks_ms(), ms)
+
+
+def is_past(deadline):
+    """Return whether it is *deadline*, in ticks, or later."""
+    return time.ticks_diff(deadline, time.ticks_ms()) <= 0

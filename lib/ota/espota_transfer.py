@@ -1,0 +1,65 @@
+"""The TCP half of an ArduinoOTA update: dial the host, take its bytes, count them out to it."""
+
+import errno
+import select
+import socket
+
+from micropython import const
+
+from .errors import OTAError
+from .espota_session import after, is_past
+
+# How long the host waits for the board, and so how long it makes sense to wait for the host.
+_TIMEOUT_MS = const(10000)
+# The least that a host must send on average after the first minute: 1 byte a millisecond.
+_GRACE_MS = const(60000)
+
+# Codes of on_error, as in ArduinoOTA.h.
+_CONNECT_ERROR = const(2)
+_RECEIVE_ERROR = const(3)
+
+_STREAM_TIMEOUT = const(6)
+
+
+def transfer(session):
+    """Connect to *session*'s host and write all that was announced to its updater; a generator."""
+    session.stage = _CONNECT_ERROR
+    session.tcp = tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    tcp.setblocking(False)
+    try:
+        tcp.connect(session.host)
+    except OSError as e:
+        if e.errno != errno.EINPROGRESS:
+            raise
+    yield from _wait_until_connected(tcp)
+    # Every count is a packet of its own, at once.
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    session.stage = _RECEIVE_ERROR
+    updater = session.updater
+    buffer = updater.buffer
+    idle = after(_TIMEOUT_MS)
+    end = after(_GRACE_MS + session.size)
+    while updater.remaining:
+        n = tcp.readinto(buffer[: min(updater.remaining, len(buffer))])
+        if n:
+            updater.write(buffer[:n])
+            tcp.write(b"%d" % n)
+            idle = after(_TIMEOUT_MS)
+        elif n is not None:
+            raise OSError(errno.ECONNRESET)
+        if is_past(idle) or is_past(end):
+            raise OTAError(_STREAM_TIMEOUT)
+        yield bool(n)
+
+
+def _wait_until_connected(tcp):
+    poll = select.poll()
+    poll.register(tcp, select.POLLOUT)
+    deadline = after(_TIMEOUT_MS)
+    while not is_past(deadline):
+        for _, events in poll.ipoll(0):
+            if events & ~select.POLLOUT:
+                raise OSError(errno.ECONNREFUSED)
+            return
+        yield False
+    raise OSError(errno.ETIMEDOUT)

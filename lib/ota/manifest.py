@@ -1,0 +1,95 @@
+"""MANIFEST, the first member of an application image: a line of text for each fact and file.
+
+Lines are read one at a time and none is kept, so it costs the same for 2 files and for 200. The
+`file` lines go into a digest, and `files_digest` compares them with the files found. Format:
+docs/SPEC.md.
+"""
+
+from hashlib import sha256
+
+from micropython import const
+
+from .errors import OTAError
+
+_MAX_LINE = const(256)
+_MAX_FILES = const(256)
+_MAX_SEQUENCE = const(0x3FFFFFFF)
+
+_BAD_MANIFEST = const(38)
+
+
+class Manifest:
+    """What the lines that were taken so far say."""
+
+    def __init__(self):
+        self.name = ""
+        self.version = ""
+        self.board = ""
+        self.mpy = ""
+        self.sequence = 0
+        self.files = 0
+        self.total_bytes = 0
+        self._lines = 0
+        self._listed = sha256()
+
+    def read_line(self, stream, left):
+        """Read one line of at most *left* bytes; return it with its newline, as bytes."""
+        line = stream.readline(min(left, _MAX_LINE + 1))
+        if not line.endswith(b"\n"):
+            raise self._error("cut off or too long")
+        return line
+
+    def take(self, line):
+        """Take in *line*; return (size_bytes, SHA-256 in hex, name) if it lists a file, else None.
+
+        Raises OTAError 38 naming the line, when it is not what the format says.
+        """
+        self._lines += 1
+        text = line[:-1]
+        if len(line) > _MAX_LINE or not text or min(text) < 32 or max(text) > 126:
+            raise self._error("not plain text")
+        if self._lines == 1:
+            if text != b"mpota 1":
+                raise self._error("not 'mpota 1'")
+            return None
+        words = text.decode().split(" ")
+        key = words[0]
+        if key == "file":
+            self._listed.update(line)
+            return self._file(words)
+        if key in ("name", "version", "board", "mpy"):
+            if len(words) != 2 or not words[1] or getattr(self, key):
+                raise self._error(key)
+            setattr(self, key, words[1])
+        elif key == "sequence":
+            if len(words) != 2 or self.sequence:
+                raise self._error(key)
+            self.sequence = self._number(words[1], _MAX_SEQUENCE)
+            if not self.sequence:
+                raise self._error(key)
+        return None
+
+    def check(self):
+        """Raise OTAError 38 unless name, version, sequence and a file were among the lines."""
+        if not (self.name and self.version and self.sequence and self.files):
+            raise OTAError(_BAD_MANIFEST, "name, version, sequence or file missing")
+
+    def matches(self, found):
+        """Return whether *found*, a SHA-256 over the `file` lines of the files found, agrees."""
+        return self._listed.digest() == found.digest()
+
+    def _file(self, words):
+        if len(words) != 4 or len(words[2]) != 64 or not words[3] or self.files == _MAX_FILES:
+            raise self._error("file")
+        self.files += 1
+        size_bytes = self._number(words[1], _MAX_SEQUENCE)
+        self.total_bytes += size_bytes
+        return size_bytes, words[2], words[3]
+
+    def _number(self, word, limit):
+        if not (word.isdigit() and len(word) <= 10 and int(word) <= limit):
+            raise self._error("not a number")
+        return int(word)
+
+    def _error(self, what):
+        return OTAError(_BAD_MANIFEST, "line %d: %s" % (self._lines or 1, what))

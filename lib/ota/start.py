@@ -1,0 +1,70 @@
+"""Run the application of a slot, with the update services beside it; stays in memory meanwhile."""
+
+import gc
+import sys
+import time
+
+from micropython import const
+
+# How long the services run without the application before the board restarts.
+_SERVICES_MS = const(300000)
+
+
+def run():
+    """Run `main(ota)` of the application that boot chose, or the services alone; never return."""
+    from .boot import slot
+
+    if slot is not None:
+        _put_first("/.ota/" + slot)
+    import ota
+
+    ota.forget_modules()
+    try:
+        services = ota.OTA()
+        services.begin()
+        if slot is not None:
+            _run_application(services)
+            _serve(services, None)
+    except Exception as e:
+        sys.print_exception(e)
+        if slot is not None:
+            services.reject()  # in a trial: does not return
+    gc.collect()
+    _serve(services, _SERVICES_MS)
+    from .hal import reset
+
+    reset()
+
+
+def _put_first(folder):
+    # The slot and its lib come first, so that it can bring newer libraries, this package included.
+    import os
+
+    sys.path.insert(0, folder + "/lib")
+    sys.path.insert(0, folder)
+    try:
+        os.stat(folder + "/lib/ota")
+    except OSError:
+        return
+    for name in list(sys.modules):
+        if name == "ota" or name.startswith("ota."):
+            del sys.modules[name]
+
+
+def _run_application(services):
+    from app import main
+
+    gc.collect()
+    running = main(services)
+    if hasattr(running, "send"):  # what an async function returns
+        import asyncio
+
+        asyncio.create_task(services.run())
+        asyncio.run(running)
+
+
+def _serve(services, ms):
+    begun = time.ticks_ms()
+    while ms is None or time.ticks_diff(time.ticks_ms(), begun) < ms:
+        if not services.handle():
+            time.sleep_ms(10)

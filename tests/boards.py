@@ -1,0 +1,62 @@
+"""Simulated boards for tests: flash images with the device code and an application, small images,
+and an address of its own for every board.
+"""
+
+import functools
+import itertools
+import os
+from pathlib import Path
+
+from mpota import device_files, image
+from mpota.sim import Board, create_flash
+from mpota.sim.rom import ARCHITECTURE
+
+ROOT = Path(__file__).parent.parent
+GARDEN = ROOT / "examples" / "garden"
+
+# What tests set differently from a board in the field: a trial is over at once.
+SETTINGS = {"ssid": "simulated", "confirm_s": 0.3}
+
+# An application that says what it is, and does nothing else.
+SMALL_APP = """
+def main(ota):
+    print("app {version} runs")
+    while True:
+        ota.handle()
+"""
+
+_numbers = itertools.count(2)
+
+
+def own_ip() -> str:
+    """Return an address of 127.0.0.0/8 that no other board of this test run has."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    n = next(_numbers)
+    return f"127.{10 + worker}.{n // 250}.{n % 250 + 2}"
+
+
+def small_image(version: str, sequence: int, files: dict[str, bytes] | None = None) -> bytes:
+    """Return an image of an application that prints `app VERSION runs`; *files* replace or add."""
+    contents = {"app.py": SMALL_APP.format(version=version).encode()} | (files or {})
+    return image.build(name="small", version=version, sequence=sequence, files=contents)
+
+
+@functools.cache
+def _device_files() -> dict[str, bytes]:
+    return device_files.device_files(ARCHITECTURE)
+
+
+def flash_with(path: Path, application: bytes | None, **settings: object) -> Path:
+    """Write a flash image to *path* with the device code and *application* (an image) in slot a."""
+    files = _device_files() | device_files.settings_file(SETTINGS | settings)
+    if application is not None:
+        files |= device_files.application_files(application, image.read(application))
+    create_flash(path, files)
+    return path
+
+
+def board_with(folder: Path, application: bytes | None, *, watchdog_ms: int = 1000,
+               heap: str = "56k", **settings: object) -> Board:  # fmt: skip
+    """Return a board, switched off, that has *application* in slot a; settings go to ota.json."""
+    flash = flash_with(folder / "flash.img", application, **settings)
+    return Board(flash, ip=own_ip(), watchdog_ms=watchdog_ms, heap=heap)

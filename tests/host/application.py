@@ -1,0 +1,23 @@
+"""An application for tests of `mpota pack`, and how to have it refused."""
+
+import pytest
+from mpota.errors import CommandError
+from mpota.pack import pack_directory
+
+MAIN = "def main(ota):\n    pass\n"
+TABLE = '[tool.mpota]\nname = "garden"\nversion = "1.4.0"\nsequence = 17\n'
+
+
+def names(packed):
+    """Give the names of the files in a packed image."""
+    return [file.name for file in packed.manifest.files]
+
+
+def refusal(directory, **fields):
+    """Pack what cannot be packed, and give the error's one line."""
+    fields = {"name": "a", "version": "1", "sequence": 1} | fields
+    with pytest.raises(CommandError) as caught:
+        pack_directory(directory, **fields)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line

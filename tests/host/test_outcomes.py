@@ -1,0 +1,44 @@
+"""Every refusal of the board becomes a line with cause and remedy."""
+
+import pytest
+from mpota import outcomes
+from mpota.outcomes import OUTCOMES
+from scripted_board import (
+    ScriptedBoard,
+    failure,
+    send,
+)
+
+
+def test_a_refusal_comes_with_cause_and_remedy():
+    def script(board):
+        board.invited()
+        board.say("ERR: ERROR[4]: Not Enough Space\n")
+
+    line = failure(script, outcomes.RefusedError)
+    assert "space" in line and "smaller" in line and "ERROR[4]: Not Enough Space" in line
+
+
+@pytest.mark.parametrize("code", sorted(OUTCOMES))
+def test_every_error_number_has_its_line(code):
+    def script(board):
+        board.invited()
+        board.say(f"ERR: ERROR[{code}]: text\n")
+
+    with ScriptedBoard(script) as board, pytest.raises(outcomes.RefusedError) as caught:
+        send(board)
+    assert caught.value.code == code
+    assert OUTCOMES[code].cause in str(caught.value) and OUTCOMES[code].remedy in str(caught.value)
+
+
+def test_the_error_numbers_are_those_of_the_protocol():
+    assert sorted(OUTCOMES) == [*range(17), *range(32, 42)]
+
+
+def test_a_refusal_without_a_known_number_is_told_in_the_boards_words():
+    def script(board):
+        board.invited()
+        board.say("ERR: SHA-256 authentication\x1b[1m required")
+
+    line = failure(script, outcomes.RefusedError)
+    assert "SHA-256 authentication" in line and "\x1b" not in line

@@ -1,0 +1,150 @@
+"""`mpota pack`: what goes into an image, what stays out, and what is told when it fails."""
+
+import os
+import tarfile
+
+import pytest
+from application import MAIN, TABLE, names, refusal
+from mpota import image
+from mpota.cli import app
+from mpota.pack import pack_directory
+from typer.testing import CliRunner
+
+# What goes in
+
+
+def test_every_file_of_the_directory_goes_in(garden, write):
+    write({"lib/valves.py": "x = 1\n", "web/a.html": "<p>", "data.bin": b"\0\xff"})
+    packed = pack_directory(garden)
+    assert names(packed) == ["app.py", "data.bin", "lib/valves.py", "web/a.html"]
+    assert image.read(packed.data) == packed.manifest
+
+
+def test_keys_and_the_hosts_files_stay_out(garden, write):
+    write(dict.fromkeys([".git/config", ".env", "lib/.x", "lib/__pycache__/a.pyc", "b.pyc"], ""))
+    write(dict.fromkeys(["private.key", "lib/private.key", "public.key", "a.tar.signed"], ""))
+    assert names(pack_directory(garden)) == ["app.py"]
+
+
+def test_images_made_before_stay_out(garden, write):
+    write({"garden-1.3.0.tar": "x", "other.tar": "x"})
+    assert names(pack_directory(garden)) == ["app.py", "other.tar"]
+
+
+def test_what_the_table_excludes_stays_out(garden, write):
+    write({"pyproject.toml": TABLE + 'exclude = ["tests/", "*.md", "doc/*.txt"]\n'})
+    write(dict.fromkeys(["tests/a.py", "README.md", "lib/b.md", "doc/a.txt", "doc/a.html"], ""))
+    assert names(pack_directory(garden)) == ["app.py", "doc/a.html"]
+
+
+def test_fields_come_from_the_table_and_the_caller_wins(garden):
+    manifest = pack_directory(garden, version="2.0.0", sequence=18).manifest
+    assert (manifest.name, manifest.version, manifest.sequence) == ("garden", "2.0.0", 18)
+    assert (manifest.board, manifest.mpy) == ("esp8266", None)
+
+
+def test_the_same_directory_gives_the_same_bytes(garden):
+    first = pack_directory(garden, mpy=True).data
+    os.utime(garden / "app.py", (1, 1))
+    assert pack_directory(garden, mpy=True).data == first
+
+
+def test_links_that_stay_inside_are_followed(garden, write):
+    write({"lib/valves.py": "x = 1\n"})
+    (garden / "copy.py").symlink_to("lib/valves.py")
+    (garden / "more").symlink_to("lib")
+    assert names(pack_directory(garden)) == ["app.py", "copy.py", "lib/valves.py", "more/valves.py"]
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("/etc/hostname", "out of the directory"), ("nowhere", "nowhere"), (".", "back to itself")],
+)
+def test_other_links_are_refused(garden, target, reason):
+    (garden / "link").symlink_to(target)
+    assert reason in refusal(garden)
+
+
+def test_what_is_no_file_stays_out(garden):
+    os.mkfifo(garden / "fifo")
+    assert names(pack_directory(garden)) == ["app.py"]
+
+
+def test_a_name_the_board_cannot_take_is_told(garden, write):
+    write({"my file.txt": ""})
+    assert "'my file.txt'" in refusal(garden)
+
+
+def test_a_name_that_the_board_keeps_is_told(garden, write):
+    write({"boot.py": ""})
+    assert "boot.py has a name that the board keeps" in refusal(garden)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("field", ["name", "version", "sequence"])
+def test_a_missing_field_is_told_with_where_to_give_it(write, field):
+    line = refusal(write({"app.py": MAIN}), **{field: None})
+    assert f"--{field}" in line and "[tool.mpota]" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[tool", "cannot read"),
+        ("tool = 3", "cannot read"),
+        ("[tool]\nmpota = 3", "cannot read"),
+        (b"\xff", "cannot read"),
+        ('[tool.mpota]\nnmae = "x"', "'nmae'"),
+        ('[tool.mpota]\nsequence = "1"', "'sequence' is to be a number"),
+        ("[tool.mpota]\nsequence = true", "'sequence' is to be a number"),
+        ("[tool.mpota]\nmpy = 1", "'mpy' is to be true or false"),
+        ("[tool.mpota]\nexclude = [1]", "'exclude' is to be a list of strings"),
+        ("[tool.mpota]\nexclude = 3", "'exclude' is to be a list of strings"),
+        ('[tool.mpota]\nexclude = "x"', "'exclude' is to be a list of strings"),
+    ],
+)
+def test_a_bad_table_is_told(write, text, reason):
+    assert reason in refusal(write({"app.py": MAIN, "pyproject.toml": text}))
+
+
+def test_a_pyproject_without_our_table_is_fine(write):
+    directory = write({"app.py": MAIN, "pyproject.toml": "[project]\nname = 'x'\n"})
+    assert names(pack_directory(directory, name="a", version="1", sequence=1)) == ["app.py"]
+
+
+def test_what_is_no_directory_is_told(tmp_path):
+    assert "is no directory" in refusal(tmp_path / "nothing")
+
+
+# The command
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["pack", *map(str, arguments)])
+
+
+def test_the_command_writes_the_image_and_says_what_it_packed(garden, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(garden, "--sequence", 20)
+    assert (result.exit_code, result.stderr) == (0, "")
+    size = (tmp_path / "garden-1.4.0.tar").stat().st_size
+    expected = f"garden 1.4.0, sequence 20: 1 files, {size} bytes, garden-1.4.0.tar\n"
+    assert result.stdout == expected
+    assert tarfile.is_tarfile(tmp_path / "garden-1.4.0.tar")
+
+
+def test_the_command_writes_where_it_is_told_to(garden, tmp_path):
+    assert run(garden, "-o", tmp_path / "x.tar").exit_code == 0
+    assert image.read((tmp_path / "x.tar").read_bytes()) == pack_directory(garden).manifest
+
+
+def test_an_output_that_cannot_be_written_is_told(garden, tmp_path):
+    result = run(garden, "-o", tmp_path / "no" / "x.tar")
+    assert result.exit_code == 1 and "cannot write" in result.stderr
+
+
+def test_a_name_that_is_no_file_name_wants_an_output(garden):
+    result = run(garden, "--name", "../../tmp/x")
+    assert result.exit_code == 1 and "-o" in result.stderr

@@ -1,0 +1,153 @@
+"""`mpota upload`: what it sends, what it shows, and how it ends."""
+
+import pytest
+from mpota.cli import app
+from mpota.pack import pack_directory
+from scripted_board import IMAGE, ScriptedBoard, guarded, well_behaved
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def firmware(tmp_path):
+    path = tmp_path / "firmware.bin"
+    path.write_bytes(IMAGE)
+    return path
+
+
+def run(*arguments, env=None):
+    environment = {"MPOTA_PASSWORD": None, "TERM": "xterm"} | (env or {})
+    return CliRunner(env=environment).invoke(app, ["upload", *map(str, arguments)])
+
+
+def send(*arguments, script=well_behaved, env=None):
+    with ScriptedBoard(script) as board:
+        result = run("-i", board.ip, "-p", board.port, *arguments, env=env)
+    return board, result
+
+
+def refused(board):
+    board.invited()
+    board.say("ERR: ERROR[34]: trial running\n")
+
+
+def test_a_file_is_sent_and_the_end_says_so(firmware):
+    board, result = send(firmware)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert board.image == IMAGE
+    assert result.stdout.endswith("firmware.bin: the board has verified and taken it\n")
+
+
+def test_the_file_may_be_given_as_espota_has_it(firmware):
+    board, result = send("-f", firmware, "-I", "0.0.0.0", "-P", 0)
+    assert (result.exit_code, board.image) == (0, IMAGE)
+
+
+def test_spiffs_announces_data(firmware):
+    board, result = send("-s", "-f", firmware)
+    assert result.exit_code == 0 and board.invitations[0].command == 100
+
+
+def test_a_directory_is_packed_on_the_way(garden):
+    board, result = send(garden)
+    assert board.image == pack_directory(garden).data
+    assert (
+        "garden 1.4.0: the board has it, verified, and tries it when it restarts" in result.stdout
+    )
+
+
+def test_an_application_image_goes_by_its_own_name(garden, tmp_path):
+    path = tmp_path / "x.tar"
+    path.write_bytes(pack_directory(garden).data)
+    assert "garden 1.4.0: " in send(path)[1].stdout
+
+
+def test_the_signed_file_beside_it_is_preferred_and_named(firmware):
+    signed = firmware.with_name("firmware.bin.signed")
+    signed.write_bytes(b"signed")
+    board, result = send(firmware)
+    assert board.image == b"signed"
+    assert f"sending {signed}, which stands beside {firmware}\n" in result.stdout
+
+
+def test_without_a_terminal_there_is_a_line_at_each_tenth_and_no_control_code(firmware):
+    firmware.write_bytes(IMAGE * 10)
+    result = send(firmware)[1]
+    lines = [line for line in result.stdout.splitlines() if " %, " in line]
+    assert [line.split()[0] for line in lines] == [str(n) for n in range(10, 101, 10)]
+    assert lines[-1] == f"100 %, {len(IMAGE) * 10} of {len(IMAGE) * 10} bytes"
+    assert "\x1b" not in result.stdout and "\r" not in result.stdout
+
+
+def test_the_bar_can_be_had_without_a_terminal(firmware):
+    result = send(firmware, "-r")[1]
+    assert result.exit_code == 0
+    assert "\x1b" in result.stdout and "100 %" not in result.stdout
+
+
+def test_the_password_comes_from_the_option(firmware):
+    board, result = send(firmware, "-a", "geheim", script=guarded("geheim"))
+    assert (result.exit_code, board.image) == (0, IMAGE)
+
+
+def test_the_password_comes_from_the_environment(firmware):
+    environment = {"MPOTA_PASSWORD": "geheim"}
+    board, result = send(firmware, script=guarded("geheim"), env=environment)
+    assert (result.exit_code, board.image) == (0, IMAGE)
+
+
+def test_no_output_holds_the_password(firmware):
+    environment = {"MPOTA_PASSWORD": "geheim"}
+    outputs = [send(firmware, "-d", script=guarded(p), env=environment)[1] for p in ("geheim", "x")]
+    outputs.append(run("--help", env=environment))
+    assert all("geheim" not in result.output for result in outputs)
+
+
+def test_help_says_that_a_command_line_is_visible():
+    text = " ".join(run("--help").stdout.split())
+    assert "can see a command line" in text and "MPOTA_PASSWORD" in text
+
+
+def test_a_refusal_ends_with_status_1_and_one_line(firmware):
+    result = send(firmware, script=refused)[1]
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the board is still trying out a new version: wait")
+    assert result.stderr.count("\n") == 1 and "taken it" not in result.stdout
+
+
+def test_a_wrong_password_ends_with_status_1(firmware):
+    result = send(firmware, "-a", "x", script=guarded("geheim"))[1]
+    assert result.exit_code == 1 and "password" in result.stderr
+
+
+def test_debug_tells_the_steps_and_shows_a_traceback(firmware):
+    result = send(firmware, "-d", script=refused)[1]
+    assert "inviting 127.0.0.2:" in result.stdout
+    assert "Traceback" in result.stderr and "\nerror: " in result.stderr
+
+
+def test_steps_are_not_told_without_debug(firmware):
+    assert "inviting" not in send(firmware)[1].stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["no/such.tar"], "no/such.tar does not exist"),
+        ([], "no file is given"),
+        (["a", "-f", "b"], "two files"),
+    ],
+)
+def test_a_missing_file_is_told(arguments, reason):
+    result = run("-i", "127.0.0.2", *arguments)
+    assert result.exit_code == 1 and f"error: {reason}" in result.stderr
+
+
+def test_an_empty_file_is_told(tmp_path):
+    (tmp_path / "x.tar").touch()
+    result = run("-i", "127.0.0.2", tmp_path / "x.tar")
+    assert result.exit_code == 1 and "error: x.tar is empty" in result.stderr
+
+
+def test_a_bad_directory_is_told(tmp_path):
+    result = run("-i", "127.0.0.2", tmp_path)
+    assert result.exit_code == 1 and "error: the image needs a name" in result.stderr

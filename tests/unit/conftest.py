@@ -1,0 +1,81 @@
+"""Tests of device modules: each file runs under MicroPython, on a simulated board of its own.
+
+The board has lib/ota in place, the test file in /tests, tests/vectors in /vectors, an empty file
+system otherwise, and more heap than a real one, since the test itself is compiled on it.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+from boards import SETTINGS, own_ip
+from mpota import device_files
+from mpota.sim import Board, create_flash
+from mpota.sim.rom import ARCHITECTURE
+
+_HERE = Path(__file__).parent
+_TIMEOUT_S = 120
+
+_START = """
+import sys
+sys.path.append("/tests")
+import run_tests
+run_tests.run({!r}, {!r})
+"""
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return DeviceTestFile.from_parent(parent, path=module_path)
+
+
+class DeviceTestFile(pytest.File):
+    def collect(self):
+        self.names = [
+            node.name
+            for node in ast.parse(self.path.read_text()).body
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        ]
+        self.said = None
+        for name in self.names:
+            yield DeviceTest.from_parent(self, name=name)
+
+    def run(self, folder: Path) -> list[str]:
+        """Return what the board said, running it the first time that a test of the file asks."""
+        if self.said is None:
+            files = device_files.device_files(ARCHITECTURE)
+            files |= device_files.settings_file(SETTINGS)
+            for source in _HERE.glob("*.py"):
+                files[f"/tests/{source.name}"] = source.read_bytes()
+            for vectors in (_HERE.parent / "vectors").iterdir():
+                files[f"/vectors/{vectors.name}"] = vectors.read_bytes()
+            files["/boot.py"] = _START.format(self.path.stem, self.names).encode()
+            create_flash(folder / "unit.img", files)
+            with Board(folder / "unit.img", ip=own_ip(), heap="4m") as board:
+                try:
+                    board.wait_for("^done$|^ImportError|^SyntaxError", _TIMEOUT_S)
+                except TimeoutError:
+                    board.lines.append("bad: the tests did not come to an end")
+                self.said = list(board.lines)
+                if board.violation:
+                    self.said = [f"bad: flash: {board.violation}"]
+        return self.said
+
+
+class DeviceTest(pytest.Item):
+    def runtest(self):
+        folder = self.config._tmp_path_factory.mktemp(self.parent.path.stem)
+        said = self.parent.run(folder)
+        if f"ok {self.name}" not in said:
+            raise DeviceTestFailed("\n".join(said))
+
+    def repr_failure(self, excinfo):
+        if isinstance(excinfo.value, DeviceTestFailed):
+            return f"on the simulated board:\n{excinfo.value}"
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self):
+        return self.path, None, f"{self.path.stem}::{self.name}"
+
+
+class DeviceTestFailed(Exception):
+    """A test on the board did not say that it passed."""

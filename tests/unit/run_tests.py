@@ -1,0 +1,20 @@
+"""Runs on the simulated board in place of boot.py: calls the tests of one file and reports."""
+
+import gc
+import sys
+
+
+def run(module_name, test_names):
+    """Import *module_name* and call each of *test_names*; print a line `ok NAME` or `bad NAME`."""
+    sys.path.insert(0, "/tests")
+    module = __import__(module_name)
+    for name in test_names:
+        gc.collect()
+        try:
+            getattr(module, name)()
+        except Exception as e:
+            sys.print_exception(e)
+            print("bad", name)
+        else:
+            print("ok", name)
+    print("done")
