@@ -10,11 +10,13 @@ from typer.core import TyperGroup
 
 from mpota.errors import CommandError
 from mpota.pack import pack
+from mpota.sim.command import sim
 from mpota.upload import upload
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "pack": pack,
     "upload": upload,
+    "sim": sim,
 }
 _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C
 

@@ -15,6 +15,7 @@ _SETTLE_MS = const(500)
 _LINGER_MS = const(1000)
 
 # Codes of on_error, as in ArduinoOTA.h; others are in espota_auth.py and espota_transfer.py.
+_AUTH_ERROR = const(0)
 _BEGIN_ERROR = const(1)
 _END_ERROR = const(4)
 
@@ -26,12 +27,13 @@ _RUNNING = const(15)
 def open_session(listener, udp, data, address):
     """Open a session of *listener* if *data*, which *udp* got from *address*, is an invitation.
 
-    It is `<command> <tcp port> <size> <md5>` in one line; anything else gets no answer.
+    It is `<command> <tcp port> <size> <md5>` in one line; anything else, or a port that a service
+    of the host's own may have, gets no answer.
     """
     words = data.split()
     if len(words) != 4 or len(words[3]) != 32 or len(data) >= 100:
         return
-    if words[1].isdigit() and words[2].isdigit():
+    if words[1].isdigit() and 1023 < int(words[1]) < 65536 and words[2].isdigit():
         listener.session = Session(listener, udp, words, address)
 
 
@@ -40,7 +42,7 @@ class Session:
 
     answer = None  # the words of the datagram that answered AUTH
     tcp = None  # the connection to the host
-    stage = _BEGIN_ERROR  # what on_error is told if it fails now
+    stage = _AUTH_ERROR  # what on_error is told if it fails now
 
     def __init__(self, listener, udp, words, address):
         self._listener = listener
@@ -55,11 +57,15 @@ class Session:
 
     def take_datagram(self, data, address):
         """Take a datagram that came in the meantime: the answer waited for, or a stray one."""
-        if address == self.address:
-            if data[:4] == b"200 " and len(data) < 100:
-                self.answer = data.split()
+        if data[:4] == b"200 " and address == self.address and len(data) < 100:
+            self.answer = data.split()
         elif data[:2] == b"0 " or data[:4] == b"100 ":
-            self.send("ERR: %s\n" % OTAError(_RUNNING), address)
+            if self.stage == _AUTH_ERROR and address[0] == self.address[0]:
+                # The host gave up before it was authenticated, and begins anew.
+                self._steps.close()
+                open_session(self._listener, self._udp, data, address)
+            elif address != self.address:
+                self.send("ERR: %s\n" % OTAError(_RUNNING), address)
 
     def step(self):
         """Do one piece of work; return False when there is nothing to do but wait."""
@@ -93,6 +99,7 @@ class Session:
 
                 if not (yield from authenticate(self, get)):
                     return
+            self.stage = _BEGIN_ERROR
             updater.begin(self.size, self._command)
             updater.set_md5(self._md5)
             self.send("OK", self.address)
@@ -131,10 +138,7 @@ class Session:
         if self.stage == _BEGIN_ERROR:
             self.send("ERR: " + text, self.address)
         elif isinstance(e, OTAError):
-            try:
-                yield from self._tell(text)
-            except OSError:
-                pass  # the host is gone
+            yield from self._tell(text)
         self.updater.call("error", self.stage)
 
     def _tell(self, result):
@@ -142,11 +146,14 @@ class Session:
         deadline = after(_SETTLE_MS)
         while not is_past(deadline):
             yield False
-        self.tcp.write(result)
         deadline = after(_LINGER_MS)
         scrap = bytearray(64)
-        while not is_past(deadline) and self.tcp.readinto(scrap) != 0:
-            yield False
+        try:
+            self.tcp.write(result)
+            while not is_past(deadline) and self.tcp.readinto(scrap) != 0:
+                yield False
+        except OSError as e:
+            log.error("espota: the host is gone: %s", e)
 
     def send(self, text, address):
         """Send the datagram *text*, str or bytes, to *address*."""

@@ -103,7 +103,6 @@ class Board:
     def stop(self) -> None:
         """Take the power away for good."""
         self.power_off()
-        self.control.close()
 
     def cut_power_after(self, operations: int | None, torn: str = "none") -> None:
         """Let the power fail before the flash operation that follows *operations* more of them.
@@ -172,6 +171,11 @@ class Board:
                     why = "in time" if left <= 0 else "before the power went"
                     raise TimeoutError(f"the board never said {pattern!r} {why}; it said:\n{last}")
                 self._changed.wait(min(left, 0.2))
+
+    def join(self) -> None:
+        """Wait until the power is gone, which takes a power cut or `power_off`."""
+        while self.is_on:
+            self._thread.join(0.2)  # type: ignore[union-attr]
 
     def wait_for_power_cut(self, timeout_s: float = 60) -> bool:
         """Wait until the board is off; return whether the power cut that was asked for came."""

@@ -31,7 +31,3 @@ class ControlPage:
     def clear_rtc(self) -> None:
         """Forget what a power cut forgets: RTC memory comes up as garbage on the chip."""
         self._map[control.RTC : control.RTC + control.RTC_SIZE] = b"\xa5" * control.RTC_SIZE
-
-    def close(self) -> None:
-        self._map.close()
-        self._file.close()

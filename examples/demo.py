@@ -1,0 +1,59 @@
+"""A board takes a new application over the air: run by `make demo`.
+
+Starts a simulated ESP8266 with garden 1.0.0, uploads 2.0.0 to it with `mpota upload`, and ends
+with status 0 when the board has tried and confirmed it.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mpota.device_files import application_files, device_files, settings_file
+from mpota.pack import pack_directory
+from mpota.sim import Board, create_flash, read_flash
+from mpota.sim.rom import ARCHITECTURE
+
+GARDEN = Path(__file__).parent / "garden"
+IP = "127.0.0.2"
+# In the field a version must be healthy for a minute before it is confirmed.
+SETTINGS = {"ssid": "simulated", "confirm_s": 3}
+
+
+def main() -> int:
+    old, new = pack_directory(GARDEN / "1.0.0"), pack_directory(GARDEN / "2.0.0")
+    files = device_files(ARCHITECTURE) | settings_file(SETTINGS)
+    files |= application_files(old.data, old.manifest)
+    with tempfile.TemporaryDirectory() as folder:
+        flash = Path(folder, "board.img")
+        create_flash(flash, files)
+        say("a simulated ESP8266 with garden 1.0.0 is switched on")
+        board = Board(flash, ip=IP, on_line=lambda line: say(line, "  board| "))
+        with board:
+            board.wait_for("listens on port")
+            board.wait_for("garden 1.0.0: watering")
+            say("mpota upload examples/garden/2.0.0 -i " + IP)
+            command = [sys.executable, "-m", "mpota", "upload", str(GARDEN / "2.0.0"), "-i", IP]
+            if subprocess.run(command, check=False).returncode != 0:
+                return 1
+            board.wait_for("garden 2.0.0: watering")
+            say("the new version is on trial: it is confirmed when it has been healthy for 3 s")
+            board.wait_for("slot b is confirmed")
+        manifest = read_flash(flash)["/.ota/b/MANIFEST"].decode().splitlines()
+    if board.violation or "version 2.0.0" not in manifest:
+        return 1
+    say("updated: garden 1.0.0 -> 2.0.0, confirmed", mark="")
+    return 0
+
+
+def say(text: str, mark: str = "== ") -> None:
+    # In one piece, as the board speaks from a thread of its own.
+    sys.stdout.write(f"{mark}{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except TimeoutError as error:
+        sys.exit(f"error: {error}")

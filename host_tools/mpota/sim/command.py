@@ -1,0 +1,158 @@
+"""`mpota sim`: a simulated ESP8266 on this computer, to try updates without a board."""
+
+import fcntl
+import hashlib
+import ipaddress
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpota.device_files import application_files, device_files, settings_file
+from mpota.errors import CommandError
+from mpota.pack import pack_directory
+from mpota.sim.board_process import DEFAULT_HEAP, Board
+from mpota.sim.flash import create_flash, read_flash
+from mpota.sim.rom import ARCHITECTURE
+
+_READY = re.compile(r"espota: (\S+) listens on port (\d+)")
+_OTA_PORT = 8266
+
+
+def sim(
+    flash: Annotated[
+        Path, typer.Option(metavar="FILE", help="The board's flash, 4 MiB; made if not there.")
+    ] = Path("board.img"),
+    ip: Annotated[
+        str, typer.Option(help="The board's own address; others: 127.0.0.3, 127.0.0.4, …")
+    ] = "127.0.0.2",
+    app: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Make the flash with this application installed."),
+    ] = None,
+    password: Annotated[
+        str, typer.Option(metavar="PASSWORD", help="Make the flash with this password for updates.")
+    ] = "",
+    confirm_after: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Make the flash so that a new version is confirmed after this time. [default: 60]",
+        ),
+    ] = None,
+    heap: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="The interpreter's heap, as for micropython -X heapsize; 56k is what 38 KiB are "
+            "on the chip.",
+        ),
+    ] = DEFAULT_HEAP,
+    power_cut_after: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Let the power fail after N flash operations."),
+    ] = None,
+) -> None:
+    """Run a simulated ESP8266 until Ctrl-C, with the very code that runs on the chip.
+
+    It starts again where it was when it is started on the same flash file.
+    """
+    _check_heap(heap)
+    _check_address(ip)
+    with _flash(flash, _new_files(flash, app, password, confirm_after)), _ended_by_signals():
+        typer.echo(f"board: {flash}, {ip}; Ctrl-C takes the power away")
+        board = Board(flash, ip=ip, heap=heap, on_line=lambda line: _show(line, ip))
+        board.cut_power_after(power_cut_after)
+        try:
+            with board:
+                board.join()
+        except KeyboardInterrupt:
+            typer.echo(f"board: off; the same --flash {flash} goes on from here")
+            return
+    # Only a power cut ends a board by itself.
+    typer.echo(
+        f"board: the power failed after {power_cut_after} flash operations; start it again on "
+        f"{flash} to see it come up"
+    )
+
+
+def _show(line: str, ip: str) -> None:
+    typer.echo(f"{ip}| {line}")
+    if found := _READY.search(line):
+        typer.echo(f"board: ready, {found[1]} takes updates at {ip}:{found[2]}")
+
+
+def _check_heap(heap: str) -> None:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}[km]?", heap):
+        raise CommandError(f"--heap {heap} is no size: give it like 56k")
+
+
+def _check_address(ip: str) -> None:
+    try:
+        fits = ipaddress.IPv4Address(ip).is_loopback
+    except ValueError:
+        fits = False
+    if not fits:
+        raise CommandError(f"--ip {ip} is no address of 127.0.0.0/8: give one like 127.0.0.3")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, _OTA_PORT))
+        except OSError as error:
+            raise CommandError(
+                f"{ip} cannot be had, UDP port {_OTA_PORT} ({error.strerror}): is a board running "
+                "there? Give another --ip"
+            ) from error
+
+
+def _new_files(
+    flash: Path, app: Path | None, password: str, confirm_after: float | None
+) -> dict[str, bytes] | None:
+    # The files of a board that is yet to be made, or None where there is one.
+    if flash.exists():
+        if app or password or confirm_after is not None:
+            raise CommandError(
+                f"{flash} is there already: delete it to make it anew, or leave out --app, "
+                "--password and --confirm-after to go on with it"
+            )
+        read_flash(flash)
+        return None
+    settings: dict[str, object] = {"ssid": "simulated"}
+    if password:
+        settings["password_hash"] = hashlib.md5(password.encode()).hexdigest()
+    if confirm_after is not None:
+        settings["confirm_s"] = confirm_after
+    files = device_files(ARCHITECTURE) | settings_file(settings)
+    if app:
+        packed = pack_directory(app)
+        files |= application_files(packed.data, packed.manifest)
+    return files
+
+
+@contextmanager
+def _flash(path: Path, files: dict[str, bytes] | None) -> Iterator[None]:
+    # Makes the flash if files are given, and keeps it from a second board.
+    try:
+        if files is not None:
+            create_flash(path, files)
+        with path.open("rb") as image:
+            fcntl.flock(image, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError as error:
+        raise CommandError(f"another board runs on {path}: give another --flash") from error
+    except OSError as error:
+        raise CommandError(f"cannot use {path} ({error.strerror}): give another --flash") from error
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    # SIGTERM ends the board as Ctrl-C does.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
