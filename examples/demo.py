@@ -21,7 +21,7 @@ SETTINGS = {"ssid": "simulated", "confirm_s": 3}
 
 
 def main() -> int:
-    old, new = pack_directory(GARDEN / "1.0.0"), pack_directory(GARDEN / "2.0.0")
+    old = pack_directory(GARDEN / "1.0.0")
     files = device_files(ARCHITECTURE) | settings_file(SETTINGS)
     files |= application_files(old.data, old.manifest)
     with tempfile.TemporaryDirectory() as folder:

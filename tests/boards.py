@@ -25,14 +25,13 @@ def main(ota):
         ota.handle()
 """
 
-_numbers = itertools.count(2)
+_numbers = itertools.count()
 
 
 def own_ip() -> str:
-    """Return an address of 127.0.0.0/8 that no other board of this test run has."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    n = next(_numbers)
-    return f"127.{10 + worker}.{n // 250}.{n % 250 + 2}"
+    """Return an address of 127.0.0.0/8 that no other board has: by this process, then by number."""
+    process, n = os.getpid(), next(_numbers)
+    return f"127.{process // 250 % 240 + 10}.{process % 250}.{n % 250 + 2}"
 
 
 def small_image(version: str, sequence: int, files: dict[str, bytes] | None = None) -> bytes:

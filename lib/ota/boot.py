@@ -1,5 +1,8 @@
 """The boot decision: which slot runs now. Lives outside both slots and knows no network."""
 
+import os
+import sys
+
 from micropython import const
 
 from . import hal, log, record
@@ -24,6 +27,22 @@ def decide():
         # Flash or memory trouble: the services run, and the next boot tries again.
         log.error("boot: %r", e)
         slot = None
+
+
+def put_first(active):
+    """Put the slot *active* and its lib first on sys.path, so that it can bring newer libraries.
+
+    If this package is among them, the one that was flashed over serial is forgotten.
+    """
+    sys.path.insert(0, "/.ota/" + active + "/lib")
+    sys.path.insert(0, "/.ota/" + active)
+    try:
+        os.stat("/.ota/" + active + "/lib/ota")
+    except OSError:
+        return
+    for name in list(sys.modules):
+        if name == "ota" or name.startswith("ota."):
+            del sys.modules[name]
 
 
 def _decide():

@@ -61,6 +61,10 @@ class ArduinoOTA(Callbacks):
                     from .espota_session import open_session
 
                     open_session(self, self._socket, data, address)
+                    if self.session is None:  # it was none after all
+                        from . import forget_modules
+
+                        forget_modules()
             if self.session is None:
                 return False
             if not self.session.step() or time.ticks_diff(end, time.ticks_ms()) <= 0:

@@ -1,6 +1,6 @@
 """Log lines on the serial port, as `[ota] E: install app.py: digest mismatch`."""
 
-# Lines above this level are not shown. 0: errors, 1: steps of an update's life, 2: all.
+# 0: errors alone are shown; 1: the steps of an update's life as well.
 level = 1
 
 
@@ -11,11 +11,5 @@ def error(text, *args):
 
 def info(text, *args):
     """Log a step of an update's life."""
-    if level > 0:
+    if level:
         print("[ota] I:", text % args)
-
-
-def debug(text, *args):
-    """Log what only a developer wants to see."""
-    if level > 1:
-        print("[ota] D:", text % args)

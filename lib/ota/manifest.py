@@ -1,7 +1,7 @@
 """MANIFEST, the first member of an application image: a line of text for each fact and file.
 
 Lines are read one at a time and none is kept, so it costs the same for 2 files and for 200. The
-`file` lines go into a digest, and `files_digest` compares them with the files found. Format:
+`file` lines go into a digest, and `matches` compares them with the files found. Format:
 docs/SPEC.md.
 """
 
@@ -36,6 +36,7 @@ class Manifest:
         """Read one line of at most *left* bytes; return it with its newline, as bytes."""
         line = stream.readline(min(left, _MAX_LINE + 1))
         if not line.endswith(b"\n"):
+            self._lines += 1
             raise self._error("cut off or too long")
         return line
 
@@ -92,4 +93,4 @@ class Manifest:
         return int(word)
 
     def _error(self, what):
-        return OTAError(_BAD_MANIFEST, "line %d: %s" % (self._lines or 1, what))
+        return OTAError(_BAD_MANIFEST, "line %d: %s" % (self._lines, what))

@@ -35,8 +35,9 @@ def make_room(active, n):
 
 
 def _free_bytes():
+    # littlefs counts some blocks twice: when it is nearly full, "free" can wrap below 0.
     stat = os.statvfs("/")
-    return stat[0] * stat[3]
+    return stat[0] * stat[3] if 0 <= stat[3] <= stat[2] else 0
 
 
 def remove(name):

@@ -12,10 +12,11 @@ _SERVICES_MS = const(300000)
 
 def run():
     """Run `main(ota)` of the application that boot chose, or the services alone; never return."""
-    from .boot import slot
+    from .boot import put_first, slot
 
     if slot is not None:
-        _put_first("/.ota/" + slot)
+        put_first(slot)
+    put_first = None  # so that nothing of boot stays in memory
     import ota
 
     ota.forget_modules()
@@ -34,21 +35,6 @@ def run():
     from .hal import reset
 
     reset()
-
-
-def _put_first(folder):
-    # The slot and its lib come first, so that it can bring newer libraries, this package included.
-    import os
-
-    sys.path.insert(0, folder + "/lib")
-    sys.path.insert(0, folder)
-    try:
-        os.stat(folder + "/lib/ota")
-    except OSError:
-        return
-    for name in list(sys.modules):
-        if name == "ota" or name.startswith("ota."):
-            del sys.modules[name]
 
 
 def _run_application(services):

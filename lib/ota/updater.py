@@ -1,5 +1,5 @@
 """The one way to flash: every transport feeds an Updater. Its policy is in admission.py, before the
-first byte, and in verify.py, after the last.
+first byte, and after the last in verify.py and stage.py.
 """
 
 import os

@@ -1,23 +1,18 @@
-"""What is checked of an image after its last byte, and the step to PENDING. Part of the Updater."""
+"""What is checked of an image after its last byte. Part of the Updater."""
 
 from binascii import hexlify
 from hashlib import sha256
 
 from micropython import const
 
-from . import forget_modules, log
+from . import forget_modules
 from .errors import OTAError
 from .updater import STAGING
-
-_MPY_VERSION = const("6.3")
 
 _READ_FAILED = const(3)
 _MD5_FAILED = const(7)
 _NO_DATA = const(13)
-_REJECTED = const(35)
-_BELOW_FLOOR = const(36)
 _DAMAGED = const(37)
-_WRONG_BOARD = const(41)
 
 
 def verify_and_stage(updater):
@@ -54,7 +49,9 @@ def verify_and_stage(updater):
         f.seek(0)
         manifest = yield from _read(f, updater.buffer)
     forget_modules("image", "manifest")
-    _stage(manifest, updater.progress, digest)
+    from .stage import stage
+
+    stage(manifest, updater.progress, digest)
 
 
 def _read(f, buffer):
@@ -63,25 +60,3 @@ def _read(f, buffer):
 
     m = yield from read_image(f, buffer)
     return m.name, m.version, m.sequence, m.board, m.mpy, m.total_bytes + 4096 * m.files
-
-
-def _stage(manifest, size_bytes, digest):
-    from . import record, slots
-
-    name, version, sequence, board, mpy, needed = manifest
-    if board not in ("", "esp8266"):
-        raise OTAError(_WRONG_BOARD, board)
-    if mpy not in ("", _MPY_VERSION):
-        raise OTAError(_WRONG_BOARD, ".mpy version " + mpy)
-    boot_record = record.load() or record.Record()
-    if sequence < boot_record.floor:
-        raise OTAError(_BELOW_FLOOR, "%d < %d" % (sequence, boot_record.floor))
-    if sequence == boot_record.rejected:
-        raise OTAError(_REJECTED, "sequence %d" % sequence)
-    # Every file of a slot takes up whole blocks of 4 KiB.
-    slots.make_room(boot_record.active, needed)
-    boot_record.sequence = sequence
-    boot_record.size_bytes = size_bytes
-    boot_record.digest = digest
-    boot_record.store()
-    log.info("update: %s %s verified and staged", name, version)

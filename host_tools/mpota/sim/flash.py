@@ -6,7 +6,7 @@ The map is that of the stock MicroPython build for 2 MiB of flash or more: littl
 
 from pathlib import Path
 
-from littlefs import LittleFS, UserContext
+from littlefs import LittleFS, LittleFSError, UserContext
 
 from mpota.errors import CommandError
 
@@ -56,7 +56,7 @@ def read_flash(path: Path) -> dict[str, bytes]:
     fs = _littlefs(bytearray(image[FILE_SYSTEM_START:FILE_SYSTEM_END]), mount=False)
     try:
         fs.mount()
-    except OSError as e:
+    except LittleFSError as e:
         raise CommandError(f"{path} holds no littlefs: delete it to start anew ({e})") from e
     files = {}
     for folder, _, names in fs.walk("/"):

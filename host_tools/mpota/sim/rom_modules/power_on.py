@@ -12,11 +12,12 @@ import flashbdev
 import hashlib
 import machine
 import network
+import select
 import socket
 import time
 import vfs
 
-PRELOADED = (esp, hashlib, network, socket)
+PRELOADED = (esp, hashlib, network, select, socket)
 
 
 def _run(path):

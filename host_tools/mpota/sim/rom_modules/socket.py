@@ -4,12 +4,9 @@ Addresses are (ip, port) tuples everywhere, as in extmod/modlwip.c of MicroPytho
 """
 
 import errno
-import io
-import select
 
 import network
 import usocket
-from micropython import const
 
 AF_INET = 2
 AF_INET6 = 10
@@ -23,9 +20,6 @@ SO_BROADCAST = 0x20
 IP_ADD_MEMBERSHIP = 0x400
 IP_DROP_MEMBERSHIP = 0x401
 TCP_NODELAY = 1
-
-_POLL_IOCTL = const(3)
-_CLOSE_IOCTL = const(4)
 
 
 def _pack(address):
@@ -42,30 +36,17 @@ def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
     return [(AF_INET, SOCK_STREAM, 0, "", _unpack(raw))]
 
 
-class socket(io.IOBase):
+class socket:
     def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0, _accepted=None):
         self._type = type
         self._bound = _accepted is not None
         self._socket = _accepted or usocket.socket(AF_INET, type)
-        self._poll = select.poll()
-        self._poll.register(self._socket)
 
     def _own_address(self, port=0):
         # The host has many addresses; the board has one, and none before it has a network.
         if not self._bound:
             self._socket.bind(_pack((network._ip(), port)))
             self._bound = True
-
-    def ioctl(self, request, arg):
-        if request == _POLL_IOCTL:
-            self._poll.modify(self._socket, arg)
-            for _, events in self._poll.ipoll(0):
-                return events
-            return 0
-        if request == _CLOSE_IOCTL:
-            self._socket.close()
-            return 0
-        return -1
 
     def bind(self, address):
         self._own_address(address[1])

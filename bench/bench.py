@@ -1,0 +1,148 @@
+"""Measure mpota on simulated boards: `make bench`. Ratios first, since they hold on any computer.
+
+Every figure comes from this run. The budgets are those of docs/DESIGN.md.
+"""
+
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mpota import espota, image
+from mpota.device_files import application_files, device_files, settings_file
+from mpota.sim import Board, create_flash
+from mpota.sim.rom import ARCHITECTURE
+from rich.console import Console
+from rich.table import Table
+
+APPS = Path(__file__).parent / "apps"
+IMAGE_BYTES = 300_000
+ROUNDS = 5
+# A 38 KiB heap of the chip is 56 KiB here, where objects are larger.
+SCALE = 38 / 56
+
+
+def main() -> int:
+    console = Console()
+    with tempfile.TemporaryDirectory() as name, console.status("measuring …"):
+        folder = Path(name)
+        throughput, received = _throughput(folder)
+        written = _written(folder)
+        idle, peak = _heap(folder)
+        boot, boot_pending = _boot_times(folder)
+    table = Table("what", "figure", "budget", title="mpota on the simulated board")
+    table.add_row("upload, of the speed of a loop that only receives and writes",
+                  f"{throughput:.0%}", "≥ 85 %")  # fmt: skip
+    table.add_row("flash bytes programmed per byte of the image", f"{written:.2f}", "≤ 2.2")
+    table.add_row("boot with an image pending, of a boot without",
+                  f"{boot_pending / boot:.1f}", "")  # fmt: skip
+    table.add_row("idle heap, listener on, scaled to the chip",
+                  f"{idle * SCALE / 1024:.1f} KB", "≤ 6 KB")  # fmt: skip
+    table.add_row("peak over idle during an update, scaled to the chip",
+                  f"{peak * SCALE / 1024:.1f} KB", "≤ 16 KB")  # fmt: skip
+    table.add_section()
+    table.add_row("upload", f"{received / 1024:.0f} KB/s", "")
+    table.add_row("idle heap, as measured here", f"{idle / 1024:.1f} KB", "")
+    table.add_row("peak over idle, as measured here", f"{peak / 1024:.1f} KB", "")
+    table.add_row("boot, power-on to application", f"{boot * 1000:.0f} ms", "")
+    table.add_row(f"boot, {IMAGE_BYTES} bytes pending", f"{boot_pending * 1000:.0f} ms", "")
+    console.print(table)
+    return 0
+
+
+def _image(app: str, version: str, sequence: int, ballast_bytes: int = 0) -> bytes:
+    files = {"app.py": (APPS / f"{app}.py").read_bytes()}
+    if ballast_bytes:
+        files["ballast.bin"] = random.Random(1).randbytes(ballast_bytes)
+    return image.build(name="bench", version=version, sequence=sequence, files=files)
+
+
+def _board(folder: Path, app: str, **settings: object) -> Board:
+    data = _image(app, "1", 1)
+    files = device_files(ARCHITECTURE) | application_files(data, image.read(data))
+    files |= settings_file({"ssid": "simulated", "confirm_s": 1} | settings)
+    create_flash(folder / "board.img", files)
+    return Board(folder / "board.img")
+
+
+def _script_board(folder: Path, script: bytes) -> Board:
+    create_flash(folder / "script.img", {"/main.py": script})
+    return Board(folder / "script.img")
+
+
+def _send(board: Board, data: bytes) -> float:
+    # Bytes a second, from the first to the last byte acknowledged.
+    times: list[float] = []
+    espota.upload(
+        data,
+        board_ip=board.ip,
+        progress=lambda done, total: times.append(time.perf_counter()),
+    )
+    return len(data) / (times[-1] - times[0])
+
+
+def _throughput(folder: Path) -> tuple[float, float]:
+    data = _image("quick", "2", 2, IMAGE_BYTES)
+    ours, theirs = [], []
+    for _ in range(ROUNDS):
+        with _board(folder, "quick") as board:
+            board.wait_for("listens on")
+            ours.append(_send(board, data))
+        with _script_board(folder, (APPS / "receive_only.py").read_bytes()) as board:
+            board.wait_for("waiting")
+            theirs.append(_send(board, data))
+    return statistics.median(ours) / statistics.median(theirs), statistics.median(ours)
+
+
+def _written(folder: Path) -> float:
+    data = _image("quick", "2", 2, IMAGE_BYTES)
+    with _board(folder, "quick") as board:
+        board.wait_for("listens on")
+        before = board.programmed_bytes
+        _send(board, data)
+        board.wait_for("is confirmed")
+        return (board.programmed_bytes - before) / len(data)
+
+
+def _heap(folder: Path) -> tuple[int, int]:
+    # What the application itself takes up is taken off: it is there in the bare run as well.
+    source = (APPS / "idle.py").read_bytes()
+    bare_script = source + b"\ngc.collect()\nprint('bare', gc.mem_alloc())\n"
+    with _script_board(folder, bare_script) as board:
+        bare = int(board.wait_for(r"^bare (\d+)")[1])
+    # One step a call, so that the application sees every moment of the update.
+    with _board(folder, "idle", step_ms=0) as board:
+        idle = int(board.wait_for(r"^idle (\d+)")[1])
+        _send(board, _image("quick", "2", 2, IMAGE_BYTES))
+        peak = int(board.wait_for(r"^peak (\d+)")[1])
+    return idle - bare, peak - idle
+
+
+def _boot_times(folder: Path) -> tuple[float, float]:
+    plain, pending = [], []
+    for _ in range(ROUNDS):
+        with _board(folder, "quick", reboot_on_success=False) as board:
+            board.wait_for("application runs")
+            board.wait_for("listens on")
+            board.power_off()
+            plain.append(_time_to_application(board))
+            _send(board, _image("quick", "2", 2, IMAGE_BYTES))
+            board.power_off()
+            pending.append(_time_to_application(board))
+    return statistics.median(plain), statistics.median(pending)
+
+
+def _time_to_application(board: Board) -> float:
+    seen = len(board.lines)
+    begun = time.perf_counter()
+    board.power_on()
+    board.wait_for("application runs", start=seen)
+    taken = time.perf_counter() - begun
+    board.wait_for("listens on", start=seen)
+    return taken
+
+
+if __name__ == "__main__":
+    sys.exit(main())
