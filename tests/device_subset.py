@@ -227,7 +227,7 @@ class Finding(NamedTuple):
 
 def device_files(root=ROOT):
     """Return the paths of the files for the board, relative to `root`."""
-    patterns = ("boot.py", "main.py", "lib/**/*.py", "examples/**/*.py")
+    patterns = ("boot.py", "main.py", "lib/**/*.py", "examples/*/**/*.py")
     return sorted(path.relative_to(root) for pattern in patterns for path in root.glob(pattern))
 
 
@@ -348,7 +348,7 @@ class _Checker(ast.NodeVisitor):
             if not allowed:
                 self.report(node, f"import {top} outside lib/ota/hal.py", "ota.hal")
         elif top not in BOARD_MODULES and not (self.is_example and top in self.neighbours):
-            instead = INSTEAD_OF_MODULE.get(top, "a module that device.md lists")
+            instead = INSTEAD_OF_MODULE.get(top, "a module of the stock ESP8266 build")
             self.report(node, f"import {module}, which the board has not", instead)
 
     def check_module_attribute(self, node, module, name):

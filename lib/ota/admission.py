@@ -61,7 +61,7 @@ def admit(updater, size, command):
 
 def _is_open(ota):
     # The window or the gate must allow it; without either, updates are always allowed.
-    if ota.window is not None and time.ticks_diff(ota.window, time.ticks_ms()) > 0:
+    if ota.window and time.ticks_diff(ota.window, time.ticks_ms()) > 0:
         return True
     if ota.gate is None:
         return ota.window is None

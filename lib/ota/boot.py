@@ -40,9 +40,11 @@ def put_first(active):
         os.stat("/.ota/" + active + "/lib/ota")
     except OSError:
         return
-    for name in list(sys.modules):
-        if name == "ota" or name.startswith("ota."):
-            del sys.modules[name]
+    from . import forget_modules
+
+    # From the package's own names, too: boot.py and main.py still hold the package.
+    forget_modules(*[name[4:] for name in sys.modules if name.startswith("ota.")])
+    del sys.modules["ota"]
 
 
 def _decide():
@@ -73,7 +75,8 @@ def _install(boot_record):
     except Exception as e:
         log.error("install: %s; the image is dropped", e)
         boot_record = record.load() or record.Record()  # not what install made of it
-        _store(boot_record.drop_pending)
+        if boot_record.size_bytes:  # else it is installed, and only its file could not be removed
+            _store(boot_record.drop_pending)
     hal.set_counters(boots, 0)
     return boot_record
 

@@ -33,6 +33,9 @@ def open_session(listener, udp, data, address):
     words = data.split()
     if len(words) != 4 or len(words[3]) != 32 or len(data) >= 100:
         return
+    for c in words[3]:
+        if c not in b"0123456789abcdefABCDEF":
+            return
     if words[1].isdigit() and 1023 < int(words[1]) < 65536 and words[2].isdigit():
         listener.session = Session(listener, udp, words, address)
 
@@ -135,9 +138,9 @@ class Session:
         log.error("espota: %s", e)
         self.updater.abort(_STREAM_TIMEOUT)
         text = "%s\n" % e
-        if self.stage == _BEGIN_ERROR:
+        if self.stage <= _BEGIN_ERROR:
             self.send("ERR: " + text, self.address)
-        elif isinstance(e, OTAError):
+        elif self.tcp and isinstance(e, OTAError):
             yield from self._tell(text)
         self.updater.call("error", self.stage)
 

@@ -10,6 +10,9 @@ from .errors import OTAError
 
 _NO_SPACE = const(4)
 
+# Names of a folder that are in memory at a time.
+_ENTRIES = const(16)
+
 
 def path(slot):
     """Return the directory of *slot*, "a" or "b"."""
@@ -49,13 +52,20 @@ def remove(name):
     if not is_folder:
         os.remove(name)
         return
-    for entry in os.listdir(name):
-        remove(name + "/" + entry)
+    entries = [None]
+    while entries:
+        # A few at a time: the names of a full folder are more than there is memory for.
+        entries = []
+        for entry in os.ilistdir(name):
+            if len(entries) < _ENTRIES:
+                entries.append(entry[0])
+        for entry in entries:
+            remove(name + "/" + entry)
     os.rmdir(name)
 
 
 def read_manifest(slot, visit=None):
-    """Return the Manifest of *slot*; call *visit* with (size_bytes, SHA-256 hex, name) of its files.
+    """Return *slot*'s Manifest; call *visit* with (size_bytes, SHA-256 hex, name) of its files.
 
     Raises OSError when there is none, OTAError 38 when it is broken.
     """

@@ -31,6 +31,8 @@ def run():
         if slot is not None:
             services.reject()  # in a trial: does not return
     gc.collect()
+    # Services without the application are no healthy boot, and confirm nothing: not in this time.
+    services.settings["confirm_s"] = _SERVICES_MS
     _serve(services, _SERVICES_MS)
     from .hal import reset
 

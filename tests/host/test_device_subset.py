@@ -14,7 +14,7 @@ import device_subset  # noqa: E402
 
 LIB = "lib/ota/slots.py"
 
-# What device.md says the board lacks, and the house rules: a line of code and what is said of it.
+# What the stock build lacks, and the house rules: a line of code and what is said of it.
 REFUSED = [
     ("import hashlib\nhashlib.md5()", "hashlib.md5"),
     ("from hashlib import md5", "hashlib.md5"),

@@ -46,8 +46,10 @@ class DeviceTestFile(pytest.File):
             files |= device_files.settings_file(SETTINGS)
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()
-            for vectors in (_HERE.parent / "vectors").iterdir():
-                files[f"/vectors/{vectors.name}"] = vectors.read_bytes()
+            for vectors in (_HERE.parent / "vectors").rglob("*"):
+                if vectors.is_file():
+                    name = vectors.relative_to(_HERE.parent).as_posix()
+                    files[f"/{name}"] = vectors.read_bytes()
             files["/boot.py"] = _START.format(self.path.stem, self.names).encode()
             create_flash(folder / "unit.img", files)
             with Board(folder / "unit.img", ip=own_ip(), heap="4m") as board:

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mpota.errors import CommandError
-
-from .control_page import ControlPage
-from .rom import rom_path
-from .rom_modules import control
+from mpota.sim.control_page import ControlPage
+from mpota.sim.rom import rom_path
+from mpota.sim.rom_modules import control
 
 # Values of machine.reset_cause() on the chip.
 POWER_ON = 0

@@ -4,7 +4,7 @@ import ctypes
 import mmap
 import tempfile
 
-from .rom_modules import control
+from mpota.sim.rom_modules import control
 
 
 class ControlPage:

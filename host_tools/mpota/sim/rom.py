@@ -9,8 +9,7 @@ from pathlib import Path
 from mpremote.romfs import VfsRomWriter
 
 from mpota.compile import compile_module
-
-from .rom_modules import control
+from mpota.sim.rom_modules import control
 
 _SOURCES = Path(__file__).parent / "rom_modules"
 

@@ -7,17 +7,15 @@ import sys
 import __main__
 
 # Imported while sys.path names the ROM alone: these take the place of the interpreter's own.
-import esp
+import esp  # noqa: F401
 import flashbdev
-import hashlib
+import hashlib  # noqa: F401
 import machine
-import network
-import select
-import socket
+import network  # noqa: F401
+import select  # noqa: F401
+import socket  # noqa: F401
 import time
 import vfs
-
-PRELOADED = (esp, hashlib, network, select, socket)
 
 
 def _run(path):
