@@ -4,11 +4,11 @@ try:
 
     ota.start.run()
 except Exception as e:
+    # Nothing is loaded from the file system here: the heap may be what ran out.
+    import machine
     import sys
     import time
 
     sys.print_exception(e)
     time.sleep(60)
-    import ota.hal
-
-    ota.hal.reset()
+    machine.reset()

@@ -39,7 +39,7 @@ class OTA(Callbacks):
         from .settings import read_settings
 
         self.settings = read_settings(settings)
-        forget_modules()
+        forget_modules("settings")
 
     def begin(self):
         """Join the Wi-Fi network and get the services ready; they start when there is a network."""
@@ -58,7 +58,7 @@ class OTA(Callbacks):
         self._station = hal.join(get("hostname"), get("ssid"), get("key"))
         self.arduino = ArduinoOTA(self)
         self._joined = self._begun = self._since = self._last = time.ticks_ms()
-        forget_modules()
+        forget_modules("hal", "record")
 
     def handle(self):
         """Do what there is to do now, for about 25 ms at most; return whether there is more."""

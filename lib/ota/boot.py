@@ -11,7 +11,7 @@ from . import hal, log, record
 _MAX_ATTEMPTS = const(3)
 # Boots in a row that never became healthy before the application is left out for one.
 _MAX_UNHEALTHY = const(10)
-# Tries at unpacking an image that ended in a reset.
+# Tries at unpacking an image that came to no end.
 _MAX_INSTALLS = const(3)
 
 # The slot to run, "a" or "b"; None: no application, only the update services.
@@ -68,10 +68,14 @@ def _install(boot_record):
     hal.set_counters(boots, installs + 1)
     try:
         if installs >= _MAX_INSTALLS:
-            raise OSError("it ended in a reset %d times" % installs)
+            raise OSError("it did not end in %d boots" % installs)
         from .install import install
 
         install(boot_record)
+    except MemoryError as e:
+        # On a heap as empty as this it will hardly pass, but the image may yet be good.
+        log.error("install: %s; it is tried again", e)
+        return record.load() or record.Record()
     except Exception as e:
         log.error("install: %s; the image is dropped", e)
         boot_record = record.load() or record.Record()  # not what install made of it

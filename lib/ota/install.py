@@ -51,7 +51,7 @@ def install(boot_record):
     Takes *boot_record* from PENDING to TRIAL by one store. Raises OTAError or OSError with the
     record on flash unchanged; the active slot is never touched.
     """
-    buf = memoryview(bytearray(4096))
+    buf = memoryview(bytearray(2048))
     size_bytes, digest = slots.file_digest(STAGING, buf)
     if size_bytes != boot_record.size_bytes or digest != hexlify(boot_record.digest):
         raise OTAError(_DAMAGED, "staging file changed")

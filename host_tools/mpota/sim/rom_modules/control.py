@@ -32,5 +32,4 @@ REQUEST_NONE = 0
 REQUEST_RESET = 1
 REQUEST_POWER_CUT = 2
 
-# unit-suffix: the second half of the first 32 bytes, of what the chip programs in one go.
-TORN_MODES = ("none", "prefix", "suffix", "alternate-words", "all-but-last-byte", "unit-suffix")
+TORN_MODES = ("none", "prefix", "suffix", "alternate-words", "all-but-last-byte")

@@ -7,7 +7,8 @@ from micropython import const
 
 _SECTOR = const(4096)
 _USER_START = const(0x100000)
-# The boot ROM's SPIWrite programs so many bytes at a time, one unit after the other.
+# The boot ROM's SPIWrite programs so many bytes at a time, one unit after the other: nothing of a
+# program's end is there while its beginning is not.
 _UNIT = const(32)
 
 _flash = None
@@ -47,15 +48,11 @@ def _kept(mode, i, n):
     if mode == 1:
         return i < n // 2
     if mode == 2:
-        return i >= n - n // 2
-    if mode == 3:
-        return i // 4 % 2 == 0
-    if mode == 4:
-        return i < n - 1
-    if mode == 5:
         unit = min(n, _UNIT) if n < _SECTOR else n
         return unit // 2 <= i < unit
-    return False
+    if mode == 3:
+        return i // 4 % 2 == 0
+    return mode == 4 and i < n - 1
 
 
 def _count_operation(offset, n, new):

@@ -1,0 +1,177 @@
+"""Flash images to start the power tests from: a board that runs `old` and has `new` in /data.
+
+Images come in from the flash itself: /bring_NAME.py feeds them to an Updater at power-on, as a
+transport does.
+"""
+
+import atexit
+import functools
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+from boards import SETTINGS, own_ip
+from littlefs import LittleFS, UserContext
+from mpota import device_files, image
+from mpota.compile import compile_module
+from mpota.sim import Board, create_flash
+from mpota.sim.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, SECTOR_BYTES
+from mpota.sim.rom import ARCHITECTURE
+from releases import AFTER, NEW, OLD, OLDER, Scenario, release, twin
+
+# /lib/bringer: does to an image in /data what a transport does to one that arrives.
+_BRINGER = """
+import os
+from ota import OTA, hal
+
+def bring(name, damage=False):
+    services = OTA()
+    from ota.callbacks import Callbacks
+    from ota.errors import OTAError
+    from ota.updater import STAGING, Updater
+
+    updater = Updater(services, Callbacks())
+    try:
+        updater.begin(os.stat(name)[6])
+        with open(name, "rb") as f:
+            while True:
+                n = f.readinto(updater.buffer)
+                if not n:
+                    break
+                updater.write(updater.buffer[:n])
+        if damage:  # the flash loses some of it before it is checked
+            updater.file.close()
+            with open(STAGING, "r+b") as f:
+                f.seek(-1500, 2)
+                f.write(b"damage")
+        updater.end()
+    except OTAError as e:
+        print("refused:", e)
+        return
+    hal.reset()
+"""
+_BRING = """
+import machine
+if machine.reset_cause() == machine.PWRON_RESET:
+    import bringer
+    bringer.bring({arguments})
+"""
+
+# Run before boot.py at the boot that installs: the staged image is another one, just as whole, or
+# the flash loses what was unpacked.
+_SWAP = """
+with open("/data/twin.tar", "rb") as twin, open("/.ota/staging", "wb") as staging:
+    staging.write(twin.read())
+"""
+_DAMAGE_SLOT = """
+import ota.install
+unpack = ota.install.read_image
+def unpack_and_damage(stream, buf, sink):
+    manifest = yield from unpack(stream, buf, sink)
+    with open("/.ota/a/pages/table.bin", "r+b") as f:
+        f.write(b"damage")
+    return manifest
+ota.install.read_image = unpack_and_damage
+"""
+
+MOVED_ON = "a seeded bug has to follow the code"
+
+Edit = tuple[str, str, str]  # a file of lib/ota, a text that is in it once, another in its place
+
+
+@functools.cache
+def _module(name: str, source: str) -> bytes:
+    return compile_module(source, name, ARCHITECTURE, line_numbers=False)
+
+
+def edited_device_files(edits: tuple[Edit, ...], marks: bool = False) -> dict[str, bytes]:
+    """Return the files of the board with *edits* made; with *marks* it tells where it stores.
+
+    Raises AssertionError for an edit whose text is not in its file exactly once.
+    """
+    root = device_files.device_root()
+    files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
+    sources = {path.name: path.read_text() for path in (root / "lib" / "ota").glob("*.py")}
+    for name, before, after in edits:
+        found = sources[name].count(before)
+        assert found == 1, (
+            f"lib/ota/{name} has this {found} times, a seeded bug expects 1:\n{before}"
+        )
+        sources[name] = sources[name].replace(before, after)
+    if marks:
+        sources["record.py"] += _MARKS
+    for name, source in sources.items():
+        path = f"/lib/ota/{name.removesuffix('.py')}.mpy"
+        files[path] = _module(path, source)
+    return files
+
+
+# Tells which flash operations a store of the record takes; 8 is control.OPERATIONS.
+_MARKS = """
+import power
+_plain_store = Record.store
+def _store(self):
+    first = power.word(8)
+    _plain_store(self)
+    print("stored", first, power.word(8))
+Record.store = _store
+"""
+
+_folder = tempfile.TemporaryDirectory(prefix="mpota-power-")
+atexit.register(_folder.cleanup)
+_lock = threading.Lock()
+
+
+def base_flash(scenario: Scenario, edits: tuple[Edit, ...] = (), marks: bool = False) -> Path:
+    """Return a flash image, made once and not to be changed, of a board that runs `old`."""
+    with _lock:
+        return _base_flash(scenario, edits, marks)
+
+
+@functools.cache
+def _base_flash(scenario: Scenario, edits: tuple[Edit, ...], marks: bool) -> Path:
+    path = Path(tempfile.mkdtemp(dir=_folder.name), "base.img")
+    if edits or marks:
+        # From a board that came to where it is with the right code.
+        shutil.copy(_base_flash(scenario, (), False), path)
+        replace_files(path, edited_device_files(edits, marks))
+        return path
+    files = edited_device_files(()) | device_files.settings_file(SETTINGS | {"confirm_s": 0})
+    first = release(OLDER if scenario.updated_before else OLD)
+    files |= device_files.application_files(first, image.read(first))
+    files["/lib/bringer.mpy"] = _module("/lib/bringer.mpy", _BRINGER)
+    images = {OLD: release(OLD), NEW: release(NEW, scenario.app), AFTER: release(AFTER)}
+    for name, data in images.items():
+        files[f"/data/{name}.tar"] = data
+        files[f"/bring_{name}.py"] = _BRING.format(arguments=f"'/data/{name}.tar'").encode()
+    files["/bring_damaged.py"] = _BRING.format(arguments=f"'/data/{NEW}.tar', True").encode()
+    files["/data/twin.tar"] = twin(NEW)
+    files |= {"/swap.py": _SWAP.encode(), "/damage.py": _DAMAGE_SLOT.encode()}
+    create_flash(path, files)
+    if scenario.updated_before:
+        with Board(path, ip=own_ip(), scripts=bringing(OLD)) as board:
+            board.wait_for("is confirmed")
+    return path
+
+
+def replace_files(flash: Path, files: dict[str, bytes]) -> None:
+    """Write *files* (absolute name → content) into a flash image, beside what is there."""
+    data = bytearray(flash.read_bytes())
+    content = data[FILE_SYSTEM_START:FILE_SYSTEM_END]
+    fs = LittleFS(
+        context=UserContext(buffer=content),
+        block_size=SECTOR_BYTES,
+        block_count=len(content) // SECTOR_BYTES,
+    )
+    for name, text in files.items():
+        with fs.open(name, "wb") as file:
+            file.write(text)
+    fs.unmount()
+    data[FILE_SYSTEM_START:FILE_SYSTEM_END] = content
+    flash.write_bytes(data)
+
+
+def bringing(name: str) -> tuple[str, ...]:
+    """Return the scripts of a board that brings in *name* at power-on."""
+    return ("boot.py", f"bring_{name}.py", "main.py")

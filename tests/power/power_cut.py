@@ -1,0 +1,199 @@
+"""One power cut in the life of an update, and what must follow it; the command that repeats it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from base_flash import Edit, base_flash, bringing
+from boards import own_ip
+from mpota.sim import Board
+from oracle import BrokenError, Verdict, judge
+from releases import AFTER, NEW, OLD, SCENARIOS, SEQUENCES, Scenario
+
+RUNS = r"^app (\S+) runs with part (\S+)$"
+CONFIRMED = r"trial: slot . is confirmed"
+PLAIN_BOOT = ("boot.py", "main.py")
+# Not "suffix": the chip programs 32 bytes at a time, in order, so a program of 64 bytes never ends
+# with its first unit blank and its second written. littlefs looks at one unit to see whether the
+# space after a commit is erased (its forward CRC), and would program such a place again.
+TEARS = ("prefix", "suffix", "alternate-words", "all-but-last-byte")
+
+_SHOWN_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A power cut before flash operation *cut* of a scenario; *second*: one in the recovery."""
+
+    scenario: str
+    cut: int
+    torn: str = "none"
+    second: int | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that repeats exactly this case."""
+        options = f" --torn {self.torn}" if self.torn != "none" else ""
+        options += f" --second {self.second}" if self.second is not None else ""
+        return f"python tests/power/repeat.py {self.scenario} {self.cut}{options}"
+
+
+class Life:
+    """A copy of a scenario's board in its own folder, and the steps of its life.
+
+    The steps raise AssertionError or TimeoutError when something is not as promised. `lines` is
+    all that the board said. *edits* are made to the device code.
+    """
+
+    def __init__(
+        self, scenario: Scenario, *, edits: tuple[Edit, ...] = (), timeout_s: float = 30
+    ) -> None:
+        base = base_flash(scenario, edits)
+        self.scenario = scenario
+        self.lines: list[str] = []
+        self.timeout_s = timeout_s
+        self._folder = tempfile.TemporaryDirectory(prefix="mpota-power-")
+        self.flash = Path(shutil.copy(base, self._folder.name))
+        self.others = judge(self.flash).others
+
+    def __enter__(self) -> "Life":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def board(self, scripts: tuple[str, ...] = PLAIN_BOOT, **settings: object) -> Board:
+        """Return a board, switched off, over this life's flash."""
+        self.lines.append(f"--- {', '.join(scripts)} {settings or ''}")
+        settings = {"ip": own_ip(), "on_line": self.lines.append} | settings
+        return Board(self.flash, scripts=scripts, **settings)
+
+    def judge(self) -> Verdict:
+        """Return the oracle's verdict; nothing outside /.ota may have changed."""
+        verdict = judge(self.flash)
+        if verdict.others != self.others:
+            names = [n for n, data in self.others.items() if verdict.others.get(n) != data]
+            raise BrokenError(f"files outside the slots have changed: {names or 'there are more'}")
+        self.lines.append(f"--- {verdict.state}, {verdict.runs} must run")
+        return verdict
+
+    def cut(self, scripts: tuple[str, ...], operation: int, torn: str = "none") -> None:
+        """Run the board with *scripts* until the power goes before *operation*."""
+        board = self.board(scripts)
+        try:
+            board.cut_power_after(operation, torn)
+            board.power_on()
+            assert board.wait_for_power_cut(self.timeout_s), f"operation {operation} never came"
+            assert board.violation == ""
+        finally:
+            board.stop()
+
+    def run_to_the_end(self, scripts: tuple[str, ...], verdict: Verdict | None) -> int:
+        """Run the board until it is settled; return how many flash operations that took.
+
+        With *verdict*, the version that runs first must be the one it names.
+        """
+        with self.board(scripts) as board:
+            match = board.wait_for(RUNS, self.timeout_s)
+            assert match[1] == match[2], f"a mix of versions: {match[0]}"
+            if verdict:
+                assert match[1] == verdict.runs, f"{match[1]} runs, not {verdict.runs}"
+            if verdict is None or verdict.state != "idle":
+                final = CONFIRMED if self._is_confirmed(verdict) else f"^app {OLD} runs"
+                board.wait_for(final, self.timeout_s)
+            assert board.violation == ""
+            if verdict and verdict.state == "idle":
+                assert board.operations == 0, "an idle boot has written to flash"
+            return board.operations
+
+    def recover(self, verdict: Verdict) -> None:
+        """Run the board after a power cut, and then see that it takes a further update."""
+        self.run_to_the_end(PLAIN_BOOT, verdict)
+        self.must_be_settled(None if verdict.state == "idle" else self._is_confirmed(verdict))
+        self.update_further()
+
+    def _is_confirmed(self, verdict: Verdict | None) -> bool:
+        # How what is pending or on trial must end: a good release that gets to run is confirmed.
+        return self.scenario.is_good and (verdict is None or verdict.runs == NEW)
+
+    def must_be_settled(self, confirmed: bool | None) -> None:
+        """Check that nothing is pending or on trial, and that `new` was *confirmed* or rejected."""
+        verdict = self.judge()
+        assert verdict.state == "idle", f"still {verdict.state}"
+        if confirmed is None:
+            return
+        assert verdict.runs == (NEW if confirmed else OLD), f"{verdict.runs} is active"
+        rejected = 0 if confirmed else SEQUENCES[NEW]
+        assert verdict.rejected == rejected, f"rejected is {verdict.rejected}"
+
+    def update_further(self) -> None:
+        """See that one more update is taken and confirmed."""
+        with self.board(bringing(AFTER)) as board:
+            board.wait_for(CONFIRMED, self.timeout_s)
+            assert board.violation == ""
+        verdict = self.judge()
+        assert (verdict.state, verdict.runs) == ("idle", AFTER)
+
+
+def count_operations(scenario: str, edits: tuple[Edit, ...] = ()) -> int:
+    """Return how many flash operations *scenario* takes without a power cut."""
+    with Life(SCENARIOS[scenario], edits=edits) as life:
+        operations = life.run_to_the_end(bringing(NEW), None)
+        life.must_be_settled(life.scenario.is_good)
+        life.update_further()
+        return operations
+
+
+def record_operations(scenario: str, edits: tuple[Edit, ...] = ()) -> list[int]:
+    """Return which flash operations of *scenario* are those of a store of the record."""
+    flash = base_flash(SCENARIOS[scenario], edits, marks=True)
+    found: list[int] = []
+    with Life(SCENARIOS[scenario], edits=edits) as life:
+        shutil.copy(flash, life.flash)
+        total = life.run_to_the_end(bringing(NEW), None)
+        for line in life.lines:
+            if line.startswith("stored "):
+                _, first, end = line.split()
+                found += range(int(first), int(end))
+    assert found
+    assert edits or total == count_operations(scenario), "the marks change what they mark"
+    return found
+
+
+def run_case(case: Case, edits: tuple[Edit, ...] = (), timeout_s: float = 30) -> list[str]:
+    """Run *case*; return what the board said. Raises AssertionError with the way to repeat it."""
+    with Life(SCENARIOS[case.scenario], edits=edits, timeout_s=timeout_s) as life:
+        try:
+            life.cut(bringing(NEW), case.cut, case.torn)
+            verdict = life.judge()
+            if case.second is not None:
+                life.cut(PLAIN_BOOT, case.second, case.torn)
+                first, verdict = verdict, life.judge()
+                if life.scenario.is_good:
+                    assert verdict.runs == first.runs, f"{first.runs} became {verdict.runs}"
+            life.recover(verdict)
+        except (AssertionError, TimeoutError) as e:
+            said = "\n".join(life.lines[-40:])
+            raise AssertionError(f"{e}\n{said}\nrepeat it with: {case.command}") from e
+        return life.lines
+
+
+def in_parallel(run: Callable, cases: Iterable) -> list:
+    """Return what *run* returns for each of *cases*. Raises AssertionError with their failures."""
+
+    def attempt(case):
+        try:
+            return run(case), None
+        except AssertionError as e:
+            return None, str(e)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = list(pool.map(attempt, cases))
+    failures = [text for _, text in outcomes if text]
+    shown = "\n\n".join(failures[:_SHOWN_FAILURES])
+    assert not failures, f"{len(failures)} of {len(outcomes)} failed\n\n{shown}"
+    return [value for value, _ in outcomes]
