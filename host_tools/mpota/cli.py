@@ -9,12 +9,18 @@ import typer
 from typer.core import TyperGroup
 
 from mpota.errors import CommandError
+from mpota.keygen import keygen
 from mpota.pack import pack
+from mpota.sign import sign
 from mpota.sim.command import sim
 from mpota.upload import upload
+from mpota.verify import verify
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "pack": pack,
+    "keygen": keygen,
+    "sign": sign,
+    "verify": verify,
     "upload": upload,
     "sim": sim,
 }

@@ -1,6 +1,7 @@
 """The host's side of ArduinoOTA's protocol: invite by UDP, be dialled by TCP, send the image.
 
-The exchange is that of Arduino's espota.py and ArduinoOTA library for the ESP8266.
+The exchange is that of Arduino's espota.py and ArduinoOTA library for the ESP8266, apart from the
+stronger handshake.
 """
 
 import os
@@ -8,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 from mpota.errors import CommandError
+from mpota.handshake import Announcement, Auth, Handshake
 from mpota.invitation import Invitation
 from mpota.outcomes import HostPortError, NoAnswerError, UnknownHostError
 from mpota.transfer import Transfer
@@ -25,15 +27,20 @@ def upload(
     host_port: int = 0,
     command: int = FLASH,
     password: str = "",
+    auth: Auth = "strict",
     name: str = "the image",
     progress: Callable[[int, int], None] = lambda done, total: None,
     state: Callable[[str], None] = lambda text: None,
+    agreed: Callable[[Handshake], None] = lambda handshake: None,
 ) -> None:
     """Send `data` to a board, and return when the board has said that it took it.
 
     `board_ip` may be a host name. The board connects back to `host_port` (0: any free one) of
-    `host_ip`. `progress` gets the bytes that the board has acknowledged and their total, `state`
-    a line for each step. Raises CommandError: an UploadError of `outcomes` for each failure.
+    `host_ip`. `auth` "strict" allows the SHA-256 handshake only, "classic" the one of Arduino's
+    espota.py only, "auto" the latter where the board does not answer the former. `progress` gets
+    the bytes that the board has acknowledged and their total, `state` a line for each step,
+    `agreed` the handshake before the first byte is sent. Raises CommandError: an UploadError of
+    `outcomes` for each failure.
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
@@ -41,7 +48,10 @@ def upload(
     host = _resolve(host_ip)
     with _listener(host, host_port) as listener, _inviter(host, board) as inviter:
         invitation = Invitation(listener, inviter, board, state)
-        with invitation.run(data, command, password) as connection:
+        announcement = Announcement.of(data, command)
+        connection, handshake = invitation.run(announcement, password, auth)
+        with connection:
+            agreed(handshake)
             state(f"sending {name}, {len(data)} bytes")
             Transfer(connection, len(data), progress, state).run(data)
 

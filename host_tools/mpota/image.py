@@ -1,42 +1,36 @@
 """The application image: a plain POSIX tar whose first member, MANIFEST, names all others.
 
-The bytes are those of the format's description (docs/SPEC): USTAR headers, no extensions, so
-that any tar lists an image and a board reads it with one 512-byte buffer.
+The bytes are those of the format's description (docs/SPEC).
 """
 
 import hashlib
 import re
-import struct
 from dataclasses import dataclass, field
 
+from mpota import ustar
 from mpota.errors import CommandError
+from mpota.ustar import damaged
 
 # The board refuses what exceeds these.
 NAME_LIMIT = 100  # characters of a file's name: what a USTAR header holds without its prefix
 FILES_LIMIT = 256
 LINE_LIMIT = 256  # bytes of a manifest line with its newline
 MANIFEST_LIMIT = 65_536  # bytes
-SEQUENCE_LIMIT = 2**31 - 1
+SEQUENCE_LIMIT = 2**30 - 1  # a small int on the board
 LABEL_LIMIT = 32  # characters of a name, a version, a board
 
 MANIFEST_NAME = "MANIFEST"
 FIRST_LINE = "mpota 1"
+_DOWNGRADE = "downgrade yes"
 BOARD = "esp8266"
 # Names at the top that the board's own files bear.
 RESERVED = frozenset({"boot.py", "main.py", "ota.json", ".ota", MANIFEST_NAME})
 
-_BLOCK = 512
-# POSIX 1003.1 ustar: name, mode, uid, gid, size, mtime, checksum, type, linkname, magic, version,
-# uname, gname, devmajor, devminor, prefix.
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
-_CHECKSUM = slice(148, 156)
 _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
 _NAME = re.compile(rf"[A-Za-z0-9._/-]{{1,{NAME_LIMIT}}}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 _MPY = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
-_REMEDY = "pack the application again"
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,11 @@ class File:
 
 @dataclass
 class Manifest:
-    """What an image says about itself; `mpy` is None where it holds no bytecode."""
+    """What an image says about itself; `mpy` is None where it holds no bytecode.
+
+    `downgrade` asks a board to take the release also below its floor; the board's own setting has
+    to allow that too.
+    """
 
     name: str
     version: str
@@ -58,6 +56,7 @@ class Manifest:
     board: str = BOARD
     mpy: str | None = None
     files: list[File] = field(default_factory=list)
+    downgrade: bool = False
 
     def text(self) -> str:
         """Give the manifest's text. Raises CommandError where the board would refuse it."""
@@ -66,6 +65,8 @@ class Manifest:
         lines += [f"sequence {self.sequence}", f"board {self.board}"]
         if self.mpy is not None:
             lines.append(f"mpy {self.mpy}")
+        if self.downgrade:
+            lines.append(_DOWNGRADE)
         lines += [f"file {file.size} {file.sha256} {file.name}" for file in self.files]
         return "\n".join(lines) + "\n"
 
@@ -73,31 +74,34 @@ class Manifest:
     def parse(cls, text: str) -> "Manifest":
         """Read a manifest's text. Raises CommandError for what the board would refuse."""
         if len(text) > MANIFEST_LIMIT:
-            raise _damaged(f"MANIFEST is longer than {MANIFEST_LIMIT} bytes")
+            raise damaged(f"MANIFEST is longer than {MANIFEST_LIMIT} bytes")
         if not text.isascii() or not text.endswith("\n"):
-            raise _damaged("MANIFEST is not ASCII text that ends with a newline")
+            raise damaged("MANIFEST is not ASCII text that ends with a newline")
         lines = text[:-1].split("\n")
         if lines[0] != FIRST_LINE:
-            raise _damaged(f"MANIFEST does not begin with '{FIRST_LINE}'")
+            raise damaged(f"MANIFEST does not begin with '{FIRST_LINE}'")
         known: dict[str, str] = {}
         files = []
         for line in lines[1:]:
             if len(line) >= LINE_LIMIT:
-                raise _damaged(f"a line of MANIFEST is longer than {LINE_LIMIT} bytes")
+                raise damaged(f"a line of MANIFEST is longer than {LINE_LIMIT} bytes")
             key, _, value = line.partition(" ")
             if key == "file":
                 files.append(_file_line(value))
-            elif key in ("name", "version", "sequence", "board", "mpy"):
+            elif key in ("name", "version", "sequence", "board", "mpy", "downgrade"):
                 if key in known:
-                    raise _damaged(f"MANIFEST has two '{key}' lines")
+                    raise damaged(f"MANIFEST has two '{key}' lines")
                 known[key] = value
         missing = [key for key in ("name", "version", "sequence", "board") if key not in known]
         if missing:
-            raise _damaged(f"MANIFEST has no '{missing[0]}' line")
+            raise damaged(f"MANIFEST has no '{missing[0]}' line")
         if not _NUMBER.fullmatch(known["sequence"]):
-            raise _damaged("MANIFEST's sequence is not a number")
+            raise damaged("MANIFEST's sequence is not a number")
+        downgrade = known.pop("downgrade", None)
+        if downgrade not in (None, "yes"):
+            raise damaged(f"MANIFEST's downgrade line is not '{_DOWNGRADE}'")
         sequence = int(known.pop("sequence"))
-        manifest = cls(sequence=sequence, files=files, **known)
+        manifest = cls(sequence=sequence, files=files, downgrade=downgrade == "yes", **known)
         manifest._check()
         return manifest
 
@@ -144,21 +148,22 @@ def build(
     files: dict[str, bytes],
     board: str = BOARD,
     mpy: str | None = None,
+    downgrade: bool = False,
 ) -> bytes:
     """Make an image: the same input always gives the same bytes.
 
     `files` maps names to contents; `mpy` is the bytecode's version, like "6.3", where there is
-    any. The tar ends after its two zero blocks, unpadded, since it is written to flash.
-    Raises CommandError where the board would refuse it.
+    any; `downgrade` as in `Manifest`. The tar ends after its two zero blocks, unpadded, since it
+    is written to flash. Raises CommandError where the board would refuse it.
     """
     listed = [
         File(len(content), hashlib.sha256(content).hexdigest(), file_name)
         for file_name, content in sorted(files.items())
     ]
-    manifest = Manifest(name, version, sequence, board, mpy, listed)
-    tar = [_member(MANIFEST_NAME, manifest.text().encode("ascii"))]
-    tar += [_member(file.name, files[file.name]) for file in listed]
-    return b"".join(tar) + bytes(2 * _BLOCK)
+    manifest = Manifest(name, version, sequence, board, mpy, listed, downgrade)
+    tar = [ustar.member(MANIFEST_NAME, manifest.text().encode("ascii"))]
+    tar += [ustar.member(file.name, files[file.name]) for file in listed]
+    return b"".join(tar) + bytes(2 * ustar.BLOCK)
 
 
 def read(data: bytes) -> Manifest:
@@ -167,35 +172,31 @@ def read(data: bytes) -> Manifest:
     What stands behind the tar's end, such as a signature, is not looked at. Raises CommandError
     for an image that a board would refuse.
     """
-    members = _members(data)
+    members = ustar.members(data)
     first, content = next(members, ("", b""))
     if first != MANIFEST_NAME:
-        raise _damaged("its first file is not MANIFEST")
+        raise damaged("its first file is not MANIFEST")
     try:
         manifest = Manifest.parse(content.decode("ascii"))
     except UnicodeDecodeError:
-        raise _damaged("MANIFEST is not ASCII text") from None
+        raise damaged("MANIFEST is not ASCII text") from None
     listed = iter(manifest.files)
     for name, content in members:
         file = next(listed, None)
         if file is None or file.name != name:
-            raise _damaged(f"{name!r} is not where MANIFEST lists it")
+            raise damaged(f"{name!r} is not where MANIFEST lists it")
         if (len(content), hashlib.sha256(content).hexdigest()) != (file.size, file.sha256):
-            raise _damaged(f"{name} is not what MANIFEST says")
+            raise damaged(f"{name} is not what MANIFEST says")
     missing = next(listed, None)
     if missing is not None:
-        raise _damaged(f"{missing.name} is missing")
+        raise damaged(f"{missing.name} is missing")
     return manifest
-
-
-def _damaged(what: str) -> CommandError:
-    return CommandError(f"not a good application image, {what}: {_REMEDY}")
 
 
 def _file_line(value: str) -> File:
     fields = value.split(" ")
     if len(fields) != 3 or not _NUMBER.fullmatch(fields[0]) or not _DIGEST.fullmatch(fields[1]):
-        raise _damaged("a 'file' line of MANIFEST is not 'file SIZE SHA256 NAME'")
+        raise damaged("a 'file' line of MANIFEST is not 'file SIZE SHA256 NAME'")
     return File(int(fields[0]), fields[1], fields[2])
 
 
@@ -207,37 +208,3 @@ def _check_names(names: list[str]) -> None:
         if name in seen or name in directories:
             raise CommandError(f"the image has {name} twice: rename or exclude one of them")
         seen.add(name)
-
-
-def _member(name: str, content: bytes) -> bytes:
-    number, size = b"0000000\0", b"%011o\0" % len(content)
-    mode, mtime, blank = b"0000644\0", b"%011o\0" % 0, b""
-    fields = [name.encode("ascii"), mode, number, number, size, mtime, b" " * 8, b"0", blank]
-    fields += [b"ustar\0", b"00", blank, blank, number, number, blank]
-    header = bytearray(_HEADER.pack(*fields))
-    header[_CHECKSUM] = b"%06o\0 " % sum(header)
-    return bytes(header) + content + bytes(-len(content) % _BLOCK)
-
-
-def _members(data: bytes):
-    """Yield (name, content) for each member; raise CommandError for all but regular files."""
-    at = 0
-    while len(header := data[at : at + _BLOCK]) == _BLOCK:
-        if not any(header):
-            if len(data) >= at + 2 * _BLOCK and not any(data[at : at + 2 * _BLOCK]):
-                return
-            break
-        fields = _HEADER.unpack(header)
-        unsigned = sum(header) - sum(header[_CHECKSUM]) + 8 * ord(" ")
-        size, checksum = _OCTAL.fullmatch(fields[4]), _OCTAL.fullmatch(fields[6])
-        if not fields[9].startswith(b"ustar") or not checksum or int(checksum[1], 8) != unsigned:
-            raise _damaged("it is no tar, or a header in it is damaged")
-        name = fields[0].rstrip(b"\0").decode("ascii", "replace")
-        if fields[7] not in (b"0", b"\0") or any(fields[15]) or not size:
-            raise _damaged(f"{name!r} is no regular file")
-        start, end = at + _BLOCK, at + _BLOCK + int(size[1], 8)
-        if end > len(data):
-            break
-        yield name, data[start:end]
-        at = end + -int(size[1], 8) % _BLOCK
-    raise _damaged("it is cut short")

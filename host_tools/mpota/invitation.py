@@ -1,34 +1,29 @@
 """The first half of an upload: invite the board, prove the password, be dialled by the board."""
 
-import hashlib
-import re
-import secrets
 import select
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from mpota.handshake import STRONG_ONLY, STRONG_PREFIX, Announcement, Auth, Handshake
 from mpota.outcomes import (
+    DowngradeError,
     NoAnswerError,
     NoConnectionError,
     PasswordNeededError,
     RefusedError,
+    StrongOnlyError,
     UnexpectedReplyError,
     WrongPasswordError,
     printable,
 )
 
-_AUTHENTICATE = 200  # command
-_CHALLENGE = re.compile(r"AUTH ([0-9a-fA-F]{32})")
 _CHALLENGES_LIMIT = 4
 _DATAGRAM_LIMIT = 512  # bytes
-
-
-def classic_response(password: str, nonce: str, cnonce: str) -> str:
-    """Answer a nonce: 32 hex digits that only who knows the password can tell."""
-    secret = hashlib.md5(password.encode()).hexdigest()
-    return hashlib.md5(f"{secret}:{nonce}:{cnonce}".encode()).hexdigest()
+_CLASSIC_BOARD = (
+    "this board (or Arduino sketch) speaks only the classic MD5 handshake: --classic allows it"
+)
 
 
 class Invitation:
@@ -39,6 +34,7 @@ class Invitation:
     """
 
     answer_s = 10.0  # for a datagram's answer; espota.py's, as is connect_s
+    strong_answer_s = 3.0  # where the classic handshake may follow: a classic board is silent
     resend_s = 2.5  # between invitations, since a datagram can get lost
     settle_s = 0.3  # for the last of several answers, when several invitations went out
     connect_s = 10.0
@@ -56,26 +52,22 @@ class Invitation:
         self._port = listener.getsockname()[1]
         self._invitations = 0
         self._port_closed = False
+        self._strong = True  # the handshake in use
+        self._strong_seen = False  # the board has made a challenge of it
 
-    def run(self, data: bytes, command: int, password: str) -> socket.socket:
-        """Give the connection that the board has made. Raises an UploadError."""
-        digest = hashlib.md5(data).hexdigest()
+    def run(
+        self, announcement: Announcement, password: str, auth: Auth
+    ) -> tuple[socket.socket, Handshake]:
+        """Give the connection that the board has made, and how. Raises an UploadError."""
         self._state(f"inviting {self._board}")
-        answer = self._invite(f"{command} {self._port} {len(data)} {digest}\n")
-        if answer is None:
-            raise NoAnswerError(
-                f"nothing listens on UDP port {self._board.rpartition(':')[2]} of {self._ip}: "
-                "check address and port, and that the board's application starts the listener"
-                if self._port_closed
-                else f"no answer from {self._board} by UDP: check the address, that no firewall "
-                "blocks UDP, and that the board's application calls handle()"
-            )
+        answer = self._invited(announcement, auth)
         challenges = 0
         while isinstance(answer, str) and answer.startswith("AUTH"):
             challenges += 1
             if challenges > _CHALLENGES_LIMIT:
                 raise NoAnswerError("the board asks for the password again and again: restart it")
-            answer = self._authenticate(self._last_answer(answer), password)
+            challenge = self._last_challenge(answer)
+            answer = self._authenticate(announcement, challenge, password, auth)
         if isinstance(answer, str):
             self._judge(answer)
             self._state(f"waiting for the board to connect to TCP port {self._port}")
@@ -85,25 +77,71 @@ class Invitation:
                 f"the board answered but did not connect to TCP port {self._port} of this "
                 "computer, where a firewall may block it: give a port with -P and open that port"
             )
+        return answer, Handshake(self._strong, password_proven=challenges > 0)
+
+    def _invited(self, announcement: Announcement, auth: Auth) -> str | socket.socket:
+        """Invite the board in the ways that `auth` allows, until it answers."""
+        classic, strong = (announcement.invitation(self._port, strong=s) for s in (False, True))
+        self._strong = auth != "classic"
+        answer = None
+        if self._strong:
+            wait_s = self.strong_answer_s if auth == "auto" else self.answer_s
+            answer = self._invite(strong, wait_s)
+        if answer is None and auth != "strict":
+            if self._strong:
+                self._state("no answer to the SHA-256 handshake: trying the classic one")
+            self._strong = False
+            answer = self._invite(classic, self.answer_s)
+            if auth == "auto" and isinstance(answer, str) and _is_strong(answer):
+                self._state("the board does know the SHA-256 handshake: back to that")
+                self._strong = True
+                answer = self._invite(strong, self.answer_s)
+        if answer is None:
+            raise self._no_answer(auth)
         return answer
 
-    def _authenticate(self, challenge: str, password: str) -> str | socket.socket:
-        found = _CHALLENGE.fullmatch(challenge)
-        if not found:
+    def _no_answer(self, auth: Auth) -> NoAnswerError:
+        if self._port_closed:
+            return NoAnswerError(
+                f"nothing listens on UDP port {self._board.rpartition(':')[2]} of {self._ip}: "
+                "check address and port, and that the board's application starts the listener"
+            )
+        line = (
+            f"no answer from {self._board} by UDP: check the address, that no firewall blocks "
+            "UDP, and that the board's application calls handle()"
+        )
+        if auth == "strict":
+            line += f"; or {_CLASSIC_BOARD}"
+        return NoAnswerError(line)
+
+    def _authenticate(
+        self, announcement: Announcement, challenge: str, password: str, auth: Auth
+    ) -> str | socket.socket:
+        reply = announcement.answer(challenge, password)
+        if reply is None:
             raise UnexpectedReplyError(
                 f"the board asks for another kind of authentication ({printable(challenge)!r}): "
                 "update it with the tool that belongs to it"
             )
+        if challenge.startswith(STRONG_PREFIX):
+            self._strong = self._strong_seen = True
+        elif self._strong_seen:
+            raise DowngradeError(
+                "the board began with the SHA-256 handshake and now asks for the classic one, "
+                "which nobody but an attacker wants: find out who answers in its place"
+            )
+        elif auth == "strict":
+            raise DowngradeError(f"not sending the password in the classic way: {_CLASSIC_BOARD}")
+        else:
+            self._strong = False
         if not password:
             raise PasswordNeededError(
                 "the board asks for a password: give it in the environment variable "
                 "MPOTA_PASSWORD, or with -a"
             )
         self._state("authenticating")
-        cnonce = secrets.token_hex(16)
-        response = classic_response(password, found[1], cnonce)
         # Sent once: a board may count a response that comes twice as a guess.
-        answer = self._ask(f"{_AUTHENTICATE} {cnonce} {response}\n", self.answer_s)
+        answer = self._ask(reply, self.answer_s)
         if answer is None:
             raise NoAnswerError("the board asked for the password and then fell silent: try again")
         return answer
@@ -113,6 +151,11 @@ class Invitation:
             raise WrongPasswordError(
                 "the board does not take this password: check it and try again"
             )
+        if STRONG_ONLY.match(answer):
+            raise StrongOnlyError(
+                "the board takes only the SHA-256 handshake, not the classic one: upload without "
+                "--classic, and with this tool, not with espota.py"
+            )
         if answer.startswith("ERR"):
             raise RefusedError(answer.removeprefix("ERR:"))
         if answer != "OK":
@@ -121,12 +164,12 @@ class Invitation:
                 f"{printable(answer)!r}): check address and port"
             )
 
-    def _invite(self, message: str) -> str | socket.socket | None:
+    def _invite(self, message: str, wait_s: float) -> str | socket.socket | None:
         """Send invitations until there is an answer; once anything came nothing is sent again.
 
         To a board with an update running, one more invitation is an error.
         """
-        deadline = time.monotonic() + self.answer_s
+        deadline = time.monotonic() + wait_s
         while (left_s := deadline - time.monotonic()) > 0:
             self._invitations += 1
             if answer := self._ask(message, min(left_s, self.resend_s)):
@@ -182,9 +225,19 @@ class Invitation:
             self._port_closed = True
             return ""
 
-    def _last_answer(self, answer: str) -> str:
-        """Give the last of the answers: the board forgets a nonce when it makes the next."""
-        until = time.monotonic() + (self.settle_s if self._invitations > 1 else 0)
+    def _last_challenge(self, answer: str) -> str:
+        """Give the last of the challenges: the board forgets a nonce when it makes the next.
+
+        A classic one that comes beside one of the SHA-256 handshake does not count.
+        """
+        more_may_come = self._invitations > 1 or self._strong and not _is_strong(answer)
+        until = time.monotonic() + (self.settle_s if more_may_come else 0)
         while later := self._await(until, [self._inviter]):
-            answer = later if later.startswith("AUTH") else answer
+            if later.startswith(STRONG_PREFIX if answer.startswith(STRONG_PREFIX) else "AUTH"):
+                answer = later
         return answer
+
+
+def _is_strong(answer: str) -> bool:
+    """Tell whether an answer shows that the board knows the SHA-256 handshake."""
+    return answer.startswith(STRONG_PREFIX) or bool(STRONG_ONLY.match(answer))

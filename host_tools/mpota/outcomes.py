@@ -104,6 +104,14 @@ class WrongPasswordError(UploadError):
     """The board does not take the password."""
 
 
+class DowngradeError(UploadError):
+    """The board asks for the classic handshake where only the SHA-256 one is allowed."""
+
+
+class StrongOnlyError(UploadError):
+    """The board takes only the SHA-256 handshake, and was invited in the classic way."""
+
+
 class NoConnectionError(UploadError):
     """The board accepted the invitation and did not connect by TCP."""
 

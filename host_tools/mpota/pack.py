@@ -1,23 +1,25 @@
 """`mpota pack`: make an application image of a directory."""
 
-import ast
 import fnmatch
 import glob
 import tomllib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from mpota import image
+from mpota import image, signature
 from mpota.bytecode import bytecode_version
 from mpota.compile import compile_module
 from mpota.errors import CommandError
+from mpota.keys import PRIVATE_KEY, PUBLIC_KEY
+from mpota.sign import SIGNED, application_key
+from mpota.sources import check_sources
 
 # Never packed: what belongs to the host, and above all the keys.
-EXCLUDED = (".*", "__pycache__", "*.pyc", "*.signed", "private.key", "public.key")
+EXCLUDED = (".*", "__pycache__", "*.pyc", "*.signed", PRIVATE_KEY, PUBLIC_KEY)
 SETTINGS_FILE = "pyproject.toml"
 _STRING = (str, "a string")
 _KEYS = {
@@ -28,15 +30,15 @@ _KEYS = {
     "mpy": (bool, "true or false"),
     "exclude": (list, "a list of strings"),
 }
-_ENTRIES = ("app.py", "app/__init__.py")
 
 
 @dataclass(frozen=True)
 class PackedImage:
-    """An application image: what its manifest says, and its bytes."""
+    """An application image: what its manifest says, and its bytes, the signature included."""
 
     manifest: image.Manifest
     data: bytes
+    signed: bool = False
 
 
 def pack_directory(
@@ -48,11 +50,14 @@ def pack_directory(
     board: str | None = None,
     mpy: bool | None = None,
     exclude: tuple[str, ...] = (),
+    downgrade: bool = False,
+    private_key: RSAPrivateKey | None = None,
 ) -> PackedImage:
     """Make an image of the application in `directory`.
 
     What is None comes from `[tool.mpota]` in the directory's pyproject.toml; `exclude` adds globs
-    to the table's own. With `mpy`, sources are compiled. Raises CommandError.
+    to the table's own. With `mpy`, sources are compiled; with `downgrade`, a board may take the
+    image below its floor; with a `private_key`, the image is signed. Raises CommandError.
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is no directory: give the application's directory")
@@ -68,7 +73,7 @@ def pack_directory(
     earlier_images = f"{glob.escape(settings['name'])}-*.tar"
     globs = [*EXCLUDED, *settings.get("exclude", ()), *exclude, earlier_images]
     files = dict(sorted(_Collection(directory, globs).files.items()))
-    _check_sources(files)
+    check_sources(files)
     if settings.get("mpy", False):
         files = _compiled(files)
     data = image.build(
@@ -78,8 +83,12 @@ def pack_directory(
         board=settings.get("board", image.BOARD),
         mpy=bytecode_version(files),
         files=files,
+        downgrade=downgrade,
     )
-    return PackedImage(image.read(data), data)
+    manifest = image.read(data)
+    if private_key:
+        data = signature.sign(data, private_key)
+    return PackedImage(manifest, data, signed=bool(private_key))
 
 
 def pack(
@@ -97,13 +106,28 @@ def pack(
     mpy: Annotated[
         bool | None, typer.Option("--mpy/--no-mpy", help="Compile sources to bytecode.")
     ] = None,
+    allow_downgrade: Annotated[
+        bool,
+        typer.Option(
+            "--allow-downgrade",
+            help="Let boards that are set to allow it take this release in place of a newer one.",
+        ),
+    ] = False,
 ) -> None:
     """Make an application image of DIR, which has app.py (or app/__init__.py) with main().
 
-    Options left out come from [tool.mpota] in DIR/pyproject.toml.
+    Options left out come from [tool.mpota] in DIR/pyproject.toml. The image is signed when
+    private.key lies in DIR.
     """
     packed = pack_directory(
-        directory, name=name, version=version, sequence=sequence, board=board, mpy=mpy
+        directory,
+        name=name,
+        version=version,
+        sequence=sequence,
+        board=board,
+        mpy=mpy,
+        downgrade=allow_downgrade,
+        private_key=application_key(directory),
     )
     manifest = packed.manifest
     if output is None:
@@ -114,6 +138,8 @@ def pack(
         output.write_bytes(packed.data)
     except OSError as error:
         raise CommandError(f"cannot write {output} ({error.strerror}): give another -o") from error
+    if packed.signed:
+        typer.echo(SIGNED.format(output), err=True)
     typer.echo(
         f"{manifest.name} {manifest.version}, sequence {manifest.sequence}: "
         f"{len(manifest.files)} files, {len(packed.data)} bytes, {output}"
@@ -186,52 +212,6 @@ class _Collection:
             raise CommandError(
                 f"cannot read {path} ({error.strerror}): make it readable or exclude it"
             ) from error
-
-
-def _check_sources(files: dict[str, bytes]) -> None:
-    """Check that every source parses and that exactly one entry file defines main."""
-    trees = {name: _parse(name, text) for name, text in files.items() if name.endswith(".py")}
-    entries = [name for name in _ENTRIES if name in trees]
-    if len(entries) != 1:
-        raise CommandError(
-            "the application has both app.py and app/__init__.py: keep one"
-            if entries
-            else "the application has no app.py and no app/__init__.py: write one with main(ota)"
-        )
-    if "main" not in _top_level_names(trees[entries[0]].body):
-        raise CommandError(f"{entries[0]} defines no main: add 'def main(ota):' at top level")
-
-
-def _parse(name: str, source: bytes) -> ast.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # MicroPython reads every source as UTF-8, whatever its first line says.
-            return ast.parse(source.decode(), name)
-    except SyntaxError as error:
-        where = f"{name}, line {error.lineno}" if error.lineno else name
-        raise CommandError(f"{where}: {error.msg}: correct it and pack again") from error
-    except ValueError as error:
-        raise CommandError(f"{name} is no source text ({error}): correct or exclude it") from error
-
-
-def _top_level_names(body: list[ast.stmt]) -> set[str]:
-    """Give the names a module binds, also inside if, try and with at its top level."""
-    names: set[str] = set()
-    for statement in body:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(statement.name)
-        elif isinstance(statement, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name.split(".")[0] for alias in statement.names}
-        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            nodes = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
-            names |= {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
-        elif isinstance(statement, ast.If | ast.Try | ast.With):
-            for part in ("body", "orelse", "finalbody"):
-                names |= _top_level_names(getattr(statement, part, []))
-            for handler in getattr(statement, "handlers", []):
-                names |= _top_level_names(handler.body)
-    return names
 
 
 def _compiled(files: dict[str, bytes]) -> dict[str, bytes]:

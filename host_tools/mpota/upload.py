@@ -1,6 +1,6 @@
 """`mpota upload`: send an image, or a directory packed on the way, to a board.
 
-The options are those of Arduino's espota.py.
+The options are those of Arduino's espota.py, and --classic.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ from rich.console import Console
 
 from mpota import espota, image
 from mpota.errors import CommandError
+from mpota.handshake import Handshake
 from mpota.pack import pack_directory
+from mpota.sign import SIGNED, application_key
 from mpota.upload_progress import show_progress
 
 _PORT_LIMIT = 65535
@@ -68,6 +70,14 @@ def upload(
             "set the environment variable.",
         ),
     ] = "",
+    classic: Annotated[
+        bool,
+        typer.Option(
+            "--classic",
+            help="Fall back to Arduino's MD5 handshake where the board does not answer the "
+            "SHA-256 one.",
+        ),
+    ] = False,
     spiffs: Annotated[
         bool, typer.Option("-s", "--spiffs", help="FILE is data, for the file system.")
     ] = False,
@@ -80,7 +90,8 @@ def upload(
 ) -> None:
     """Send FILE to a board. Exit status 0 means that the board has verified and taken it.
 
-    FILE.signed is sent in place of FILE where it stands beside it. A directory is packed first.
+    FILE.signed is sent in place of FILE where it stands beside it. A directory is packed first, and
+    signed when private.key lies in it.
     """
     console = Console(
         soft_wrap=True, highlight=False, markup=False, force_terminal=True if progress else None
@@ -97,11 +108,25 @@ def upload(
             host_port=host_port,
             command=espota.FILE_SYSTEM if spiffs else espota.FLASH,
             password=auth,
+            auth="auto" if classic else "strict",
             name=payload.name,
             progress=shown.advance,
             state=shown.step,
+            agreed=lambda handshake: _tell_handshake(handshake, console),
         )
     console.print(f"{payload.name}: {payload.promise}")
+
+
+def _tell_handshake(handshake: Handshake, console: Console) -> None:
+    asked = "password proven" if handshake.password_proven else "the board asked for no password"
+    if handshake.strong:
+        console.print(f"handshake: SHA-256, {asked}")
+        return
+    typer.echo(
+        f"warning: classic MD5 handshake, {asked}: who can change what passes through the network "
+        "can send another image. A board with mpota needs no --classic",
+        err=True,
+    )
 
 
 def _chosen(file: Path | None, image_file: Path | None) -> Path:
@@ -115,7 +140,10 @@ def _chosen(file: Path | None, image_file: Path | None) -> Path:
 
 def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
     if file.is_dir():
-        packed = pack_directory(file)
+        packed = pack_directory(file, private_key=application_key(file))
+        if packed.signed:
+            release = f"{packed.manifest.name} {packed.manifest.version}"
+            typer.echo(SIGNED.format(release), err=True)
         return _application(packed.data, packed.manifest)
     signed = file.with_name(file.name + ".signed")
     if signed.is_file():

@@ -14,8 +14,15 @@ def quick_resends(monkeypatch):
 
 
 @pytest.fixture
+def quick_fallback(monkeypatch, quick_resends):
+    """Let the classic handshake follow soon where the other gets no answer."""
+    monkeypatch.setattr(Invitation, "strong_answer_s", 0.15)
+
+
+@pytest.fixture
 def impatient(monkeypatch, quick_resends):
     """Let what never comes be missed soon."""
+    monkeypatch.setattr(Invitation, "strong_answer_s", 0.2)
     for name in ("answer_s", "connect_s"):
         monkeypatch.setattr(Invitation, name, 0.4)
     for name in ("count_s", "quiet_s", "error_s", "result_s"):

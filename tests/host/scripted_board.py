@@ -4,6 +4,7 @@ The script runs in a thread of its own; every wait of it is bounded.
 """
 
 import hashlib
+import hmac
 import random
 import re
 import socket
@@ -17,8 +18,10 @@ from mpota.transfer import CHUNK
 
 BOARD_IP, STRANGER_IP = "127.0.0.2", "127.0.0.9"
 NONCE = "0123456789abcdef0123456789abcdef"
+STRONG_NONCE = NONCE[::-1] + NONCE
+DENIED = "ERR: SHA-256 authentication required"
 IMAGE = random.Random(1).randbytes(3 * CHUNK + 100)
-_PATIENCE_S = 5
+_PATIENCE_S = 20
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Invited:
     port: int
     size: int
     md5: str
+    sha256: str | None  # None in a classic one
     sender: tuple[str, int]
 
 
@@ -67,13 +71,29 @@ class ScriptedBoard:
         except BaseException as error:  # noqa: B036 - handed to the test's own thread
             self._failure = error
 
-    def invited(self):
-        """Wait for an invitation."""
-        text, sender = self._udp.recvfrom(512)
-        fields = re.fullmatch(rb"(0|100) (\d+) (\d+) ([0-9a-f]{32})\n", text)
+    def invited(self, within_s=None):
+        """Wait for an invitation, of either handshake; None where it may be missing and is."""
+        self._udp.settimeout(within_s or _PATIENCE_S)
+        try:
+            text, sender = self._udp.recvfrom(512)
+        except TimeoutError:
+            if within_s:
+                return None
+            raise
+        finally:
+            self._udp.settimeout(_PATIENCE_S)
+        fields = re.fullmatch(
+            r"(0|100) (\d+) (\d+) ([0-9a-f]{32})(?: 2 ([0-9a-f]{64}))?\n", text.decode()
+        )
         assert fields, text
         command, port, size = (int(field) for field in fields.groups()[:3])
-        self.invitations.append(Invited(command, port, size, fields[4].decode(), sender))
+        self.invitations.append(Invited(command, port, size, fields[4], fields[5], sender))
+        return self.invitations[-1]
+
+    def invited_classically(self):
+        """Wait for a classic invitation; others get no answer, as from Arduino's library."""
+        while self.invited().sha256:
+            pass
         return self.invitations[-1]
 
     def invited_again(self, within_s):
@@ -95,16 +115,30 @@ class ScriptedBoard:
         """Wait for the answer to a nonce; give cnonce and response."""
         while not (text := self._udp.recv(512)).startswith(b"200 "):
             assert text.startswith(b"0 "), text  # an invitation sent before the nonce arrived
-        fields = re.fullmatch(rb"200 ([0-9a-f]{32}) ([0-9a-f]{32})\n", text)
+        digits = 64 if self.invitations[-1].sha256 else 32
+        fields = re.fullmatch(
+            rf"200 ([0-9a-f]{{{digits}}}) ([0-9a-f]{{{digits}}})\n", text.decode()
+        )
         assert fields, text
-        return fields[1].decode(), fields[2].decode()
+        return fields[1], fields[2]
 
-    def authenticated(self, password, nonce=NONCE):
-        """Ask for the password; tell whether the answer is right."""
+    def authenticated(self, password, nonce=None):
+        """Ask for the password as the invitation has it; tell whether the answer is right."""
+        if self.invitations[-1].sha256:
+            return self._authenticated_strongly(password, nonce or STRONG_NONCE)
+        nonce = nonce or NONCE
         self.say(f"AUTH {nonce}")
         cnonce, response = self.response()
         secret = hashlib.md5(password.encode()).hexdigest()
         return response == hashlib.md5(f"{secret}:{nonce}:{cnonce}".encode()).hexdigest()
+
+    def _authenticated_strongly(self, password, nonce):
+        self.say(f"AUTH2 {nonce}")
+        cnonce, response = self.response()
+        invited = self.invitations[-1]
+        signed = f"{nonce}:{cnonce}:{invited.command}:{invited.size}:{invited.sha256}"
+        key = hashlib.sha256(password.encode()).digest()
+        return response == hmac.digest(key, signed.encode(), "sha256").hex()
 
     def dial(self, source=None):
         """Connect to the host by TCP, from `source` or the board's own address."""
@@ -139,7 +173,15 @@ class ScriptedBoard:
             self.image += data
             self.tcp.sendall(b"%d" % len(data))
         assert hashlib.md5(self.image).hexdigest() == invitation.md5
+        assert invitation.sha256 in (None, hashlib.sha256(self.image).hexdigest())
         self.tcp.sendall(result)
+
+    def finish(self):
+        """Answer OK, connect, take the image, and wait for the end."""
+        self.say("OK")
+        self.tcp = self.dial()
+        self.take_all()
+        self.closed()
 
     def closed(self):
         """Wait until the host has closed the connection."""
@@ -157,21 +199,26 @@ class ScriptedBoard:
 
 def well_behaved(board):
     """Take an update as a board without a password does."""
-    board.accept()
-    board.take_all()
-    board.closed()
+    board.invited()
+    board.finish()
 
 
-def guarded(password):
+def classic(board):
+    """Take an update as Arduino's library without a password does."""
+    board.invited_classically()
+    board.finish()
+
+
+def guarded(password, only_classic=False):
     """Make the script of a board with a password."""
 
     def script(board):
-        board.invited()
+        if only_classic:
+            board.invited_classically()
+        else:
+            board.invited()
         if board.authenticated(password):
-            board.say("OK")
-            board.tcp = board.dial()
-            board.take_all()
-            board.closed()
+            board.finish()
         else:
             board.say("Authentication Failed")
 
@@ -182,6 +229,15 @@ def send(board, data=IMAGE, **options):
     """Upload to a board."""
     options = {"board_ip": board.ip, "board_port": board.port} | options
     espota.upload(data, **options)
+
+
+def transferred(script, **options):
+    """Upload to a board; give the board, the handshakes agreed on, and the steps."""
+    agreed, steps = [], []
+    with ScriptedBoard(script) as board:
+        send(board, agreed=agreed.append, state=steps.append, **options)
+    assert board.image == IMAGE
+    return board, agreed, steps
 
 
 def failure(script, kind, data=IMAGE, **options):

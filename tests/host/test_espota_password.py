@@ -1,21 +1,18 @@
-"""The password of ArduinoOTA, against a scripted board."""
+"""The password in ArduinoOTA's classic handshake, against a scripted board."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+import scripted_board
 from mpota import outcomes
-from mpota.invitation import classic_response
-from scripted_board import (
-    IMAGE,
-    NONCE,
-    ScriptedBoard,
-    failure,
-    guarded,
-    send,
-)
+from mpota.handshake import classic_response
+from scripted_board import IMAGE, NONCE, ScriptedBoard, guarded
 
 VECTORS = Path(__file__).parent.parent / "vectors"
+send = partial(scripted_board.send, auth="classic")
+failure = partial(scripted_board.failure, auth="classic")
 
 
 def test_the_right_password_is_taken():

@@ -31,6 +31,18 @@ def test_the_manifest_has_the_documented_lines():
     )
 
 
+def test_downgrade_is_a_line_before_the_files():
+    manifest = image.read(built(mpy="6.3", downgrade=True))
+    assert manifest.downgrade and "\nmpy 6.3\ndowngrade yes\nfile " in manifest.text()
+
+
+@pytest.mark.parametrize("value", ["no", "YES", "", "yes ", "yes\ndowngrade yes"])
+def test_another_downgrade_line_is_refused(value):
+    text = image.read(built(downgrade=True)).text()
+    with pytest.raises(CommandError, match="downgrade"):
+        image.Manifest.parse(text.replace("downgrade yes", f"downgrade {value}"))
+
+
 def test_any_tar_lists_the_image_with_manifest_first_and_sorted_names():
     with tarfile.open(fileobj=io.BytesIO(built()), mode="r:") as tar:
         members = tar.getmembers()
@@ -105,7 +117,7 @@ def test_a_file_that_is_also_a_directory_is_refused():
     [
         *({"name": name} for name in ("", "a b", "ä", "a" * 33, "a\nsequence 9")),
         *({"version": version} for version in ("", "1 0", "1\n", "1" * 33)),
-        *({"sequence": sequence} for sequence in (0, -1, 2**31)),
+        *({"sequence": sequence} for sequence in (0, -1, 2**30)),
         *({"mpy": mpy} for mpy in ("", "6", "6.3\n", "x.y")),
         {"board": "esp 8266"},
     ],
@@ -116,7 +128,7 @@ def test_a_bad_field_is_refused(fields):
 
 
 def test_the_limits_themselves_are_taken():
-    image.read(built(name="n" * 32, version="~" * 32, sequence=2**31 - 1))
+    image.read(built(name="n" * 32, version="~" * 32, sequence=2**30 - 1))
     image.read(built({f"f{n}": b"" for n in range(256)}))
 
 

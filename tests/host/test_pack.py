@@ -5,9 +5,10 @@ import tarfile
 
 import pytest
 from application import MAIN, TABLE, names, refusal
-from mpota import image
+from mpota import image, signature
 from mpota.cli import app
 from mpota.pack import pack_directory
+from openssl_command import public_key, test_key
 from typer.testing import CliRunner
 
 # What goes in
@@ -148,3 +149,60 @@ def test_an_output_that_cannot_be_written_is_told(garden, tmp_path):
 def test_a_name_that_is_no_file_name_wants_an_output(garden):
     result = run(garden, "--name", "../../tmp/x")
     assert result.exit_code == 1 and "-o" in result.stderr
+
+
+def test_downgrade_is_written_only_when_asked_for(garden, tmp_path):
+    for options, downgrade in (((), False), (("--allow-downgrade",), True)):
+        assert run(garden, "-o", tmp_path / "x.tar", *options).exit_code == 0
+        manifest = image.read((tmp_path / "x.tar").read_bytes())
+        assert manifest.downgrade == downgrade
+        assert ("\ndowngrade yes\n" in manifest.text()) == downgrade
+
+
+# Signing
+
+
+@pytest.fixture
+def key(garden):
+    """Put a private key into the application's folder; give its path."""
+    path = garden / "private.key"
+    path.write_bytes(test_key(2048).read_bytes())
+    path.chmod(0o600)
+    return path
+
+
+def test_an_application_with_a_private_key_is_signed(garden, key, tmp_path):
+    unsigned = pack_directory(garden)
+    result = run(garden, "-o", tmp_path / "x.tar")
+    assert result.exit_code == 0
+    assert result.stderr == f"Enabling binary signing\nSigned binary: {tmp_path / 'x.tar'}\n"
+    data = (tmp_path / "x.tar").read_bytes()
+    assert f" {len(data)} bytes, " in result.stdout
+    content, found = signature.split(data)
+    assert content == unsigned.data and not unsigned.signed
+    public = signature.load_public_key(public_key(key, tmp_path))
+    assert signature.verify(content, found, public)
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        assert tar.getnames() == ["MANIFEST", "app.py"]
+
+
+def test_a_caller_can_have_the_image_signed(garden, key):
+    packed = pack_directory(garden, private_key=signature.load_private_key(key))
+    assert packed.signed and image.read(packed.data) == packed.manifest
+    assert signature.split(packed.data)[0] == pack_directory(garden).data
+
+
+def test_a_private_key_that_others_can_read_is_warned_of(garden, key, tmp_path):
+    key.chmod(0o644)
+    result = run(garden, "-o", tmp_path / "x.tar")
+    assert result.exit_code == 0
+    warning = f"warning: others on this computer can read {key}: chmod 600 {key}\n"
+    assert result.stderr.startswith(warning)
+
+
+def test_a_broken_private_key_is_told_and_nothing_is_written(garden, key, tmp_path):
+    key.write_text("no key")
+    result = run(garden, "-o", tmp_path / "x.tar")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {key} is no good private key")
+    assert not (tmp_path / "x.tar").exists()

@@ -1,9 +1,11 @@
 """`mpota upload`: what it sends, what it shows, and how it ends."""
 
 import pytest
+from mpota import signature
 from mpota.cli import app
 from mpota.pack import pack_directory
-from scripted_board import IMAGE, ScriptedBoard, guarded, well_behaved
+from openssl_command import test_key
+from scripted_board import DENIED, IMAGE, ScriptedBoard, classic, guarded, well_behaved
 from typer.testing import CliRunner
 
 
@@ -55,6 +57,26 @@ def test_a_directory_is_packed_on_the_way(garden):
     )
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_directory_with_a_private_key_is_signed_on_the_way(garden, mode):
+    key = garden / "private.key"
+    key.write_bytes(test_key(2048).read_bytes())
+    key.chmod(mode)
+    board, result = send(garden)
+    assert result.exit_code == 0
+    assert board.image == signature.sign(
+        pack_directory(garden).data, signature.load_private_key(key)
+    )
+    assert result.stderr.endswith("Enabling binary signing\nSigned binary: garden 1.4.0\n")
+    assert ("can read" in result.stderr) == (mode == 0o644)
+
+
+def test_a_file_is_never_signed_by_the_upload(firmware):
+    firmware.with_name("private.key").write_bytes(test_key(2048).read_bytes())
+    board, result = send(firmware)
+    assert board.image == IMAGE and "sign" not in result.output
+
+
 def test_an_application_image_goes_by_its_own_name(garden, tmp_path):
     path = tmp_path / "x.tar"
     path.write_bytes(pack_directory(garden).data)
@@ -93,6 +115,47 @@ def test_the_password_comes_from_the_environment(firmware):
     environment = {"MPOTA_PASSWORD": "geheim"}
     board, result = send(firmware, script=guarded("geheim"), env=environment)
     assert (result.exit_code, board.image) == (0, IMAGE)
+
+
+def test_the_handshake_is_told(firmware):
+    for script, words in (
+        (well_behaved, "the board asked for no password"),
+        (guarded("geheim"), "password proven"),
+    ):
+        result = send(firmware, "-a", "geheim", script=script)[1]
+        assert f"handshake: SHA-256, {words}\n" in result.stdout and result.stderr == ""
+
+
+@pytest.mark.parametrize("options", [(), ("-a", "geheim")])
+def test_the_classic_handshake_is_warned_of(firmware, quick_fallback, options):
+    script = guarded("geheim", only_classic=True) if options else classic
+    board, result = send(firmware, "--classic", *options, script=script)
+    assert (result.exit_code, board.image) == (0, IMAGE)
+    asked = "password proven" if options else "the board asked for no password"
+    assert result.stderr.startswith(f"warning: classic MD5 handshake, {asked}: ")
+    assert "handshake: SHA-256" not in result.stdout
+
+
+def test_without_classic_a_classic_board_is_told_how_to_allow_it(firmware, impatient):
+    def script(board):
+        while board.invited_again(within_s=0.6):
+            pass
+
+    result = send(firmware, script=script)[1]
+    assert result.exit_code == 1
+    assert "speaks only the classic MD5 handshake: --classic allows it" in result.stderr
+
+
+def test_a_board_that_still_denies_the_classic_handshake_is_told(firmware, quick_fallback):
+    def script(board):
+        board.invited_classically()
+        board.say(DENIED)
+        while not board.invited().sha256:
+            pass
+        board.say(DENIED)
+
+    result = send(firmware, "--classic", script=script)[1]
+    assert result.exit_code == 1 and "takes only the SHA-256 handshake" in result.stderr
 
 
 def test_no_output_holds_the_password(firmware):

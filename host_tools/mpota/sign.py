@@ -1,0 +1,128 @@
+"""`mpota sign`: sign a file, with the options of Arduino's signing.py.
+
+It can stand in the place of signing.py in a build: it says the same, to stderr, and as there a
+build without a key is simply not signed.
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from mpota import signature
+from mpota.errors import CommandError
+from mpota.keys import PRIVATE_KEY, load_private_key, load_public_key, warn_of_exposure
+
+ENABLING = "Enabling binary signing"
+SIGNED = "Signed binary: {}"
+_LEGACY_SIGNED = "Legacy signed binary: {}"
+_NOT_SIGNING = "Not signing the generated binary"
+
+
+class Mode(StrEnum):
+    """What `mpota sign` makes."""
+
+    SIGN = "sign"
+    HEADER = "header"
+
+
+def sign(
+    mode: Annotated[
+        Mode, typer.Option("-m", "--mode", help="Sign a binary, or make a header of a public key.")
+    ] = Mode.SIGN,
+    binary: Annotated[
+        Path | None, typer.Option("-b", "--bin", metavar="FILE", help="The unsigned binary.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="What is made.")
+    ] = None,
+    legacy: Annotated[
+        Path | None,
+        typer.Option(
+            "-l", "--legacy", metavar="FILE", help="Also sign for cores up to 2.5.2, into FILE."
+        ),
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option("-p", "--publickey", metavar="FILE", help="For --mode header.")
+    ] = None,
+    private_key: Annotated[
+        Path | None, typer.Option("-s", "--privatekey", metavar="FILE", help="For --mode sign.")
+    ] = None,
+) -> None:
+    """Sign a binary for boards that verify. Without a private key there, nothing is signed."""
+    if mode is Mode.HEADER:
+        _make_header(_given(public_key, "--publickey"), _given(out, "--out"))
+        return
+    key_path = _given(private_key, "--privatekey")
+    binary, out = _given(binary, "--bin"), _given(out, "--out")
+    if not key_path.is_file():
+        return
+    key = _open_private_key(key_path)
+    try:
+        image = binary.read_bytes()
+        _sign_into(out, image, key, SIGNED)
+        if legacy:
+            _sign_into(legacy, image, key, _LEGACY_SIGNED, legacy=True)
+    except OSError as error:  # signing.py's way: said, and no failure of the build
+        typer.echo(f"cannot sign: {error.filename}: {error.strerror}", err=True)
+        typer.echo(_NOT_SIGNING, err=True)
+
+
+def application_key(directory: Path) -> RSAPrivateKey | None:
+    """Read the private key that lies in an application's folder, and say so; None without one.
+
+    Raises CommandError.
+    """
+    path = directory / PRIVATE_KEY
+    if not path.is_file():
+        return None
+    key = _open_private_key(path)
+    typer.echo(ENABLING, err=True)
+    return key
+
+
+def _open_private_key(path: Path) -> RSAPrivateKey:
+    key = load_private_key(path)
+    if warning := warn_of_exposure(path):
+        typer.echo(warning, err=True)
+    return key
+
+
+def _sign_into(
+    path: Path, image: bytes, key: RSAPrivateKey, line: str, *, legacy: bool = False
+) -> None:
+    path.write_bytes(signature.sign(image, key, legacy))
+    typer.echo(line.format(path), err=True)
+
+
+def _make_header(key_path: Path, out: Path) -> None:
+    """Write the C header that an Arduino sketch with the public key includes.
+
+    One that is up to date is left alone, so that nothing is compiled again.
+    """
+    text = "#define ARDUINO_SIGNING 0\n"
+    if key_path.is_file():
+        load_public_key(key_path)  # a private key by mistake would go into every sketch
+        array = ", \n".join(f"0x{byte:02x}" for byte in key_path.read_bytes())
+        text = (
+            "#include <pgmspace.h>\n"
+            "#define ARDUINO_SIGNING 1\n"
+            f"static const char signing_pubkey[] PROGMEM = {{\n{array}\n}};\n"
+        )
+        typer.echo(ENABLING, err=True)
+    try:
+        if out.is_file() and out.read_bytes() == text.replace("\n", os.linesep).encode():
+            return
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, "ascii")
+    except OSError as error:
+        raise CommandError(f"cannot write {out} ({error.strerror}): give another --out") from error
+
+
+def _given(path: Path | None, option: str) -> Path:
+    if path is None:
+        raise CommandError(f"no {option} is given: add it, or see 'mpota sign --help'")
+    return path

@@ -1,0 +1,65 @@
+"""`mpota verify`: tell whether an image is signed with a key."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpota import signature, ustar
+from mpota.errors import CommandError
+from mpota.keys import load_public_key
+
+_SIGN = "sign it with 'mpota sign', or pack it with private.key in the application's folder"
+
+
+def verify(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A signed file.")],
+    public_key: Annotated[
+        Path, typer.Option("-p", "--publickey", metavar="FILE", help="The public key, in PEM.")
+    ],
+) -> None:
+    """Check IMAGE's signature. Exit status 0: it is signed with this key and nothing is changed."""
+    key = load_public_key(public_key)
+    try:
+        data = image.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {image} ({error.strerror}): check the name") from error
+    content, signed = signature.split(data)
+    if signed is None:
+        raise CommandError(_no_trailer(image, data))
+    bits = key.key_size
+    if len(signed) * 8 != bits:
+        raise CommandError(
+            f"{image} is signed with another key, of {len(signed) * 8} bits, and {public_key} has "
+            f"{bits}: give the public key that belongs to it"
+        )
+    if signature.verify(content, signed, key):
+        typer.echo(f"{image}: good signature, RSA of {bits} bits with SHA-256")
+    elif signature.verify(content, signed, key, legacy=True):
+        typer.echo(f"{image}: good signature, RSA of {bits} bits in the legacy form (up to 2.5.2)")
+    elif signature.signs_another_image(signed, key):
+        raise CommandError(
+            f"{image} was changed after it was signed: do not use it, build and sign it again"
+        )
+    else:
+        raise CommandError(
+            f"{image} is signed with another key than {public_key}, or its signature is damaged: "
+            "give the public key that belongs to it, or sign it again"
+        )
+
+
+def _no_trailer(image: Path, data: bytes) -> str:
+    length = signature.trailer_length(data)
+    if length and _is_tar(data):  # which ends with zeros
+        return (
+            f"{image} ends with {length} for the length of a signature, which cannot be: the file "
+            "is damaged or cut short, get it again"
+        )
+    return f"{image} has no signature: {_SIGN}"
+
+
+def _is_tar(data: bytes) -> bool:
+    try:
+        return bool(list(ustar.members(data)))
+    except CommandError:
+        return False

@@ -1,0 +1,34 @@
+"""The real openssl, which the tool's keys and signatures are compared with."""
+
+import subprocess
+from pathlib import Path
+
+KEYS = Path(__file__).parent.parent / "vectors" / "keys"
+
+
+def test_key(bits):
+    """Give the path of a private key for tests."""
+    return KEYS / f"test-key-{bits}.pem"
+
+
+test_key.__test__ = False  # pytest takes it for a test by its name
+
+
+def openssl(*arguments, stdin=b""):
+    """Run openssl; give what it prints to stdout. A failure of it is a failure of the test."""
+    process = tried(*arguments, stdin=stdin)
+    assert process.returncode == 0, process.stderr.decode()
+    return process.stdout
+
+
+def tried(*arguments, stdin=b""):
+    """Run openssl; give the finished process."""
+    command = ["openssl", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+
+
+def public_key(private_path, tmp_path):
+    """Write the public key that belongs to a private one, as `openssl rsa -pubout` does."""
+    path = tmp_path / "public.key"
+    openssl("rsa", "-in", private_path, "-pubout", "-out", path)
+    return path
