@@ -6,13 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench sim clean
+.PHONY: help demo demo-signed test lint bench sim clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(READY) ## Update a simulated board over the air, from garden 1.0.0 to 2.0.0
 	@$(BIN)/python examples/demo.py
+
+demo-signed: $(READY) ## The same with signed images, and what is refused
+	@$(BIN)/python examples/demo_signed.py
 
 test: $(READY) ## Run every test
 	@$(BIN)/pytest -n auto

@@ -20,6 +20,8 @@ class ArduinoOTA(Callbacks):
 
     # The update that is going on, or the talk before it: an espota_session.Session, or None.
     session = None
+    # Wrong passwords in a row: each makes the next answer come later.
+    failures = 0
     _socket = None
 
     def __init__(self, ota):

@@ -1,54 +1,91 @@
-"""ArduinoOTA's classic handshake, based on MD5; loaded when a password is set."""
+"""ArduinoOTA's handshakes, the classic one of MD5 and the stronger one of HMAC-SHA-256; loaded when
+a password is set. Protocol: docs/SPEC.md.
+"""
 
 import os
-from binascii import hexlify
+from binascii import hexlify, unhexlify
+from hashlib import sha256
 
 from micropython import const
 
 from . import log
 from .espota_session import after, is_past
-from .md5 import md5
 
 _TIMEOUT_MS = const(10000)
+# The answer to an invitation is put off by this after one wrong password, by twice as much after
+# two, and so on, to as much as the host's 10 s of patience allow.
+_DELAY_MS = const(250)
+_MAX_DELAY_MS = const(8000)
 
 # Code of on_error, as in ArduinoOTA.h.
 _AUTH_ERROR = const(0)
 
 
-def authenticate(session, get):
+def authenticate(session, get, listener):
     """Ask the host of *session* to prove that it knows the password; a generator.
 
-    *get* gives `password_hash` or `password` of the settings. Its value is True if the host does.
+    *get* gives the settings; *listener* counts the failures. Its value is True if the host does.
     """
-    nonce = hexlify(os.urandom(16))
-    session.send(b"AUTH " + nonce, session.address)
+    strong = bool(session.sha256)
+    if not strong and (get("auth") == "strict" or not (get("password") or get("password_hash"))):
+        log.error("espota: classic authentication refused")
+        session.send("ERR: SHA-256 authentication required", session.address)
+        return False
+    if listener.failures:
+        deadline = after(min(_DELAY_MS << min(listener.failures, 5), _MAX_DELAY_MS))
+        while not is_past(deadline):
+            yield False
+    nonce = hexlify(os.urandom(32 if strong else 16))
+    session.answer = None  # what came before there was a nonce answers nothing
+    session.send((b"AUTH2 " if strong else b"AUTH ") + nonce, session.address)
     deadline = after(_TIMEOUT_MS)
     while session.answer is None:
         if is_past(deadline):
             log.info("espota: no answer to AUTH")
             return False
         yield False
-    answer = session.answer
-    if len(answer) == 3 and len(answer[1]) == 32 and len(answer[2]) == 32:
-        difference = 0
-        for a, b in zip(_response(get, nonce, answer[1]), answer[2]):
-            difference |= a ^ b  # all of it, so that the time taken tells nothing
-        if not difference:
-            return True
+    if _is_right(session, nonce, _strong if strong else _classic, get):
+        listener.failures = 0
+        return True
+    listener.failures += 1
     log.error("espota: authentication failed")
     session.send("Authentication Failed", session.address)
     session.updater.call("error", _AUTH_ERROR)
     return False
 
 
-def _response(get, nonce, cnonce):
+def _is_right(session, nonce, response, get):
+    # session.answer: 200, cnonce, response; both as long as the nonce.
+    answer = session.answer
+    if len(answer) != 3 or len(answer[1]) != len(nonce) or len(answer[2]) != len(nonce):
+        return False
+    difference = 0
+    for a, b in zip(response(session, nonce, answer[1], get), answer[2]):
+        difference |= a ^ b  # all of it, so that the time taken tells nothing
+    return not difference
+
+
+def _classic(session, nonce, cnonce, get):
     # md5hex(secret:nonce:cnonce); the secret is the MD5 of the password, in hex.
+    from .md5 import md5
+
+    def hexdigest(data):
+        digest = md5()
+        digest.update(data)
+        return hexlify(digest.digest())
+
     secret = get("password_hash")
-    secret = secret.lower().encode() if secret else _md5_hex(get("password").encode())
-    return _md5_hex(secret + b":" + nonce + b":" + cnonce)
+    secret = secret.lower().encode() if secret else hexdigest(get("password").encode())
+    return hexdigest(secret + b":" + nonce + b":" + cnonce)
 
 
-def _md5_hex(data):
-    digest = md5()
-    digest.update(data)
-    return hexlify(digest.digest())
+def _strong(session, nonce, cnonce, get):
+    # HMAC-SHA-256 (RFC 2104) of what is about to happen; the key is the password's SHA-256.
+    key = get("password_sha256")
+    key = unhexlify(key) if key else sha256(get("password").encode()).digest()
+    inner = sha256(bytes([b ^ 0x36 for b in key]) + b"\x36" * 32)
+    inner.update(b":".join((nonce, cnonce, b"%d" % session.command, b"%d" % session.size)))
+    inner.update(b":" + session.sha256.encode())
+    outer = sha256(bytes([b ^ 0x5C for b in key]) + b"\x5c" * 32)
+    outer.update(inner.digest())
+    return hexlify(outer.digest())

@@ -27,13 +27,20 @@ _RUNNING = const(15)
 def open_session(listener, udp, data, address):
     """Open a session of *listener* if *data*, which *udp* got from *address*, is an invitation.
 
-    It is `<command> <tcp port> <size> <md5>` in one line; anything else, or a port that a service
-    of the host's own may have, gets no answer.
+    It is `<command> <tcp port> <size> <md5>` in one line, for the stronger handshake followed by
+    `2 <sha256>`; anything else, or a port that a service of the host's own may have, gets no
+    answer.
     """
     words = data.split()
-    if len(words) != 4 or len(words[3]) != 32 or len(data) >= 100:
+    if len(words) == 6 and words[4] == b"2" and len(words[5]) == 64:
+        get = listener.ota.settings.get
+        if get("password_hash") and not (get("password") or get("password_sha256")):
+            return  # as a board that does not know this handshake: it cannot take part in it
+    elif len(words) != 4:
         return
-    for c in words[3]:
+    if len(words[3]) != 32 or len(data) > 200:
+        return
+    for c in words[3] + words[-1]:
         if c not in b"0123456789abcdefABCDEF":
             return
     if words[1].isdigit() and 1023 < int(words[1]) < 65536 and words[2].isdigit():
@@ -50,17 +57,18 @@ class Session:
     def __init__(self, listener, udp, words, address):
         self._listener = listener
         self._udp = udp
-        self._command = int(words[0])
+        self.command = int(words[0])
         self.host = (address[0], int(words[1]))
         self.size = int(words[2])
         self._md5 = words[3].decode()
+        self.sha256 = words[5].decode() if len(words) == 6 else ""
         self.address = address
         self.updater = Updater(listener.ota, listener)
         self._steps = self._run()
 
     def take_datagram(self, data, address):
         """Take a datagram that came in the meantime: the answer waited for, or a stray one."""
-        if data[:4] == b"200 " and address == self.address and len(data) < 100:
+        if data[:4] == b"200 " and address == self.address and len(data) < 140:
             self.answer = data.split()
         elif data[:2] == b"0 " or data[:4] == b"100 ":
             if self.stage == _AUTH_ERROR and address[0] == self.address[0]:
@@ -97,14 +105,12 @@ class Session:
         updater = self.updater
         try:
             get = listener.ota.settings.get
-            if get("password_hash") or get("password"):
-                from .espota_auth import authenticate
-
-                if not (yield from authenticate(self, get)):
-                    return
+            if not (yield from self._authenticate()):
+                return
             self.stage = _BEGIN_ERROR
-            updater.begin(self.size, self._command)
+            updater.begin(self.size, self.command)
             updater.set_md5(self._md5)
+            updater.expected_sha256 = self.sha256
             self.send("OK", self.address)
             yield from self._transfer()
             self.stage = _END_ERROR
@@ -125,6 +131,14 @@ class Session:
             from .hal import reset
 
             reset()
+
+    def _authenticate(self):
+        get = self._listener.ota.settings.get
+        if not (get("password") or get("password_hash") or get("password_sha256")):
+            return True
+        from .espota_auth import authenticate
+
+        return (yield from authenticate(self, get, self._listener))
 
     def _transfer(self):
         from .espota_transfer import transfer

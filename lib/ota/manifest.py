@@ -26,6 +26,7 @@ class Manifest:
         self.version = ""
         self.board = ""
         self.mpy = ""
+        self.downgrade = ""
         self.sequence = 0
         self.files = 0
         self.total_bytes = 0
@@ -58,7 +59,7 @@ class Manifest:
         if key == "file":
             self._listed.update(line)
             return self._file(words)
-        if key in ("name", "version", "board", "mpy"):
+        if key in ("name", "version", "board", "mpy", "downgrade"):
             if len(words) != 2 or not words[1] or getattr(self, key):
                 raise self._error(key)
             setattr(self, key, words[1])

@@ -35,7 +35,7 @@ class Record:
         self.digest = b""  # SHA-256 of the pending image, 32 bytes
 
     def confirm(self):
-        """Make the trial slot the active one."""
+        """Make the trial slot the active one. The floor never falls, not by a downgrade either."""
         self.active = self.trial
         self.floor = max(self.floor, self.sequence)
         self._end_trial()

@@ -7,31 +7,53 @@ from .errors import OTAError
 
 _MPY_VERSION = const("6.3")
 
+# The largest step from the floor to a release: one absurdly high would end all that come after.
+_MAX_JUMP = const(1000000)
+
 _REJECTED = const(35)
 _BELOW_FLOOR = const(36)
 _WRONG_BOARD = const(41)
+_JUMP = const(43)
+_WRONG_APP = const(44)
 
 
-def stage(manifest, size_bytes, digest):
+def stage(manifest, size_bytes, digest, settings):
     """Name the staging file, *size_bytes* with the SHA-256 *digest*, in the boot record.
 
-    *manifest*: name, version, sequence, board, mpy, and the bytes that its files need. Raises
-    OTAError with the record unchanged.
+    *manifest* is the image's; of *settings*, `app` and `allow_downgrade` count. Raises OTAError
+    with the record unchanged.
     """
-    name, version, sequence, board, mpy, needed = manifest
-    if board not in ("", "esp8266"):
-        raise OTAError(_WRONG_BOARD, board)
-    if mpy not in ("", _MPY_VERSION):
-        raise OTAError(_WRONG_BOARD, ".mpy version " + mpy)
     boot_record = record.load() or record.Record()
-    if sequence < boot_record.floor:
-        raise OTAError(_BELOW_FLOOR, "%d < %d" % (sequence, boot_record.floor))
+    _check_kind(manifest, settings.get("app") or _running_app(boot_record.active))
+    floor = boot_record.floor
+    sequence = manifest.sequence
+    if sequence < floor and not (manifest.downgrade and settings.get("allow_downgrade")):
+        raise OTAError(_BELOW_FLOOR, "%d < %d" % (sequence, floor))
+    if floor and sequence > floor + _MAX_JUMP:
+        raise OTAError(_JUMP, "%d, from %d" % (sequence, floor))
     if sequence == boot_record.rejected:
         raise OTAError(_REJECTED, "sequence %d" % sequence)
     # Every file of a slot takes up whole blocks of 4 KiB.
-    slots.make_room(boot_record.active, needed)
+    slots.make_room(boot_record.active, manifest.total_bytes + 4096 * manifest.files)
     boot_record.sequence = sequence
     boot_record.size_bytes = size_bytes
     boot_record.digest = digest
     boot_record.store()
-    log.info("update: %s %s verified and staged", name, version)
+    log.info("update: %s %s verified and staged", manifest.name, manifest.version)
+
+
+def _check_kind(manifest, app):
+    if manifest.board not in ("", "esp8266"):
+        raise OTAError(_WRONG_BOARD, manifest.board)
+    if manifest.mpy not in ("", _MPY_VERSION):
+        raise OTAError(_WRONG_BOARD, ".mpy version " + manifest.mpy)
+    if app not in (None, "*", manifest.name):
+        raise OTAError(_WRONG_APP, "%s, not %s" % (manifest.name, app))
+
+
+def _running_app(active):
+    # The name of the application in the active slot; None: there is none.
+    try:
+        return slots.read_manifest(active).name
+    except Exception:  # no slot, or one whose manifest cannot be read
+        return None

@@ -38,6 +38,7 @@ class Updater:
     remaining = 0  # announced and still to come, in bytes
     buffer = None  # memoryview of one chunk, for a transport to receive into while an update runs
     expected_md5 = ""
+    expected_sha256 = ""  # in hex; "": none is announced
     md5 = None
     sha256 = None
     file = None

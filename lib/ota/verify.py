@@ -1,6 +1,6 @@
 """What is checked of an image after its last byte. Part of the Updater."""
 
-from binascii import hexlify
+from binascii import hexlify, unhexlify
 from hashlib import sha256
 
 from micropython import const
@@ -13,6 +13,7 @@ _READ_FAILED = const(3)
 _MD5_FAILED = const(7)
 _NO_DATA = const(13)
 _DAMAGED = const(37)
+_SHA256_FAILED = const(42)
 
 
 def verify_and_stage(updater):
@@ -24,39 +25,61 @@ def verify_and_stage(updater):
         raise OTAError(_NO_DATA)
     if updater.remaining:
         raise OTAError(_DAMAGED, "%d bytes missing" % updater.remaining)
-    if updater.md5:
+    from .signature import is_required
+
+    signed = is_required()
+    received = updater.sha256.digest()
+    if updater.expected_sha256 and unhexlify(updater.expected_sha256) != received:
+        raise OTAError(_SHA256_FAILED)
+    if updater.md5 and not signed:  # a signature says more
         calculated = hexlify(updater.md5.digest()).decode()
         if calculated != updater.expected_md5:
             raise OTAError(
                 _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, calculated)
             )
-    received = updater.sha256.digest()
-    updater.md5 = updater.sha256 = None
+    updater.md5 = updater.sha256 = is_required = None
     forget_modules("md5", "md5_bytecode", "espota_auth", "espota_transfer")
-    digest = sha256()
-    left = updater.progress
     with open(STAGING, "rb") as f:
-        while left > 0:
-            n = f.readinto(updater.buffer)
-            if not n:
-                break
-            digest.update(updater.buffer[:n])
-            left -= n
-            yield
-        digest = digest.digest()
-        if left or digest != received:
+        digest = yield from (_check_signed if signed else _read_back)(f, updater)
+        if digest != received:
             raise OTAError(_READ_FAILED)
+        forget_modules("signature")
         f.seek(0)
         manifest = yield from _read(f, updater.buffer)
-    forget_modules("image", "manifest")
+    forget_modules("image")
     from .stage import stage
 
-    stage(manifest, updater.progress, digest)
+    stage(manifest, updater.progress, digest, updater.ota.settings)
+
+
+def _read_back(f, updater, image_bytes=0, of_image=None):
+    # Returns the SHA-256 of the file *f*; *of_image* is fed its first *image_bytes* bytes.
+    whole = sha256()
+    while True:
+        n = f.readinto(updater.buffer)
+        if not n:
+            return whole.digest()
+        whole.update(updater.buffer[:n])
+        if image_bytes > 0:
+            of_image.update(updater.buffer[: min(n, image_bytes)])
+            image_bytes -= n
+        yield
+
+
+def _check_signed(f, updater):
+    # Does what _read_back does, and checks the signature on the way.
+    from .signature import read_trailer, verify
+
+    image_bytes, signature = read_trailer(f, updater.progress)
+    f.seek(0)
+    of_image = sha256()
+    digest = yield from _read_back(f, updater, image_bytes, of_image)
+    legacy = updater.ota.settings.get("legacy_signatures")
+    yield from verify(of_image.digest(), signature, legacy)
+    return digest
 
 
 def _read(f, buffer):
-    # Returns only what the manifest says, so that the modules that read it can be forgotten.
     from .image import read_image
 
-    m = yield from read_image(f, buffer)
-    return m.name, m.version, m.sequence, m.board, m.mpy, m.total_bytes + 4096 * m.files
+    return (yield from read_image(f, buffer))

@@ -16,6 +16,7 @@ import typer
 from mpota.device_files import application_files, device_files, settings_file
 from mpota.errors import CommandError
 from mpota.pack import pack_directory
+from mpota.signature import load_public_key
 from mpota.sim.board_process import DEFAULT_HEAP, Board
 from mpota.sim.flash import create_flash, read_flash
 from mpota.sim.rom import ARCHITECTURE
@@ -38,6 +39,12 @@ def sim(
     password: Annotated[
         str, typer.Option(metavar="PASSWORD", help="Make the flash with this password for updates.")
     ] = "",
+    publickey: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Make the flash so that only images signed by this key are taken."
+        ),
+    ] = None,
     confirm_after: Annotated[
         float | None,
         typer.Option(
@@ -64,7 +71,8 @@ def sim(
     """
     _check_heap(heap)
     _check_address(ip)
-    with _flash(flash, _new_files(flash, app, password, confirm_after)), _ended_by_signals():
+    new = _new_files(flash, app, password, publickey, confirm_after)
+    with _flash(flash, new), _ended_by_signals():
         typer.echo(f"board: {flash}, {ip}; Ctrl-C takes the power away")
         board = Board(flash, ip=ip, heap=heap, on_line=lambda line: _show(line, ip))
         board.cut_power_after(power_cut_after)
@@ -110,26 +118,35 @@ def _check_address(ip: str) -> None:
 
 
 def _new_files(
-    flash: Path, app: Path | None, password: str, confirm_after: float | None
+    flash: Path,
+    app: Path | None,
+    password: str,
+    publickey: Path | None,
+    confirm_after: float | None,
 ) -> dict[str, bytes] | None:
     # The files of a board that is yet to be made, or None where there is one.
     if flash.exists():
-        if app or password or confirm_after is not None:
+        if app or password or publickey or confirm_after is not None:
             raise CommandError(
                 f"{flash} is there already: delete it to make it anew, or leave out --app, "
-                "--password and --confirm-after to go on with it"
+                "--password, --publickey and --confirm-after to go on with it"
             )
         read_flash(flash)
         return None
     settings: dict[str, object] = {"ssid": "simulated"}
     if password:
+        # For the classic handshake, and for the stronger one.
         settings["password_hash"] = hashlib.md5(password.encode()).hexdigest()
+        settings["password_sha256"] = hashlib.sha256(password.encode()).hexdigest()
     if confirm_after is not None:
         settings["confirm_s"] = confirm_after
     files = device_files(ARCHITECTURE) | settings_file(settings)
     if app:
         packed = pack_directory(app)
         files |= application_files(packed.data, packed.manifest)
+    if publickey:
+        load_public_key(publickey)  # which says what is wrong with it, if anything is
+        files["/ota.keys"] = publickey.read_bytes()
     return files
 
 
