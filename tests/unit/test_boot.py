@@ -283,6 +283,27 @@ def test_each_install_is_counted_before_it_begins():
     assert hal.counters() == (2, 0)
 
 
+def test_an_image_that_finds_no_memory_is_kept_for_three_boots():
+    from ota import install
+
+    def exhausted(boot_record):
+        boot_record.trial = "b"  # what it began in memory must count for nothing
+        raise MemoryError
+
+    _pending(image(FILES, 8))
+    real = install.install
+    install.install = exhausted
+    try:
+        for boots in (1, 2, 3):
+            assert _decide() == "a"
+            assert load().size_bytes
+            assert hal.counters() == (boots, boots)
+        assert _decide() == "a"
+    finally:
+        install.install = real
+    assert (load().size_bytes, load().trial) == (0, None)
+
+
 def test_a_staging_file_that_changed_or_is_missing_is_dropped():
     data = image(FILES, 8)
     for spoilt in (data[:-1] + b"\1", data[:-1], data + b"\0", b"", None):
