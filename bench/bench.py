@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from mpota import espota, image
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from mpota import espota, image, signature
 from mpota.device_files import application_files, device_files, settings_file
 from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 APPS = Path(__file__).parent / "apps"
+KEYS = Path(__file__).parent.parent / "tests" / "vectors" / "keys"
 IMAGE_BYTES = 300_000
 ROUNDS = 5
 # A 38 KiB heap of the chip is 56 KiB here, where objects are larger.
@@ -31,6 +33,9 @@ def main() -> int:
         throughput, received = _throughput(folder)
         written = _written(folder)
         idle, peak = _heap(folder)
+        _, peak_signed = _heap(folder, key_bits=2048)
+        verified, hashed = _verification(folder, 2048)
+        verified_long, _ = _verification(folder, 4096)
         boot, boot_pending = _boot_times(folder)
     table = Table("what", "figure", "budget", title="mpota on the simulated board")
     table.add_row("upload, of the speed of a loop that only receives and writes",
@@ -42,10 +47,18 @@ def main() -> int:
                   f"{idle * SCALE / 1024:.1f} KB", "≤ 6 KB")  # fmt: skip
     table.add_row("peak over idle during an update, scaled to the chip",
                   f"{peak * SCALE / 1024:.1f} KB", "≤ 16 KB")  # fmt: skip
+    table.add_row("the same, signed with 2048 bits",
+                  f"{peak_signed * SCALE / 1024:.1f} KB", "≤ 16 KB")  # fmt: skip
+    table.add_row(f"verifying a signature of 2048 bits, of hashing {IMAGE_BYTES} bytes",
+                  f"{verified / hashed:.2f}", "")  # fmt: skip
+    table.add_row("the same of 4096 bits", f"{verified_long / hashed:.2f}", "")
     table.add_section()
     table.add_row("upload", f"{received / 1024:.0f} KB/s", "")
     table.add_row("idle heap, as measured here", f"{idle / 1024:.1f} KB", "")
     table.add_row("peak over idle, as measured here", f"{peak / 1024:.1f} KB", "")
+    table.add_row("peak over idle, signed, as measured here", f"{peak_signed / 1024:.1f} KB", "")
+    table.add_row("verifying a signature of 2048 bits", f"{verified / 1000:.1f} ms", "")
+    table.add_row("verifying a signature of 4096 bits", f"{verified_long / 1000:.1f} ms", "")
     table.add_row("boot, power-on to application", f"{boot * 1000:.0f} ms", "")
     table.add_row(f"boot, {IMAGE_BYTES} bytes pending", f"{boot_pending * 1000:.0f} ms", "")
     console.print(table)
@@ -59,10 +72,20 @@ def _image(app: str, version: str, sequence: int, ballast_bytes: int = 0) -> byt
     return image.build(name="bench", version=version, sequence=sequence, files=files)
 
 
-def _board(folder: Path, app: str, **settings: object) -> Board:
+def _private_key(bits: int) -> RSAPrivateKey:
+    return signature.load_private_key(KEYS / f"test-key-{bits}.pem")
+
+
+def _key_file(bits: int) -> dict[str, bytes]:
+    return {"/ota.keys": signature.binary_keys([_private_key(bits).public_key()])}
+
+
+def _board(folder: Path, app: str, key_bits: int = 0, **settings: object) -> Board:
     data = _image(app, "1", 1)
     files = device_files(ARCHITECTURE) | application_files(data, image.read(data))
     files |= settings_file({"ssid": "simulated", "confirm_s": 1} | settings)
+    if key_bits:
+        files |= _key_file(key_bits)
     create_flash(folder / "board.img", files)
     return Board(folder / "board.img")
 
@@ -106,18 +129,34 @@ def _written(folder: Path) -> float:
         return (board.programmed_bytes - before) / len(data)
 
 
-def _heap(folder: Path) -> tuple[int, int]:
+def _heap(folder: Path, key_bits: int = 0) -> tuple[int, int]:
     # What the application itself takes up is taken off: it is there in the bare run as well.
     source = (APPS / "idle.py").read_bytes()
     bare_script = source + b"\ngc.collect()\nprint('bare', gc.mem_alloc())\n"
     with _script_board(folder, bare_script) as board:
         bare = int(board.wait_for(r"^bare (\d+)")[1])
     # One step a call, so that the application sees every moment of the update.
-    with _board(folder, "idle", step_ms=0) as board:
+    data = _image("quick", "2", 2, IMAGE_BYTES)
+    if key_bits:
+        data = signature.sign(data, _private_key(key_bits))
+    with _board(folder, "idle", key_bits, step_ms=0) as board:
         idle = int(board.wait_for(r"^idle (\d+)")[1])
-        _send(board, _image("quick", "2", 2, IMAGE_BYTES))
+        _send(board, data)
         peak = int(board.wait_for(r"^peak (\d+)")[1])
     return idle - bare, peak - idle
+
+
+def _verification(folder: Path, bits: int) -> tuple[int, int]:
+    # In µs: the check of a signature, and hashing what is usual for an image.
+    message = b"an image"
+    signed = signature.split(signature.sign(message, _private_key(bits)))[1]
+    files = device_files(ARCHITECTURE) | _key_file(bits)
+    del files["/boot.py"]
+    files["/main.py"] = (APPS / "verify.py").read_bytes()
+    create_flash(folder / "script.img", files | {"/image": message, "/signature": signed})
+    with Board(folder / "script.img") as board:
+        match = board.wait_for(r"^verified (\d+) hashed (\d+)")
+    return int(match[1]), int(match[2])
 
 
 def _boot_times(folder: Path) -> tuple[float, float]:

@@ -12,6 +12,8 @@ from .updater import STAGING
 
 # One TCP segment: what a transport receives into, and what goes to flash at once.
 _CHUNK_BYTES = const(1460)
+# A tar's block, which is the least that an image can be read by.
+_SMALL_CHUNK_BYTES = const(512)
 # A slot's directory, its manifest and littlefs' own blocks, beside the files themselves.
 _SPARE_BYTES = const(32768)
 
@@ -56,7 +58,14 @@ def admit(updater, size, command):
     except OSError:
         pass  # it is there
     forget_modules("admission", "record", "slots")
-    return memoryview(bytearray(_CHUNK_BYTES)), sha256()
+    return _buffer(), sha256()
+
+
+def _buffer():
+    try:
+        return memoryview(bytearray(_CHUNK_BYTES))
+    except MemoryError:  # the heap is in pieces: slower is better than not at all
+        return memoryview(bytearray(_SMALL_CHUNK_BYTES))
 
 
 def _is_open(ota):

@@ -1,6 +1,7 @@
 """ArduinoOTA listener, for espota.py, the Arduino IDE and PlatformIO. Protocol: docs/SPEC.md.
 
-Waits for a datagram; the rest is in espota_session.py, loaded when an invitation comes.
+Waits for a datagram; the rest is in espota_invitation.py and espota_session.py, loaded when one
+comes.
 """
 
 import select
@@ -60,12 +61,11 @@ class ArduinoOTA(Callbacks):
                 if self.session:
                     self.session.take_datagram(data, address)
                 elif data[:2] == b"0 " or data[:4] == b"100 ":
-                    from .espota_session import open_session
+                    from . import forget_modules
+                    from .espota_invitation import open_session
 
                     open_session(self, self._socket, data, address)
-                    if self.session is None:  # it was none after all
-                        from . import forget_modules
-
+                    if self.session is None:  # it was no invitation after all
                         forget_modules()
             if self.session is None:
                 return False

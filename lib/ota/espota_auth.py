@@ -32,8 +32,9 @@ def authenticate(session, get, listener):
         session.send("ERR: SHA-256 authentication required", session.address)
         return False
     if listener.failures:
-        deadline = after(min(_DELAY_MS << min(listener.failures, 5), _MAX_DELAY_MS))
-        while not is_past(deadline):
+        if session.ask_at is None:
+            session.ask_at = after(min(_DELAY_MS << min(listener.failures, 5), _MAX_DELAY_MS))
+        while not is_past(session.ask_at):
             yield False
     nonce = hexlify(os.urandom(32 if strong else 16))
     session.answer = None  # what came before there was a nonce answers nothing

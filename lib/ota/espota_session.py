@@ -1,4 +1,4 @@
-"""One ArduinoOTA update, from the invitation to the result; loaded when an invitation comes."""
+"""One ArduinoOTA update, from the first answer to the result; loaded when a host invites."""
 
 import sys
 import time
@@ -24,33 +24,11 @@ _NO_MEMORY = const(14)
 _RUNNING = const(15)
 
 
-def open_session(listener, udp, data, address):
-    """Open a session of *listener* if *data*, which *udp* got from *address*, is an invitation.
-
-    It is `<command> <tcp port> <size> <md5>` in one line, for the stronger handshake followed by
-    `2 <sha256>`; anything else, or a port that a service of the host's own may have, gets no
-    answer.
-    """
-    words = data.split()
-    if len(words) == 6 and words[4] == b"2" and len(words[5]) == 64:
-        get = listener.ota.settings.get
-        if get("password_hash") and not (get("password") or get("password_sha256")):
-            return  # as a board that does not know this handshake: it cannot take part in it
-    elif len(words) != 4:
-        return
-    if len(words[3]) != 32 or len(data) > 200:
-        return
-    for c in words[3] + words[-1]:
-        if c not in b"0123456789abcdefABCDEF":
-            return
-    if words[1].isdigit() and 1023 < int(words[1]) < 65536 and words[2].isdigit():
-        listener.session = Session(listener, udp, words, address)
-
-
 class Session:
     """One host at a time: others are told that an update is running."""
 
     answer = None  # the words of the datagram that answered AUTH
+    ask_at = None  # when AUTH may go out, in ticks, if it is put off
     tcp = None  # the connection to the host
     stage = _AUTH_ERROR  # what on_error is told if it fails now
 
@@ -73,8 +51,13 @@ class Session:
         elif data[:2] == b"0 " or data[:4] == b"100 ":
             if self.stage == _AUTH_ERROR and address[0] == self.address[0]:
                 # The host gave up before it was authenticated, and begins anew.
-                self._steps.close()
+                from .espota_invitation import open_session
+
                 open_session(self._listener, self._udp, data, address)
+                if self._listener.session is not self:
+                    self._steps.close()
+                    # A host that asks again before a delay is over does not wait for it anew.
+                    self._listener.session.ask_at = self.ask_at
             elif address != self.address:
                 self.send("ERR: %s\n" % OTAError(_RUNNING), address)
 
@@ -83,20 +66,17 @@ class Session:
         try:
             return next(self._steps)
         except StopIteration:
-            self._end()
+            pass
         except Exception as e:
             sys.print_exception(e)
-            self._end()
+        self.close()
         return False
 
     def close(self):
         """End the session; its update is discarded."""
-        self._steps.close()
-        self._end()
-
-    def _end(self):
         from . import forget_modules
 
+        self._steps.close()
         self._listener.session = None
         forget_modules()
 

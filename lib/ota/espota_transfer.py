@@ -3,6 +3,7 @@
 import errno
 import select
 import socket
+import time
 
 from micropython import const
 
@@ -11,6 +12,7 @@ from .espota_session import after, is_past
 
 # How long the host waits for the board, and so how long it makes sense to wait for the host.
 _TIMEOUT_MS = const(10000)
+_WAIT_MS = const(2)
 # The least that a host must send on average after the first minute: 1 byte a millisecond.
 _GRACE_MS = const(60000)
 
@@ -31,30 +33,41 @@ def transfer(session):
     except OSError as e:
         if e.errno != errno.EINPROGRESS:
             raise
-    yield from _wait_until_connected(tcp)
+    poll = select.poll()
+    poll.register(tcp, select.POLLOUT)
+    yield from _wait_until_connected(poll)
+    poll.modify(tcp, select.POLLIN)
     # Every count is a packet of its own, at once.
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     session.stage = _RECEIVE_ERROR
     updater = session.updater
     buffer = updater.buffer
-    idle = after(_TIMEOUT_MS)
-    end = after(_GRACE_MS + session.size)
+    chunk = len(buffer)
+    begun = last = time.ticks_ms()
     while updater.remaining:
-        n = tcp.readinto(buffer[: min(updater.remaining, len(buffer))])
+        view = buffer if updater.remaining >= chunk else buffer[: updater.remaining]
+        n = tcp.readinto(view)
+        now = time.ticks_ms()
         if n:
-            updater.write(buffer[:n])
+            # Counted before it is written, so that the next chunk is on its way meanwhile. What
+            # the write may say is in the result.
             tcp.write(b"%d" % n)
-            idle = after(_TIMEOUT_MS)
+            updater.write(view if n == len(view) else view[:n])
+            last = now
         elif n is not None:
             raise OSError(errno.ECONNRESET)
-        if is_past(idle) or is_past(end):
+        elif time.ticks_diff(now, last) > _TIMEOUT_MS:
+            raise OTAError(_STREAM_TIMEOUT)
+        else:
+            # The next chunk is mostly under way: the application need not be asked in between.
+            for _ in poll.ipoll(_WAIT_MS):
+                n = 1
+        if time.ticks_diff(now, begun) > _GRACE_MS + session.size:
             raise OTAError(_STREAM_TIMEOUT)
         yield bool(n)
 
 
-def _wait_until_connected(tcp):
-    poll = select.poll()
-    poll.register(tcp, select.POLLOUT)
+def _wait_until_connected(poll):
     deadline = after(_TIMEOUT_MS)
     while not is_past(deadline):
         for _, events in poll.ipoll(0):

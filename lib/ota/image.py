@@ -35,7 +35,7 @@ def read_image(stream, buf, sink=None):
         raise OTAError(_DAMAGED, "empty")
     manifest = yield from _read_manifest(stream, buf, sink)
     found = sha256()
-    names = [set() for _ in range(8)]  # no one of them grows so long that no free piece fits
+    names = {}
     files = 0
     left = manifest.total_bytes
     while True:
@@ -157,7 +157,10 @@ def _check_name(name, seen):
         raise OTAError(_BAD_NAME, name)
     # 30 bits of a digest stand for the name: a small int, where the name itself costs a string.
     mark = int.from_bytes(sha256(name).digest()[:4], "little") >> 2
-    marks = seen[mark & 7]
+    # Eight sets at most: no one of them grows so long that no free piece of the heap fits.
+    marks = seen.get(mark & 7)
+    if marks is None:
+        marks = seen[mark & 7] = set()
     if mark in marks:
         raise OTAError(_BAD_NAME, "twice: " + name)
     marks.add(mark)

@@ -1,41 +1,41 @@
 """Signed images: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 8.2), as openssl and Arduino make them.
 
-The keys are in /ota.keys: PEM blocks, or the small binary form of docs/SPEC.md. Where that file is,
-no image without a good signature is taken. Loaded for the check, and forgotten after it.
+Loaded for the check, and forgotten after it. A signature of 2048 bits takes about 2 KB of heap
+beside the code, one of 4096 bits twice as much, in pieces of up to 1 KB.
 """
 
-import os
-from binascii import a2b_base64
+import gc
+from hashlib import sha256
 
 from micropython import const
 
+from . import forget_modules
 from .errors import OTAError
-
-KEYS = "/ota.keys"
 
 _FAILED = const(12)
 
 _TRAILER_BYTES = const(4)
-_MIN_KEY_BYTES = const(128)  # 1024 bits
-_MAX_KEY_BYTES = const(512)  # 4096 bits
+_MIN_BYTES = const(128)  # 1024 bits
+_MAX_BYTES = const(512)  # 4096 bits
 
 # RFC 8017, 9.2, note 1: the DigestInfo of SHA-256, but for the digest itself.
 _DIGEST_INFO = const(
     b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
 )
-# RFC 3279, 2.3.1: the AlgorithmIdentifier of an RSA key.
-_RSA = const(b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00")
-# DER of the public exponent, 65537.
-_EXPONENT = const(b"\x02\x03\x01\x00\x01")
 
 
-def is_required():
-    """Return whether this board has keys, good or broken."""
-    try:
-        os.stat(KEYS)
-        return True
-    except OSError:
-        return False
+def check_signed(f, updater, read_back):
+    """Read the whole signed image *f* of *updater* by *read_back* of verify.py, and verify it.
+
+    A generator; its value is the SHA-256 of the file. Raises OTAError 12.
+    """
+    image_bytes, signature = read_trailer(f, updater.progress)
+    f.seek(0)
+    of_image = sha256()
+    digest = yield from read_back(f, updater, image_bytes, of_image)
+    legacy = updater.ota.settings.get("legacy_signatures")
+    yield from verify(of_image.digest(), signature, legacy)
+    return digest
 
 
 def read_trailer(f, size_bytes):
@@ -46,7 +46,7 @@ def read_trailer(f, size_bytes):
     f.seek(max(0, size_bytes - _TRAILER_BYTES))
     length = int.from_bytes(f.read(_TRAILER_BYTES), "little")
     image_bytes = size_bytes - _TRAILER_BYTES - length
-    if not _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES or image_bytes <= 0:
+    if not _MIN_BYTES <= length <= _MAX_BYTES or image_bytes <= 0:
         raise OTAError(_FAILED, "not signed")
     f.seek(image_bytes)
     return image_bytes, f.read(length)
@@ -58,122 +58,35 @@ def verify(digest, signature, legacy):
     *digest* is the image's SHA-256, 32 bytes. *legacy* allows the form of Arduino cores up to
     2.5.2 as well. Raises OTAError 12.
     """
-    for modulus in read_keys(KEYS):
-        if len(signature) != len(modulus):
+    size = len(signature)
+    for n in _moduli(size):
+        x = int.from_bytes(signature, "big")
+        if x >= n:
             continue
-        n = int.from_bytes(modulus, "big")
-        s = int.from_bytes(signature, "big")
-        if s >= n:
-            continue
-        x = s
-        for _ in range(16):  # s to the power of 65537
+        for _ in range(16):  # to the power of 65537
+            gc.collect()  # or x would come to lie among garbage, and leave no long piece free
             x = x * x % n
             yield
-        block = (x * s % n).to_bytes(len(modulus), "big")
+        gc.collect()
+        block = (x * int.from_bytes(signature, "big") % n).to_bytes(size, "big")
         # The whole block is built and compared: nothing of it is parsed.
-        if block == _padded(_DIGEST_INFO + digest, len(modulus)):
-            return
-        if legacy and block == _padded(digest, len(modulus)):
+        if block == _padded(_DIGEST_INFO + digest, size) or (
+            legacy and block == _padded(digest, size)
+        ):
             return
     raise OTAError(_FAILED)
 
 
-def read_keys(path):
-    """Yield the modulus of each key in the file *path*, as bytes, big-endian.
+def _moduli(size):
+    # The whole file is read, since it counts as broken wherever it is, whoever signed.
+    from .keys import KEYS, read_keys
 
-    Raises OTAError 12 where the file is broken or has no key: it is never taken for none.
-    """
-    count = 0
-    with open(path, "rb") as f:
-        blocks = _binary_blocks if f.read(4) == b"MPKY" else _pem_blocks
-        for modulus in blocks(f):
-            # Of 1024 to 4096 bits, and odd, as every product of two primes is.
-            if not _MIN_KEY_BYTES <= len(modulus) <= _MAX_KEY_BYTES or not (
-                modulus[0] & 0x80 and modulus[-1] & 1
-            ):
-                raise _broken("not of 1024 to 4096 bits")
-            count += 1
-            yield modulus
-    if not count:
-        raise _broken("no key")
-
-
-def _binary_blocks(f):
-    while True:
-        head = f.read(2)
-        if not head:
-            return
-        length = int.from_bytes(head, "little")
-        modulus = f.read(min(length, _MAX_KEY_BYTES + 1))
-        if len(head) != 2 or not length or len(modulus) != length:
-            raise _broken("cut off")
-        yield modulus
-
-
-def _pem_blocks(f):
-    f.seek(0)
-    der = None
-    while True:
-        line = f.readline(128)
-        if not line:
-            if der is not None:
-                raise _broken("no END line")
-            return
-        line = line.strip()
-        if line.startswith(b"-----BEGIN"):
-            if line not in (b"-----BEGIN PUBLIC KEY-----", b"-----BEGIN RSA PUBLIC KEY-----"):
-                raise _broken("not a public key")
-            der = bytearray()
-        elif line.startswith(b"-----END") and der is not None:
-            yield _modulus(bytes(der))
-            der = None
-        elif der is not None:
-            try:
-                der.extend(a2b_base64(line))
-            except ValueError:
-                raise _broken("not base64")
-            if len(der) > 2 * _MAX_KEY_BYTES:
-                raise _broken("too long")
-
-
-def _modulus(der):
-    # SubjectPublicKeyInfo (RFC 5280) or, inside it or bare, RSAPublicKey (RFC 8017, A.1.1).
-    at, end = _enter(der, 0, 0x30)
-    if der[at : at + len(_RSA)] == _RSA:
-        at, end = _enter(der, at + len(_RSA), 0x03)
-        at, end = _enter(der, at + 1, 0x30)
-    at, after = _enter(der, at, 0x02)
-    if der[after:end] != _EXPONENT or end != len(der):
-        raise _broken("exponent is not 65537")
-    while at < after and der[at] == 0:
-        at += 1
-    return der[at:after]
-
-
-def _enter(der, at, tag):
-    # Returns where the content of the item at *at* begins and ends.
-    try:
-        if der[at] != tag:
-            raise _broken("not an RSA key")
-        length = der[at + 1]
-        at += 2
-        if length & 0x80:
-            count = length & 0x7F
-            if not 0 < count < 3:
-                raise _broken("not DER")
-            length = int.from_bytes(der[at : at + count], "big")
-            at += count
-    except IndexError:
-        raise _broken("cut off")
-    if at + length > len(der):
-        raise _broken("cut off")
-    return at, at + length
+    moduli = [int.from_bytes(m, "big") for m in read_keys(KEYS) if len(m) == size]
+    read_keys = None
+    forget_modules("keys")
+    return moduli
 
 
 def _padded(data, length):
     # EMSA-PKCS1-v1_5 (RFC 8017, 9.2): 00 01 FF … FF 00 data.
     return b"\x00\x01" + b"\xff" * (length - 3 - len(data)) + b"\x00" + data
-
-
-def _broken(what):
-    return OTAError(_FAILED, KEYS + ": " + what)

@@ -27,7 +27,7 @@ def stage(manifest, size_bytes, digest, settings):
     _check_kind(manifest, settings.get("app") or _running_app(boot_record.active))
     floor = boot_record.floor
     sequence = manifest.sequence
-    if sequence < floor and not (manifest.downgrade and settings.get("allow_downgrade")):
+    if sequence < floor and not _may_go_back(manifest, settings):
         raise OTAError(_BELOW_FLOOR, "%d < %d" % (sequence, floor))
     if floor and sequence > floor + _MAX_JUMP:
         raise OTAError(_JUMP, "%d, from %d" % (sequence, floor))
@@ -40,6 +40,10 @@ def stage(manifest, size_bytes, digest, settings):
     boot_record.digest = digest
     boot_record.store()
     log.info("update: %s %s verified and staged", manifest.name, manifest.version)
+
+
+def _may_go_back(manifest, settings):
+    return manifest.downgrade == "yes" and settings.get("allow_downgrade")
 
 
 def _check_kind(manifest, app):

@@ -47,24 +47,42 @@ def _take_keys(path):
     # Before the record, so that a power cut in between is made good by the next confirmation.
     import os
 
-    from . import signature
-
     try:
         os.stat(path)
     except OSError:
         return
+    from . import keys
+
+    new = keys.KEYS + ".new"
     try:
-        for _ in signature.read_keys(path):
+        for _ in keys.read_keys(path):
             pass
-        new = signature.KEYS + ".new"
-        with open(path, "rb") as old_file, open(new, "wb") as new_file:
-            while True:
-                part = old_file.read(256)
-                if not part:
-                    break
-                new_file.write(part)
-        os.rename(new, signature.KEYS)
+        _copy(path, new)
+        os.rename(new, keys.KEYS)
         log.info("trial: the keys of this release are taken over")
     except Exception as e:
         log.error("trial: keys not taken over: %s", e)
-    forget_modules("signature")
+        try:
+            os.remove(new)
+        except OSError:
+            pass  # it was not written yet
+    forget_modules("keys")
+
+
+def _copy(path, new):
+    # Reads back what it wrote: from the next update on, nothing else tells a friend from a foe.
+    with open(path, "rb") as source:
+        with open(new, "wb") as f:
+            while True:
+                part = source.read(256)
+                if not part:
+                    break
+                f.write(part)
+        source.seek(0)
+        with open(new, "rb") as f:
+            while True:
+                part = source.read(256)
+                if f.read(256) != part:
+                    raise OSError("read back differs")
+                if not part:
+                    break

@@ -59,6 +59,7 @@ class Updater:
         from .admission import admit
 
         self.error = self.progress = 0
+        self.expected_sha256 = ""
         self.remaining = size
         try:
             self.buffer, self.sha256 = admit(self, size, command)

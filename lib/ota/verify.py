@@ -25,7 +25,8 @@ def verify_and_stage(updater):
         raise OTAError(_NO_DATA)
     if updater.remaining:
         raise OTAError(_DAMAGED, "%d bytes missing" % updater.remaining)
-    from .signature import is_required
+    forget_modules("md5", "md5_bytecode", "espota_auth", "espota_transfer", "espota_invitation")
+    from .keys import is_required
 
     signed = is_required()
     received = updater.sha256.digest()
@@ -38,12 +39,11 @@ def verify_and_stage(updater):
                 _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, calculated)
             )
     updater.md5 = updater.sha256 = is_required = None
-    forget_modules("md5", "md5_bytecode", "espota_auth", "espota_transfer")
     with open(STAGING, "rb") as f:
         digest = yield from (_check_signed if signed else _read_back)(f, updater)
         if digest != received:
             raise OTAError(_READ_FAILED)
-        forget_modules("signature")
+        forget_modules("signature", "keys")
         f.seek(0)
         manifest = yield from _read(f, updater.buffer)
     forget_modules("image")
@@ -67,16 +67,9 @@ def _read_back(f, updater, image_bytes=0, of_image=None):
 
 
 def _check_signed(f, updater):
-    # Does what _read_back does, and checks the signature on the way.
-    from .signature import read_trailer, verify
+    from .signature import check_signed
 
-    image_bytes, signature = read_trailer(f, updater.progress)
-    f.seek(0)
-    of_image = sha256()
-    digest = yield from _read_back(f, updater, image_bytes, of_image)
-    legacy = updater.ota.settings.get("legacy_signatures")
-    yield from verify(of_image.digest(), signature, legacy)
-    return digest
+    return (yield from check_signed(f, updater, _read_back))
 
 
 def _read(f, buffer):

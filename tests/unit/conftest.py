@@ -69,6 +69,7 @@ class DeviceTest(pytest.Item):
         said = self.parent.run(folder)
         if f"ok {self.name}" not in said:
             raise DeviceTestFailed("\n".join(said))
+        self.user_properties += _figures(said, self.name)
 
     def repr_failure(self, excinfo):
         if isinstance(excinfo.value, DeviceTestFailed):
@@ -77,6 +78,18 @@ class DeviceTest(pytest.Item):
 
     def reportinfo(self):
         return self.path, None, f"{self.path.stem}::{self.name}"
+
+
+def _figures(said: list[str], test: str) -> list[tuple[str, str]]:
+    """Return what *test* put on record: its lines `figure NAME: VALUE`."""
+    figures: list[tuple[str, str]] = []
+    for line in said[: said.index(f"ok {test}")]:
+        if line.startswith("ok ") or line.startswith("bad "):
+            figures = []
+        elif line.startswith("figure "):
+            name, _, value = line.removeprefix("figure ").rpartition(": ")
+            figures.append((name, value))
+    return figures
 
 
 class DeviceTestFailed(Exception):

@@ -32,6 +32,9 @@ _TEXTS = {
     39: "Bad file name",
     40: "Files do not match MANIFEST",
     41: "Image is for another board",
+    42: "SHA-256 is not the announced one",
+    43: "Sequence is too far above the floor",
+    44: "Image is for another application",
 }
 
 

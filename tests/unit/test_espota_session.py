@@ -2,16 +2,18 @@
 
 from ota import espota_session
 from ota.callbacks import Callbacks
-from ota.espota_session import open_session
+from ota.espota_invitation import open_session
 
 _HOST = ("127.0.0.1", 40000)
 _MD5 = b"0123456789abcdefABCDEF0123456789"
+_SHA256 = _MD5 + _MD5
 
 
 class Listener(Callbacks):
     """What a session uses of an espota.ArduinoOTA, of its OTA, and of its UDP socket."""
 
     session = None
+    failures = 0
     gate = window = None
 
     def __init__(self, **settings):
@@ -25,8 +27,8 @@ class Listener(Callbacks):
         self.sent.append((text, address))
 
 
-def _opens(data):
-    listener = Listener()
+def _opens(data, **settings):
+    listener = Listener(**settings)
     open_session(listener, listener, data, _HOST)
     assert listener.sent == []
     return listener.session is not None
@@ -65,6 +67,97 @@ def test_anything_else_gets_no_session_and_no_answer():
         b"0 40001 1234 " + _MD5 + b" " * 100,
     ):
         assert not _opens(data), data
+
+
+def test_an_invitation_to_the_stronger_handshake_has_six_words():
+    for settings in (
+        {},
+        {"password": "x"},
+        {"password_sha256": "0" * 64},
+        {"password_hash": "0" * 32, "password": "x"},
+        {"password_hash": "0" * 32, "password_sha256": "0" * 64},
+    ):
+        for data, good in (
+            (b"0 40001 1234 " + _MD5 + b" 2 " + _SHA256 + b"\n", True),
+            (b"100 65535 99999999999 " + _MD5 + b" 2 " + _SHA256, True),
+            (b"0 40001 1234 " + _MD5 + b" 1 " + _SHA256, False),
+            (b"0 40001 1234 " + _MD5 + b" 2" + _SHA256, False),
+            (b"0 40001 1234 " + _MD5 + b" 2 " + _SHA256[1:], False),
+            (b"0 40001 1234 " + _MD5 + b" 2 " + _SHA256 + b"0", False),
+            (b"0 40001 1234 " + _MD5 + b" 2 " + _SHA256[1:] + b"g", False),
+            (b"0 40001 1234 " + _MD5[1:] + b" 2 " + _SHA256, False),
+            (b"0 40001 1234 " + _MD5 + b" 2 " + _SHA256 + b" x", False),
+            (b"0 1023 1234 " + _MD5 + b" 2 " + _SHA256, False),
+            (b"0 40001 1234 " + _MD5 + b" 2 " + _SHA256 + b" " * 100, False),
+        ):
+            assert _opens(data, **settings) is good, (settings, data)
+
+
+def test_a_board_with_an_md5_alone_cannot_take_part_in_it():
+    assert not _opens(b"0 40001 1 " + _MD5 + b" 2 " + _SHA256, password_hash="0" * 32)
+    assert _opens(b"0 40001 1 " + _MD5, password_hash="0" * 32)
+
+
+_INVITATION = b"0 40001 1234 " + _MD5
+
+
+def _waiting():
+    # A session that has asked for the password.
+    listener = Listener(password="x")
+    open_session(listener, listener, _INVITATION, _HOST)
+    listener.session.step()
+    assert listener.sent[-1][0][:5] == b"AUTH "
+    return listener
+
+
+def test_the_host_may_begin_anew_before_it_has_proved_the_password():
+    listener = _waiting()
+    session = listener.session
+    session.take_datagram(_INVITATION, _HOST)
+    assert listener.session is not session
+    listener.session.step()
+    assert len(listener.sent) == 2 and listener.sent[0] != listener.sent[1]
+
+
+def test_what_only_begins_like_an_invitation_does_not_end_the_session():
+    listener = _waiting()
+    session = listener.session
+    for data in (b"0 ", b"0 x", b"100 80 1 " + _MD5, _INVITATION + b" 2", b"0 40001 1234 x"):
+        session.take_datagram(data, _HOST)
+        assert listener.session is session
+        session.step()
+        assert listener.session is session
+    assert len(listener.sent) == 1
+
+
+def test_an_answer_counts_from_the_hosts_own_address_and_port_only():
+    listener = _waiting()
+    session = listener.session
+    answer = b"200 %s %s\n" % (_MD5, _MD5)
+    for address in (("127.0.0.1", 40001), ("127.0.0.2", 40000)):
+        session.take_datagram(answer, address)
+        assert session.answer is None
+    session.take_datagram(b"200 " + b"x" * 136, _HOST)
+    assert session.answer is None
+    session.take_datagram(answer, _HOST)
+    assert session.answer == [b"200", _MD5, _MD5]
+
+
+def test_a_delay_is_not_begun_anew_by_another_invitation():
+    listener = Listener(password="x")
+    listener.failures = 5
+    open_session(listener, listener, _INVITATION, _HOST)
+    session = listener.session
+    session.step()
+    session.take_datagram(_INVITATION, _HOST)
+    again = listener.session
+    assert again is not session and again.ask_at == session.ask_at is not None
+    again.step()
+    assert listener.sent == [] and again.ask_at == session.ask_at
+    # Nor is one left over for the host after it.
+    listener.session = None
+    open_session(listener, listener, _INVITATION, _HOST)
+    assert listener.session.ask_at is None
 
 
 def _run(listener):

@@ -25,6 +25,9 @@ class Ota(Callbacks):
     gate = None
     window = None
 
+    def __init__(self, **settings):
+        self.settings = settings
+
 
 def _clean(**fields):
     # Leaves nothing on flash but a record with *fields*, and returns an Updater.
@@ -620,7 +623,14 @@ def test_the_release_that_was_taken_back_is_error_35():
 
 
 def test_releases_at_the_floor_or_beside_the_rejected_one_are_taken():
-    for sequence, floor, rejected in ((7, 7, 0), (8, 5, 7), (6, 5, 7), (0x3FFFFFFF, 1, 0)):
+    highest = 0x3FFFFFFF
+    for sequence, floor, rejected in (
+        (7, 7, 0),
+        (8, 5, 7),
+        (6, 5, 7),
+        (highest, highest - 1000000, 0),
+        (highest, 0, 0),
+    ):
         u = _clean(floor=floor, rejected=rejected)
         _send(u, image(FILES, sequence))
         assert load().sequence == sequence

@@ -64,6 +64,8 @@ class Timer:
 
 def run_timers():
     """Call the timers that are due. The chip does it between bytecodes; here `time` does."""
+    if not Timer._running:
+        return
     for timer in list(Timer._running):
         if time.ticks_diff(time.ticks_ms(), timer._due) >= 0:
             if timer._periodic:

@@ -1,0 +1,131 @@
+"""A board under test: what it is known to run, and the proof that it came to no harm."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import boards
+import pytest
+from mpota import espota
+from mpota.outcomes import RefusedError, UploadError
+from mpota.sim import read_flash
+
+# Says what it is, and when a session has ended: the listener is free again then.
+APP = """
+import time
+
+def main(ota):
+    ota.on_error(lambda code: print("update failed, code", code))
+    ota.on_end(lambda: print("update ended"))
+    print("app {version} runs")
+    while True:
+        ota.handle()
+        time.sleep_ms(2)
+"""
+FAILED = r"update failed, code (\d)"
+_RECORD, _STAGING, _ACTIVE_AT = "/.ota/record", "/.ota/staging", 8
+
+
+class Device:
+    """A switched-on board and the release it runs; `sequence` is the number of both.
+
+    `spoiled` is set while it is not proven that the board is as it should be.
+    """
+
+    def __init__(self, folder: Path, app: str = APP, *, heap: str = "56k",
+                 watchdog_ms: int = 1000, **settings: object) -> None:  # fmt: skip
+        self.app = app
+        self.sequence = 1
+        self.spoiled = False
+        self.password = str(settings.get("password", ""))
+        settings = {"confirm_s": 0.1} | settings
+        self.board = boards.board_with(
+            folder, self.image(), heap=heap, watchdog_ms=watchdog_ms, **settings
+        )
+
+    def __enter__(self) -> "Device":
+        self.board.power_on()
+        self.board.wait_for("listens on port")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.board.stop()
+
+    def image(self, app: str | None = None, files: dict[str, bytes] | None = None) -> bytes:
+        """Give the release `sequence`, of `app` with further `files`."""
+        source = (app or self.app).replace("{version}", str(self.sequence))
+        files = {"app.py": source.encode()} | (files or {})
+        return boards.small_image(str(self.sequence), self.sequence, files)
+
+    def next_image(self, app: str | None = None, files: dict[str, bytes] | None = None) -> bytes:
+        """Count the sequence up and give the release of that number."""
+        self.sequence += 1
+        return self.image(app, files)
+
+    @property
+    def said(self) -> int:
+        """The number of lines so far: where to wait from."""
+        return len(self.board.lines)
+
+    def upload(self, data: bytes, **options: object) -> None:
+        """Send `data` as the host tool does. Raises UploadError."""
+        espota.upload(data, **{"board_ip": self.board.ip, "password": self.password} | options)
+
+    def confirmed(self, start: int) -> None:
+        """Wait, from line `start` on, until the release `sequence` runs and is confirmed."""
+        self.board.wait_for(rf"app {self.sequence} runs", start=start)
+        self.board.wait_for("is confirmed", start=start)
+
+    def update(self, data: bytes | None = None) -> None:
+        """Upload `data`, or just the next release, and see it confirmed."""
+        start = self.said
+        self.upload(self.next_image() if data is None else data)
+        self.confirmed(start)
+
+    def refuses(self, data: bytes, *codes: int, **options: object) -> RefusedError:
+        """Upload `data`, be refused with one of `codes`, wait until the listener is free again."""
+        start = self.said
+        error = self.fails(data, RefusedError, **options)
+        assert error.code in codes, error
+        self.board.wait_for(FAILED, start=start)
+        return error
+
+    def fails(self, data: bytes, kind: type[UploadError], **options: object) -> UploadError:
+        """Upload `data`, which ends with an error of `kind`."""
+        with pytest.raises(kind) as caught:
+            self.upload(data, **options)
+        return caught.value
+
+    @contextlib.contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """See to it that what is done inside changes nothing, and that a good update succeeds.
+
+        The version that runs goes on without a restart, and its files and the record are the same.
+        """
+        self.spoiled = True
+        boots, said, files = self.board.boots, self.said, self._lasting_files()
+        yield
+        assert self.board.boots == boots
+        assert not [line for line in self.board.lines[said:] if "Traceback" in line]
+        assert self._lasting_files() == files
+        self.takes_an_update()
+
+    def takes_an_update(self) -> None:
+        """Prove that a good update succeeds and is confirmed, and that no flash rule was broken."""
+        self.update()
+        assert self.board.violation == ""
+        self.spoiled = False
+
+    def files(self) -> dict[str, bytes]:
+        """Give every file on the board's flash."""
+        return read_flash(self.board.flash)
+
+    def _lasting_files(self) -> dict[str, bytes]:
+        # All files but those that an update may use up: staging, and the slot that is idle.
+        files = self.files()
+        idle = "/.ota/b/" if files[_RECORD][_ACTIVE_AT] == ord("a") else "/.ota/a/"
+        return {
+            name: content
+            for name, content in files.items()
+            if name != _STAGING and not name.startswith(idle)
+        }

@@ -1,0 +1,107 @@
+"""A host that does ArduinoOTA's protocol step by step, as badly as a test wants it."""
+
+import hashlib
+import socket
+import struct
+
+from mpota.transfer import CHUNK
+
+BOARD_PORT = 8266
+_PATIENCE_S = 20
+
+
+class RawHost:
+    """One host with a UDP socket and a TCP listener of its own, for the board at `board_ip`.
+
+    Use it as a context manager: at the end everything is closed, with FIN.
+    """
+
+    def __init__(self, board_ip: str, ip: str = "127.0.0.1") -> None:
+        self.board = (board_ip, BOARD_PORT)
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind((ip, 0))
+        self.udp.settimeout(_PATIENCE_S)
+        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.listener.bind((ip, 0))
+        self.listener.settimeout(_PATIENCE_S)
+        self.port = self.listener.getsockname()[1]
+        self.tcp: socket.socket | None = None
+
+    def __enter__(self) -> "RawHost":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for open_socket in (self.tcp, self.listener, self.udp):
+            if open_socket:
+                open_socket.close()
+
+    def say(self, datagram: bytes) -> None:
+        """Send any datagram to the board."""
+        self.udp.sendto(datagram, self.board)
+
+    def invite(self, size: int, md5: str = "0" * 32, command: int = 0) -> None:
+        """Announce `size` bytes; the board will find the port listening."""
+        self.listener.listen()
+        self.say(b"%d %d %d %s\n" % (command, self.port, size, md5.encode()))
+
+    def answer(self) -> str:
+        """Wait for the board's next datagram."""
+        return self.udp.recv(512).decode()
+
+    def answers_within(self, seconds: float) -> bool:
+        """Tell whether a datagram comes in time."""
+        self.udp.settimeout(seconds)
+        try:
+            return bool(self.udp.recv(512))
+        except TimeoutError:
+            return False
+        finally:
+            self.udp.settimeout(_PATIENCE_S)
+
+    def authenticate(self, challenge: str, password: str) -> str:
+        """Answer the challenge `AUTH <nonce>`; give the board's verdict."""
+        cnonce = "c" * 32
+        nonce = challenge.removeprefix("AUTH ")
+        response = _md5_hex(f"{_md5_hex(password)}:{nonce}:{cnonce}")
+        self.say(f"200 {cnonce} {response}\n".encode())
+        return self.answer()
+
+    def accept(self) -> None:
+        """Wait for the board to connect."""
+        self.tcp, _ = self.listener.accept()
+        self.tcp.settimeout(_PATIENCE_S)
+        self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def begin(self, data: bytes, size: int | None = None) -> None:
+        """Announce `data`, or `size` bytes of it, and be connected."""
+        self.invite(len(data) if size is None else size, hashlib.md5(data).hexdigest())
+        assert self.answer() == "OK"
+        self.accept()
+
+    def send(self, data: bytes) -> None:
+        """Send `data` in chunks, and wait until the board has counted all of it."""
+        for start in range(0, len(data), CHUNK):
+            chunk = data[start : start + CHUNK]
+            self.tcp.sendall(chunk)
+            # In one piece, unless the chunk was larger than what the board still expects.
+            assert self.tcp.recv(16) == b"%d" % len(chunk)
+
+    def result(self) -> str:
+        """Wait for the board to say what it has to say and to close."""
+        said = b""
+        while b"\n" not in said and not said.endswith(b"OK") and (data := self.tcp.recv(256)):
+            said += data
+        return said.decode().strip()
+
+    def finish(self) -> None:
+        """Close the connection in good order."""
+        self.tcp.close()
+
+    def reset(self) -> None:
+        """End the connection with an RST."""
+        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.tcp.close()
+
+
+def _md5_hex(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()

@@ -1,0 +1,173 @@
+"""What the application hears of an update, and how it refuses one."""
+
+import pytest
+from device import APP, FAILED, Device
+from mpota.outcomes import RefusedError
+
+pytestmark = pytest.mark.parallel
+
+VETOED, NOT_NOW, DAMAGED = 32, 33, 37
+NOT_AN_IMAGE = b"M" + bytes(5000)
+RECORDER = """
+import time
+
+def main(ota):
+{register}
+    print("app {version} runs")
+    while True:
+        ota.handle()
+        time.sleep_ms(2)
+"""
+PLAIN = """
+    {on}.on_start(lambda: print("{who} start"))
+    {on}.on_progress(lambda done, total: print("{who} progress", done, total))
+    {on}.on_end(lambda: print("{who} end"))
+    {on}.on_error(lambda code: print("{who} update failed, code", code))
+"""
+DECORATED = """
+    @{on}.on_start
+    def start():
+        print("{who} start")
+    @{on}.on_progress
+    def progress(done, total):
+        print("{who} progress", done, total)
+    @{on}.on_end
+    def end():
+        print("{who} end")
+    @{on}.on_error
+    def error(code):
+        print("{who} update failed, code", code)
+    assert start and progress and end and error
+"""
+
+
+def app_with(register):
+    """Give an application that does *register* at its start."""
+    return APP.replace("    print(", "    " + register.replace("\n", "\n    ") + "\n    print(")
+
+
+def heard(device, start, who):
+    """Give what was told to *who* since line *start*, without its name."""
+    return [line[len(who) + 1 :] for line in device.board.lines[start:] if line.startswith(who)]
+
+
+@pytest.mark.parametrize("on", ["ota", "ota.arduino"])
+@pytest.mark.parametrize("how", [PLAIN, DECORATED], ids=["plain", "decorated"])
+def test_callbacks_tell_of_an_update_in_order(tmp_path, on, how):
+    app = RECORDER.replace("{register}", how.replace("{on}", on).replace("{who}", "told"))
+    with Device(tmp_path, app) as device:
+        start = device.said
+        device.refuses(NOT_AN_IMAGE, DAMAGED)
+        assert heard(device, start, "told") == [
+            "start", "progress 1460 5001", "progress 2920 5001", "progress 4380 5001",
+            "progress 5001 5001", "update failed, code 4",
+        ]  # fmt: skip
+        start = device.said
+        data = device.next_image()
+        device.update(data)
+        told = heard(device, start, "told")
+        assert (told[0], told[-2], told[-1]) == (
+            "start",
+            f"progress {len(data)} {len(data)}",
+            "end",
+        )
+        lines = device.board.lines[start:]
+        assert lines.index("told start") < next(i for i, x in enumerate(lines) if "announced" in x)
+        assert lines.index("told end") < next(i for i, x in enumerate(lines) if "restart" in x)
+
+
+def test_both_hear_of_it_the_whole_before_the_service(tmp_path):
+    how = PLAIN.replace("{on}", "ota.arduino").replace("{who}", "told service")
+    how += PLAIN.replace("{on}", "ota").replace("{who}", "told whole")
+    with Device(tmp_path, RECORDER.replace("{register}", how)) as device:
+        start = device.said
+        device.update()
+        told = heard(device, start, "told")
+        assert told[:2] == ["whole start", "service start"]
+        assert told[-2:] == ["whole end", "service end"]
+
+
+@pytest.mark.parametrize("event", ["progress", "end", "error"])
+def test_a_callback_that_raises_does_no_harm(tmp_path, event):
+    app = app_with(f"ota.arduino.on_{event}(lambda *_: 1 / 0)")
+    with Device(tmp_path, app) as device:
+        device.refuses(NOT_AN_IMAGE, DAMAGED)
+        device.takes_an_update()
+        device.board.wait_for(f"on_{event} raised ZeroDivisionError")
+
+
+@pytest.mark.parametrize("on", ["ota", "ota.arduino"])
+def test_an_on_start_that_raises_refuses_the_update_and_the_host_hears_why(device, on):
+    # The second time it is asked, it agrees.
+    register = f"""asked = []
+def start():
+    asked.append(1)
+    if len(asked) == 1:
+        raise ValueError("valve is stuck")
+{on}.on_start(start)"""
+    device.update(device.next_image(app_with(register)))
+    with device.unharmed():
+        error = device.refuses(device.image(), VETOED)
+        assert "valve is stuck" in str(error)
+
+
+@pytest.mark.parametrize(
+    "gate", ["lambda: False", "lambda: 0", "lambda: None", "lambda: 1 / 0", "5"]
+)
+def test_a_closed_gate_refuses_the_update_and_the_host_is_told(device, gate):
+    # The window opens when it has been closed once; on_start is not called before.
+    register = f"""ota.gate = {gate}
+ota.on_start(lambda: print("on_start is called"))
+def failed(code):
+    ota.allow_for(60)
+    print("update failed, code", code)
+ota.on_error(failed)"""
+    device.spoiled = True
+    device.update(device.next_image(app_with(register).replace("ota.on_error(lambda", "(lambda")))
+    start = device.said
+    with pytest.raises(RefusedError) as caught:
+        device.upload(device.image())
+    assert caught.value.code == NOT_NOW
+    device.board.wait_for(FAILED, start=start)
+    assert "on_start is called" not in device.board.lines[start:]
+    device.takes_an_update()
+
+
+def test_an_open_gate_lets_the_update_in(device):
+    device.update(device.next_image(app_with("ota.gate = lambda: True")))
+    device.takes_an_update()
+
+
+def test_a_window_that_is_over_refuses_updates_until_the_next_one(device):
+    register = """ota.allow_for(0)
+def failed(code):
+    ota.allow_for(60)
+    print("update failed, code", code)
+ota.on_error(failed)"""
+    device.spoiled = True
+    device.update(device.next_image(app_with(register).replace("ota.on_error(lambda", "(lambda")))
+    device.refuses(device.image(), NOT_NOW)
+    device.takes_an_update()
+
+
+def test_a_gate_that_is_open_lets_updates_in_when_the_window_is_over(device):
+    device.update(device.next_image(app_with("ota.allow_for(0)\nota.gate = lambda: True")))
+    device.takes_an_update()
+
+
+def test_is_updating_is_true_during_an_update_only(device):
+    app = APP.replace(
+        "        ota.handle()\n",
+        "        ota.handle()\n"
+        "        if ota.is_updating != was:\n"
+        "            was = ota.is_updating\n"
+        "            print('is_updating', was)\n",
+    ).replace("    while", "    was = ota.is_updating\n    print('first', was)\n    while")
+    device.update(device.next_image(app))
+    start = device.said
+    with device.unharmed():
+        device.refuses(NOT_AN_IMAGE, DAMAGED)
+        device.board.wait_for("is_updating False", start=start)
+        told = [line for line in device.board.lines[start:] if "is_updating" in line]
+        assert told == ["is_updating True", "is_updating False"]
+    assert "first False" in device.board.lines

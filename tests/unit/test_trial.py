@@ -1,0 +1,187 @@
+"""The end of a trial: when the keys that a release brings take the place of the board's."""
+
+import os
+
+from flash_stubs import Os, fails
+from ota import keys, slots, trial
+
+_OLD = b"MPKY\x80\x00\x80" + bytes(126) + b"\x01"
+_NEW = _OLD + b"\x81\x00\x80" + bytes(127) + b"\x03"
+
+
+def _module():
+    # The record module of now: a trial's end makes the package forget it.
+    from ota import record
+
+    return record
+
+
+class Ota:
+    """What a trial's end uses of `ota.OTA`."""
+
+    auto_confirm = True
+    healthy = False
+    trial = True
+
+
+def _set_up(brought=_NEW, old=_OLD):
+    # A board with the keys *old* and a release on trial in slot b that brings *brought*.
+    slots.remove("/.ota")
+    for name in (keys.KEYS, keys.KEYS + ".new"):
+        slots.remove(name)
+    r = _module().Record()
+    r.active, r.trial, r.sequence = "a", "b", 7
+    r.store()
+    for name, content in (("/.ota/b/ota.keys", brought), (keys.KEYS, old)):
+        if content is not None:
+            try:
+                os.mkdir("/.ota/b")
+            except OSError:
+                pass
+            with open(name, "wb") as f:
+                f.write(content)
+    return Ota()
+
+
+def _keys():
+    try:
+        with open(keys.KEYS, "rb") as f:
+            return f.read(5000)
+    except OSError:
+        return None
+
+
+def _is_confirmed():
+    assert keys.KEYS[1:] + ".new" not in os.listdir("/")
+    r = _module().load()
+    return (r.active, r.trial, r.floor) == ("b", None, 7)
+
+
+def test_confirm_takes_the_keys_over():
+    for old in (_OLD, None, b"broken"):
+        ota = _set_up(old=old)
+        trial.confirm(ota)
+        assert _keys() == _NEW and _is_confirmed() and not ota.trial
+
+
+def test_health_takes_the_keys_over_only_if_it_confirms():
+    ota = _set_up()
+    ota.auto_confirm = False
+    trial.become_healthy(ota)
+    assert _keys() == _OLD and _module().load().trial == "b"
+    ota.auto_confirm = True
+    trial.become_healthy(ota)
+    assert _keys() == _NEW and _is_confirmed()
+
+
+def test_a_confirm_outside_a_trial_does_nothing():
+    ota = _set_up()
+    ota.trial = False
+    trial.confirm(ota)
+    assert _keys() == _OLD and _module().load().trial == "b"
+
+
+def test_a_release_without_keys_leaves_those_of_the_board():
+    for old in (_OLD, None):
+        trial.confirm(_set_up(brought=None, old=old))
+        assert _keys() == old and _is_confirmed()
+
+
+def test_broken_keys_are_not_taken_over():
+    for broken in (b"", b"garbage", b"MPKY", _NEW[:-1], _NEW + b"x", b"-----BEGIN PUBLIC KEY-----"):
+        trial.confirm(_set_up(broken))
+        assert _keys() == _OLD and _is_confirmed(), broken
+
+
+def test_a_release_that_is_taken_back_changes_no_keys():
+    ota = _set_up()
+    reset = trial.hal.reset
+    resets = []
+    trial.hal.reset = lambda: resets.append(1)
+    try:
+        trial.reject(ota)
+        trial.give_up()
+    finally:
+        trial.hal.reset = reset
+    assert len(resets) == 2 and _keys() == _OLD
+    assert (_module().load().active, _module().load().rejected) == ("a", 7)
+
+
+def test_the_keys_change_before_the_record():
+    ota = _set_up()
+    seen = []
+    record = _module()
+    store = record.Record.store
+    record.Record.store = lambda self: (seen.append(_keys()), store(self))
+    try:
+        trial.confirm(ota)
+    finally:
+        record.Record.store = store
+    assert seen == [_NEW]
+
+
+def test_a_record_that_cannot_be_written_is_made_good_by_the_next_confirmation():
+    ota = _set_up()
+    record = _module()
+    record.os = Os(rename=fails)
+    try:
+        trial.confirm(ota)
+        raise AssertionError("no OSError")
+    except OSError:
+        pass
+    finally:
+        record.os = os
+    assert ota.trial and _module().load().trial == "b"
+    trial.confirm(ota)
+    assert _keys() == _NEW and _is_confirmed()
+
+
+class File:
+    """A file whose *write* and *read* can be replaced."""
+
+    def __init__(self, file, **functions):
+        self._file = file
+        self._functions = functions
+
+    def __getattr__(self, name):
+        return self._functions.get(name) or getattr(self._file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+def _confirm_with(**functions):
+    # With *functions* in the file that the new keys are written to and read back from.
+    def open_one(path, mode):
+        file = open(path, mode)
+        return File(file, **functions) if path.endswith(".new") else file
+
+    trial.open = open_one
+    try:
+        trial.confirm(_set_up())
+    finally:
+        del trial.open
+
+
+def test_a_failure_in_the_middle_keeps_the_old_keys():
+    for functions in (
+        {"write": fails},
+        {"read": fails},
+        {"read": lambda n: b""},
+        {"write": lambda part: len(part)},
+    ):
+        _confirm_with(**functions)
+        assert _keys() == _OLD and _is_confirmed(), functions
+
+
+def test_keys_that_are_written_wrongly_are_not_taken_over():
+    from io import BytesIO
+
+    changed = bytearray(_NEW)
+    changed[50] ^= 1
+    spoiled = BytesIO(changed)
+    _confirm_with(read=spoiled.read)
+    assert _keys() == _OLD and _is_confirmed()
