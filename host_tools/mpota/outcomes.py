@@ -77,6 +77,14 @@ OUTCOMES = {
     39: Outcome("a file name in the image is not allowed", "rename the file and pack again"),
     40: Outcome("the files are not what the image's MANIFEST says", _PACK),
     41: Outcome("the image is for another kind of board", "pack it with this board's --board"),
+    42: Outcome("what the board received is not what was announced", "try again"),
+    43: Outcome(
+        "the release's sequence is far above the board's", "pack it with a sequence less high"
+    ),
+    44: Outcome(
+        "the image is of another application than the board runs",
+        'send it to its own board, or set "app" in the board\'s ota.json',
+    ),
 }
 
 

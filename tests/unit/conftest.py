@@ -37,7 +37,10 @@ class DeviceTestFile(pytest.File):
         ]
         self.said = None
         for name in self.names:
-            yield DeviceTest.from_parent(self, name=name)
+            test = DeviceTest.from_parent(self, name=name)
+            # All of a file in one worker, since they are one run of one board.
+            test.add_marker(pytest.mark.xdist_group(self.path.stem))
+            yield test
 
     def run(self, folder: Path) -> list[str]:
         """Return what the board said, running it the first time that a test of the file asks."""
