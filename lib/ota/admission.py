@@ -2,7 +2,6 @@
 
 import os
 import time
-from hashlib import sha256
 
 from micropython import const
 
@@ -10,10 +9,6 @@ from . import forget_modules, log, record, slots
 from .errors import OTAError
 from .updater import STAGING
 
-# One TCP segment: what a transport receives into, and what goes to flash at once.
-_CHUNK_BYTES = const(1460)
-# A tar's block, which is the least that an image can be read by.
-_SMALL_CHUNK_BYTES = const(512)
 # A slot's directory, its manifest and littlefs' own blocks, beside the files themselves.
 _SPARE_BYTES = const(32768)
 
@@ -30,7 +25,7 @@ _ON_TRIAL = const(34)
 def admit(updater, size, command):
     """Ask whether *updater*'s update of *size* bytes may begin, and make room for it.
 
-    Returns its receive buffer, a memoryview, and a new SHA-256. Raises OTAError.
+    Raises OTAError.
     """
     if command != _U_FLASH:
         raise OTAError(_UNKNOWN_COMMAND)
@@ -58,14 +53,6 @@ def admit(updater, size, command):
     except OSError:
         pass  # it is there
     forget_modules("admission", "record", "slots")
-    return _buffer(), sha256()
-
-
-def _buffer():
-    try:
-        return memoryview(bytearray(_CHUNK_BYTES))
-    except MemoryError:  # the heap is in pieces: slower is better than not at all
-        return memoryview(bytearray(_SMALL_CHUNK_BYTES))
 
 
 def _is_open(ota):

@@ -14,7 +14,10 @@ class OTAError(Exception):
 
     def __str__(self):
         """Return it as the Arduino core prints it: `ERROR[4]: Not Enough Space`."""
-        from .error_texts import text
+        try:
+            from .error_texts import text
 
-        line = "ERROR[%d]: %s" % (self.code, text(self.code))
+            line = "ERROR[%d]: %s" % (self.code, text(self.code))
+        except MemoryError:  # the number says it too
+            return "ERROR[%d]" % self.code
         return "%s: %s" % (line, self.detail) if self.detail else line

@@ -1,5 +1,6 @@
 """One ArduinoOTA update, from the first answer to the result; loaded when a host invites."""
 
+import gc
 import sys
 import time
 
@@ -129,14 +130,16 @@ class Session:
         # Tells the log, the host and the application why it ended.
         if isinstance(e, MemoryError):
             e = OTAError(_NO_MEMORY)
-        log.error("espota: %s", e)
         self.updater.abort(_STREAM_TIMEOUT)
-        text = "%s\n" % e
-        if self.stage <= _BEGIN_ERROR:
-            self.send("ERR: " + text, self.address)
-        elif self.tcp and isinstance(e, OTAError):
-            yield from self._tell(text)
-        self.updater.call("error", self.stage)
+        gc.collect()
+        try:
+            log.error("espota: %s", e)
+            if self.stage <= _BEGIN_ERROR:
+                self.send("ERR: %s\n" % e, self.address)
+            elif self.tcp and isinstance(e, OTAError):
+                yield from self._tell("%s\n" % e)
+        finally:
+            self.updater.call("error", self.stage)
 
     def _tell(self, result):
         # Sends the result by itself, and lets the host read it before the connection closes.

@@ -2,7 +2,9 @@
 first byte, and after the last in verify.py and stage.py.
 """
 
+import gc
 import os
+from hashlib import sha256
 
 from micropython import const
 
@@ -11,6 +13,11 @@ from .errors import OTAError
 
 # Where an image is kept until the next boot unpacks it.
 STAGING = "/.ota/staging"
+
+# One TCP segment: what a transport receives into, and what goes to flash at once.
+_CHUNK_BYTES = const(1460)
+# A tar's block, which is the least that an image can be read by.
+_SMALL_CHUNK_BYTES = const(512)
 
 # First bytes that the command U_FLASH allows: the "M" of MANIFEST.
 _MAGIC = const(b"M")
@@ -56,13 +63,16 @@ class Updater:
         """Begin an update of *size* bytes: ask policy, then the application, then make room."""
         if self.is_running:
             raise OTAError(_RUNNING)  # which does the running one no harm
-        from .admission import admit
-
         self.error = self.progress = 0
         self.expected_sha256 = ""
         self.remaining = size
         try:
-            self.buffer, self.sha256 = admit(self, size, command)
+            # The longest piece first, while the heap is not yet in pieces.
+            self.buffer = _new_buffer()
+            from .admission import admit
+
+            admit(self, size, command)
+            self.sha256 = sha256()
             self.file = open(STAGING, "wb")
         except Exception as e:
             self.fail(e, _WRITE_FAILED)
@@ -159,4 +169,13 @@ class Updater:
             e = OTAError(code, str(e))
         self.abort(e.code)
         self.error = e.code
+        self.buffer = None
         raise e
+
+
+def _new_buffer():
+    gc.collect()
+    try:
+        return memoryview(bytearray(_CHUNK_BYTES))
+    except MemoryError:  # slower is better than not at all
+        return memoryview(bytearray(_SMALL_CHUNK_BYTES))

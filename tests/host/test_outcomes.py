@@ -32,7 +32,7 @@ def test_every_error_number_has_its_line(code):
 
 
 def test_the_error_numbers_are_those_of_the_protocol():
-    assert sorted(OUTCOMES) == [*range(17), *range(32, 42)]
+    assert sorted(OUTCOMES) == [*range(17), *range(32, 45)]
 
 
 def test_a_refusal_without_a_known_number_is_told_in_the_boards_words():

@@ -270,7 +270,7 @@ class Board:
         return bitten
 
     def _say(self, line: str) -> None:
+        self._on_line(line)  # first, so that it is shown before whoever waits for it goes on
         with self._changed:
             self.lines.append(line)
             self._changed.notify_all()
-        self._on_line(line)
