@@ -128,12 +128,18 @@ def forget_modules(*names):
     """Give back the memory of the modules *names*, or of all that are not resident.
 
     Only a module that nothing uses any more may be named: if it is imported again while a copy of
-    it is at work, there are two, and an exception of the one is not that of the other.
+    it is at work, there are two, and an exception of the one is not that of the other. Without
+    names, at the end of an update, the modules are emptied as well: import `ota.updater` where you
+    use it, and not for good.
     """
     package = globals()
     for module in list(sys.modules):
         name = module[4:]
         if module[:4] == "ota." and (name in names if names else name not in _RESIDENT):
-            del sys.modules[module]
             package.pop(name, None)
+            forgotten = sys.modules.pop(module)
+            if not names:
+                # Emptied, since a stale pointer on the stack, which the collector takes for a good
+                # one, would keep a whole session's modules.
+                forgotten.__dict__.clear()
     gc.collect()

@@ -40,11 +40,12 @@ def put_first(active):
         os.stat("/.ota/" + active + "/lib/ota")
     except OSError:
         return
-    from . import forget_modules
-
     # From the package's own names, too: boot.py and main.py still hold the package.
-    forget_modules(*[name[4:] for name in sys.modules if name.startswith("ota.")])
-    del sys.modules["ota"]
+    package = sys.modules.pop("ota").__dict__
+    for name in list(sys.modules):
+        if name[:4] == "ota.":
+            del sys.modules[name]
+            package.pop(name[4:], None)
 
 
 def _decide():
