@@ -3,7 +3,7 @@ try:
     import ota.start
 
     ota.start.run()
-except Exception as e:
+except (Exception, SystemExit) as e:
     # Nothing is loaded from the file system here: the heap may be what ran out.
     import machine
     import sys

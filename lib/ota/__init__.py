@@ -15,7 +15,7 @@ _JOIN_AGAIN_MS = const(30000)
 
 # What stays in memory: all else is loaded when it is needed, and forgotten after. md5_viper stays
 # too, since its native code sits in IRAM, where every import would take up more until a reset.
-_RESIDENT = ("log", "callbacks", "espota", "start", "md5_viper")
+_RESIDENT = ("log", "callbacks", "espota", "start", "watchdog", "md5_viper")
 
 
 class OTA(Callbacks):
@@ -34,6 +34,9 @@ class OTA(Callbacks):
     auto_confirm = True
     # Whether the application has been healthy for `confirm_s`.
     healthy = False
+    # Whether the version that runs is on trial.
+    trial = False
+    _watchdog = None
 
     def __init__(self, **settings):
         from .settings import read_settings
@@ -48,11 +51,14 @@ class OTA(Callbacks):
 
         get = self.settings.get
         boot_record = record.load()
-        # Whether the version that runs is on trial. Another one may be, if boot could not note that
-        # it takes it back, or what it tries: then it must not be confirmed.
+        # Another version may be on trial than the one that runs, if boot could not note that it
+        # takes it back, or what it tries: then it must not be confirmed.
         trial = boot_record and boot_record.trial
-        self.trial = bool(trial and "/.ota/" + trial in sys.path)
-        self._watchdog = hal.watchdog() if self.trial else None
+        if trial and "/.ota/" + trial in sys.path:
+            from .watchdog import Watchdog
+
+            self.trial = True
+            self._watchdog = Watchdog(self)
         if not get("hostname"):
             self.settings["hostname"] = "esp8266-" + hal.chip_id()
         self._station = hal.join(get("hostname"), get("ssid"), get("key"))
@@ -65,33 +71,38 @@ class OTA(Callbacks):
         now = time.ticks_ms()
         busy = False
         get = self.settings.get
-        if self._watchdog:
-            self._watchdog.feed()
-        connected = self._station.isconnected()
-        if connected:
-            self._joined = now
-        elif time.ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
-            self._joined = now
-            self._station.connect(get("ssid"), get("key"))
-        if not connected or time.ticks_diff(now, self._last) > _MAX_AWAY_MS:
-            self._since = now
-        if connected or self.arduino.session:  # which times out without a network, too
-            try:
-                busy = self.arduino.handle()
-            except Exception as e:
+        try:
+            if self._watchdog:
+                self._watchdog.feed()
+            connected = self._station.isconnected()
+            if not connected or time.ticks_diff(now, self._last) > _MAX_AWAY_MS:
                 self._since = now
-                sys.print_exception(e)
-        self._last = now
-        if self.window and time.ticks_diff(self.window, now) <= 0:
-            self.window = 0  # ticks come round after 12 days, and would open it again
-        if not self.healthy and time.ticks_diff(now, self._since) >= get("confirm_s", 60) * 1000:
-            from .trial import become_healthy
+            self._last = now
+            if connected:
+                self._joined = now
+            elif time.ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
+                self._joined = now
+                self._station.connect(get("ssid"), get("key"))
+            if self.window and time.ticks_diff(self.window, now) <= 0:
+                self.window = 0  # ticks come round after 12 days, and would open it again
+            if connected or self.arduino.session:  # which times out without a network, too
+                busy = self.arduino.handle()
+            if self.trial and time.ticks_diff(now, self._begun) > get("trial_s", 600) * 1000:
+                from .trial import give_up
 
-            become_healthy(self)
-        if self.trial and time.ticks_diff(now, self._begun) > get("trial_s", 600) * 1000:
-            from .trial import give_up
+                give_up()
+            if not self.healthy and (
+                time.ticks_diff(now, self._since) >= get("confirm_s", 60) * 1000
+            ):
+                from .trial import become_healthy
 
-            give_up()
+                become_healthy(self)
+        except Exception as e:
+            # The flash, the network or the memory failed. The application goes on, but a board
+            # whose services fail is not healthy.
+            self._since = now
+            sys.print_exception(e)
+            gc.collect()
         return busy
 
     async def run(self):
@@ -127,19 +138,14 @@ class OTA(Callbacks):
 def forget_modules(*names):
     """Give back the memory of the modules *names*, or of all that are not resident.
 
-    Only a module that nothing uses any more may be named: if it is imported again while a copy of
-    it is at work, there are two, and an exception of the one is not that of the other. Without
-    names, at the end of an update, the modules are emptied as well: import `ota.updater` where you
-    use it, and not for good.
+    Only a module that nothing uses any more may be named: it is emptied, since a stale pointer on
+    the stack, which the collector takes for a good one, would else keep all of it. Without names,
+    at the end of an update: import `ota.updater` where you use it, and not for good.
     """
     package = globals()
     for module in list(sys.modules):
         name = module[4:]
         if module[:4] == "ota." and (name in names if names else name not in _RESIDENT):
             package.pop(name, None)
-            forgotten = sys.modules.pop(module)
-            if not names:
-                # Emptied, since a stale pointer on the stack, which the collector takes for a good
-                # one, would keep a whole session's modules.
-                forgotten.__dict__.clear()
+            sys.modules.pop(module).__dict__.clear()
     gc.collect()

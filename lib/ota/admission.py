@@ -31,7 +31,7 @@ def admit(updater, size, command):
         raise OTAError(_UNKNOWN_COMMAND)
     if size <= 0:
         raise OTAError(_BAD_SIZE)
-    boot_record = record.load() or record.Record()
+    boot_record = record.load_for_update()
     if boot_record.trial:
         raise OTAError(_ON_TRIAL)
     if not _is_open(updater.ota):

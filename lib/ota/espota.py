@@ -36,11 +36,27 @@ class ArduinoOTA(Callbacks):
         port = settings.get("port", 8266)
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listener.setblocking(False)
-        listener.bind(("", port))
+        try:
+            listener.bind(("", port))
+        except OSError:
+            listener.close()
+            raise
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
         self._socket = listener
         log.info("espota: %s listens on port %d", settings["hostname"], port)
+
+    def _open_session(self, data, address):
+        from . import forget_modules, log
+
+        try:
+            from .espota_invitation import open_session
+
+            open_session(self, self._socket, data, address)
+        except MemoryError:
+            log.error("espota: no memory for an update")
+        if self.session is None:  # or it was no invitation after all
+            forget_modules()
 
     def end(self):
         """Stop listening; an update that is going on is discarded."""
@@ -61,12 +77,7 @@ class ArduinoOTA(Callbacks):
                 if self.session:
                     self.session.take_datagram(data, address)
                 elif data[:2] == b"0 " or data[:4] == b"100 ":
-                    from . import forget_modules
-                    from .espota_invitation import open_session
-
-                    open_session(self, self._socket, data, address)
-                    if self.session is None:  # it was no invitation after all
-                        forget_modules()
+                    self._open_session(data, address)
             if self.session is None:
                 return False
             if not self.session.step() or time.ticks_diff(end, time.ticks_ms()) <= 0:

@@ -27,9 +27,11 @@ def authenticate(session, get, listener):
     *get* gives the settings; *listener* counts the failures. Its value is True if the host does.
     """
     strong = bool(session.sha256)
-    if not strong and (get("auth") == "strict" or not (get("password") or get("password_hash"))):
-        log.error("espota: classic authentication refused")
-        session.send("ERR: SHA-256 authentication required", session.address)
+    secret = get("password") or get("password_sha256" if strong else "password_hash")
+    if not secret or not (strong or get("auth", "classic") == "classic"):
+        text = "no password is set" if strong else "SHA-256 authentication required"
+        log.error("espota: refused: %s", text)
+        session.send("ERR: " + text, session.address)
         return False
     if listener.failures:
         if session.ask_at is None:
@@ -40,11 +42,11 @@ def authenticate(session, get, listener):
     session.answer = None  # what came before there was a nonce answers nothing
     session.send((b"AUTH2 " if strong else b"AUTH ") + nonce, session.address)
     deadline = after(_TIMEOUT_MS)
-    while session.answer is None:
-        if is_past(deadline):
-            log.info("espota: no answer to AUTH")
-            return False
+    while session.answer is None and not is_past(deadline):
         yield False
+    if is_past(deadline):  # an answer that came while the application was away may be older or not
+        log.info("espota: no answer to AUTH in time")
+        return False
     if _is_right(session, nonce, _strong if strong else _classic, get):
         listener.failures = 0
         return True

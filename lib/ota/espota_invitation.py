@@ -23,4 +23,22 @@ def open_session(listener, udp, data, address):
         if c not in b"0123456789abcdefABCDEF":
             return
     if words[1].isdigit() and 1023 < int(words[1]) < 65536 and words[2].isdigit():
-        listener.session = Session(listener, udp, words, address)
+        session = Session(listener, udp, address)
+        session.command = int(words[0])
+        session.host = (address[0], int(words[1]))
+        session.size = int(words[2])
+        session.md5 = words[3].decode()
+        session.sha256 = words[5].decode() if len(words) == 6 else ""
+        listener.session = session
+
+
+def begin_anew(session, listener, udp, data, address):
+    """Let *session*, which is not authenticated, give way if *data* is another invitation."""
+    open_session(listener, udp, data, address)
+    new = listener.session
+    if new is not session:
+        session.give_way()
+        # Who asks again before a delay is over does not wait for it anew, nor has more time.
+        new.ask_at = session.ask_at
+        if address == session.address:
+            new.own_until = session.own_until

@@ -15,6 +15,9 @@ _SETTLE_MS = const(500)
 # For the host to read the result before the connection closes.
 _LINGER_MS = const(1000)
 
+# How long a host that has not proved to know the password keeps others away.
+_OWN_MS = const(1000)
+
 # Codes of on_error, as in ArduinoOTA.h; others are in espota_auth.py and espota_transfer.py.
 _AUTH_ERROR = const(0)
 _BEGIN_ERROR = const(1)
@@ -22,7 +25,6 @@ _END_ERROR = const(4)
 
 _STREAM_TIMEOUT = const(6)
 _NO_MEMORY = const(14)
-_RUNNING = const(15)
 
 
 class Session:
@@ -33,15 +35,16 @@ class Session:
     tcp = None  # the connection to the host
     stage = _AUTH_ERROR  # what on_error is told if it fails now
 
-    def __init__(self, listener, udp, words, address):
+    # What was announced: the command, the host's address and TCP port, the size in bytes, the MD5
+    # and the SHA-256 in hex ("": none), as espota_invitation.py has read them.
+    command = host = size = md5 = sha256 = None
+
+    def __init__(self, listener, udp, address):
         self._listener = listener
         self._udp = udp
-        self.command = int(words[0])
-        self.host = (address[0], int(words[1]))
-        self.size = int(words[2])
-        self._md5 = words[3].decode()
-        self.sha256 = words[5].decode() if len(words) == 6 else ""
         self.address = address
+        # Until when no other host can begin before this one is authenticated, in ticks.
+        self.own_until = after(_OWN_MS)
         self.updater = Updater(listener.ota, listener)
         self._steps = self._run()
 
@@ -50,17 +53,14 @@ class Session:
         if data[:4] == b"200 " and address == self.address and len(data) < 140:
             self.answer = data.split()
         elif data[:2] == b"0 " or data[:4] == b"100 ":
-            if self.stage == _AUTH_ERROR and address[0] == self.address[0]:
-                # The host gave up before it was authenticated, and begins anew.
-                from .espota_invitation import open_session
+            if self.stage == _AUTH_ERROR and (address == self.address or is_past(self.own_until)):
+                # The host has lost the answer and begins anew, or has had its time.
+                from .espota_invitation import begin_anew
 
-                open_session(self._listener, self._udp, data, address)
-                if self._listener.session is not self:
-                    self._steps.close()
-                    # A host that asks again before a delay is over does not wait for it anew.
-                    self._listener.session.ask_at = self.ask_at
+                begin_anew(self, self._listener, self._udp, data, address)
             elif address != self.address:
-                self.send("ERR: %s\n" % OTAError(_RUNNING), address)
+                # Not as an OTAError: its text would have to be loaded, in the middle of an update.
+                self.send("ERR: ERROR[15]: Update already running\n", address)
 
     def step(self):
         """Do one piece of work; return False when there is nothing to do but wait."""
@@ -72,6 +72,10 @@ class Session:
             sys.print_exception(e)
         self.close()
         return False
+
+    def give_way(self):
+        """Discard what was begun, since another session takes its place."""
+        self._steps.close()
 
     def close(self):
         """End the session; its update is discarded."""
@@ -90,7 +94,7 @@ class Session:
                 return
             self.stage = _BEGIN_ERROR
             updater.begin(self.size, self.command)
-            updater.set_md5(self._md5)
+            updater.set_md5(self.md5)
             updater.expected_sha256 = self.sha256
             self.send("OK", self.address)
             yield from self._transfer()
@@ -115,7 +119,9 @@ class Session:
 
     def _authenticate(self):
         get = self._listener.ota.settings.get
-        if not (get("password") or get("password_hash") or get("password_sha256")):
+        if get("auth", "classic") == "classic" and not (
+            get("password") or get("password_hash") or get("password_sha256")
+        ):
             return True
         from .espota_auth import authenticate
 

@@ -28,6 +28,9 @@ def transfer(session):
     session.stage = _CONNECT_ERROR
     session.tcp = tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     tcp.setblocking(False)
+    # Every count is a packet of its own, at once. Set before there is a connection to be reset:
+    # lwIP's setsockopt does not look whether it still is there.
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         tcp.connect(session.host)
     except OSError as e:
@@ -37,8 +40,6 @@ def transfer(session):
     poll.register(tcp, select.POLLOUT)
     yield from _wait_until_connected(poll)
     poll.modify(tcp, select.POLLIN)
-    # Every count is a packet of its own, at once.
-    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     session.stage = _RECEIVE_ERROR
     updater = session.updater
     buffer = updater.buffer

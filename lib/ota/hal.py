@@ -3,7 +3,6 @@
 """
 
 import machine
-import network
 from micropython import const
 
 # The last word of the 512 bytes of RTC user memory: kept by a reset, lost with the power.
@@ -23,8 +22,13 @@ def chip_id():
 
 
 def watchdog():
-    """Start the 5 s watchdog and return it, to be fed. Nothing but a reset stops it again."""
+    """Start the chip's watchdog and return it, to be fed. Nothing but a reset stops it again."""
     return machine.WDT()
+
+
+def timer(period_ms, callback):
+    """Call `callback(timer)` every *period_ms*, as long as the timer that is returned is kept."""
+    return machine.Timer(-1, period=period_ms, mode=machine.Timer.PERIODIC, callback=callback)
 
 
 def woke_from_sleep():
@@ -55,6 +59,8 @@ def join(hostname, ssid, key):
     chip keeps the last network in its own flash and joins it by itself, so nothing is written when
     *ssid* is that network: see `OTA.handle`.
     """
+    import network  # here, since the boot decision needs this module too, and no network
+
     network.hostname(hostname)
     access_point = network.WLAN(network.WLAN.IF_AP)
     if access_point.active():

@@ -14,6 +14,8 @@ from .manifest import Manifest
 _BLOCK = const(512)
 _MAX_NAME = const(100)
 _MAX_MANIFEST = const(65536)
+# Folders are made and removed one in the other; the chip's stack ends after a few dozen.
+_MAX_PARTS = const(8)
 
 _DAMAGED = const(37)
 _BAD_MANIFEST = const(38)
@@ -153,6 +155,8 @@ def _octal(field):
 
 def _check_name(name, seen):
     parts = name.split("/")
+    if len(parts) > _MAX_PARTS:
+        raise OTAError(_BAD_NAME, "folders too deep: " + name)
     if parts[0] in _RESERVED or "" in parts or "." in parts or ".." in parts:
         raise OTAError(_BAD_NAME, name)
     # 30 bits of a digest stand for the name: a small int, where the name itself costs a string.

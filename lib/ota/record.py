@@ -4,8 +4,10 @@ It is replaced as a whole by a rename, which littlefs does or does not do under 
 half. A record.new found at boot is what a cut left behind; it is not looked at.
 """
 
+import errno
 import os
 import struct
+import sys
 from hashlib import sha256
 
 from micropython import const
@@ -18,6 +20,8 @@ _NEW = const("/.ota/record.new")
 _FORMAT = const("<4sIBBBBIIII32s")
 _BODY = const(60)
 _CHECK = const(8)
+
+_READ_FAILED = const(3)
 
 
 class Record:
@@ -35,9 +39,14 @@ class Record:
         self.digest = b""  # SHA-256 of the pending image, 32 bytes
 
     def confirm(self):
-        """Make the trial slot the active one. The floor never falls, not by a downgrade either."""
+        """Make the trial slot the active one. The floor never falls, not by a downgrade either.
+
+        What was taken back is forgotten by a release that is newer.
+        """
         self.active = self.trial
         self.floor = max(self.floor, self.sequence)
+        if self.sequence > self.rejected:
+            self.rejected = 0
         self._end_trial()
 
     def reject(self):
@@ -101,10 +110,15 @@ def _slot(letter):
 
 
 def load():
-    """Return the Record on flash, or None when there is none that can be read."""
+    """Return the Record on flash, or None when there is none, or none that is whole.
+
+    Raises OSError when the flash does not answer: that says nothing about the record.
+    """
     try:
         data = _read(_PATH)
-    except OSError:
+    except OSError as e:
+        if e.errno != errno.ENOENT:
+            raise
         return None
     if len(data) != _BODY + _CHECK or sha256(data[:_BODY]).digest()[:_CHECK] != data[_BODY:]:
         return None
@@ -118,4 +132,21 @@ def load():
     record.attempts = fields[4]
     record.floor, record.rejected, record.sequence, record.size_bytes = fields[6:10]
     record.digest = fields[10]
+    return record
+
+
+def load_for_update():
+    """Return the Record on flash, or a new one on a board that has no application yet.
+
+    Raises OTAError 3 where an application runs and there is no record that is whole: it is not
+    known then which slot must be left alone. The next boot mends it.
+    """
+    record = load()
+    if record is None:
+        for folder in sys.path:
+            if folder[: len(_FOLDER)] == _FOLDER:
+                from .errors import OTAError
+
+                raise OTAError(_READ_FAILED, "boot record; restart the board")
+        record = Record()
     return record

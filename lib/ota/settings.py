@@ -8,7 +8,8 @@ from . import log
 def read_settings(overrides):
     """Return the settings of /ota.json, a dict, with *overrides* over them.
 
-    A file that is missing or broken is logged and counts as empty: the services must come up.
+    The services must come up: a file that is missing or broken is logged and counts as empty. A
+    broken one may have had a password, so nobody can update the board until it is mended.
     """
     settings = {}
     try:
@@ -16,8 +17,12 @@ def read_settings(overrides):
             settings = json.load(f)
         if not isinstance(settings, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as e:
+    except OSError as e:
         log.error("ota.json: %r", e)
-        settings = {}
+    except ValueError as e:
+        log.error("ota.json: %r; no update is taken until it is mended", e)
+        settings = {"auth": "strict"}
     settings.update(overrides)
+    if settings.get("auth", "classic") not in ("classic", "strict"):
+        log.error("ota.json: auth is neither classic nor strict: taken as strict")
     return settings

@@ -1,7 +1,7 @@
 """Signed images: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 8.2), as openssl and Arduino make them.
 
 Loaded for the check, and forgotten after it. A signature of 2048 bits takes about 2 KB of heap
-beside the code, one of 4096 bits twice as much, in pieces of up to 1 KB.
+beside the code, one of 4096 bits twice as much, in pieces of little more than 512 bytes.
 """
 
 import gc
@@ -13,6 +13,9 @@ from . import forget_modules
 from .errors import OTAError
 
 _FAILED = const(12)
+
+# What a number is multiplied by at a time: no product gets much longer than the key.
+_PIECE_BITS = const(64)
 
 _TRAILER_BYTES = const(4)
 _MIN_BYTES = const(128)  # 1024 bits
@@ -33,6 +36,7 @@ def check_signed(f, updater, read_back):
     f.seek(0)
     of_image = sha256()
     digest = yield from read_back(f, updater, image_bytes, of_image)
+    updater.buffer = None  # the arithmetic needs the room more
     legacy = updater.ota.settings.get("legacy_signatures")
     yield from verify(of_image.digest(), signature, legacy)
     return digest
@@ -64,12 +68,9 @@ def verify(digest, signature, legacy):
         if x >= n:
             continue
         for _ in range(16):  # to the power of 65537
-            gc.collect()  # or x would come to lie among garbage, and leave no long piece free
-            x = x * x % n
+            x = _product(x, x, n, size * 8)
             yield
-        gc.collect()
-        block = (x * int.from_bytes(signature, "big") % n).to_bytes(size, "big")
-        # The whole block is built and compared: nothing of it is parsed.
+        block = _product(x, int.from_bytes(signature, "big"), n, size * 8).to_bytes(size, "big")
         if block == _padded(_DIGEST_INFO + digest, size) or (
             legacy and block == _padded(digest, size)
         ):
@@ -85,6 +86,17 @@ def _moduli(size):
     read_keys = None
     forget_modules("keys")
     return moduli
+
+
+def _product(x, y, n, bits):
+    # x * y modulo n, all of at most *bits* bits.
+    mask = (1 << _PIECE_BITS) - 1
+    product = 0
+    for shift in range(bits // _PIECE_BITS * _PIECE_BITS, -1, -_PIECE_BITS):
+        product = (product << _PIECE_BITS) % n
+        product = (product + x * (y >> shift & mask)) % n
+    gc.collect()  # or it would come to lie among garbage, and leave no long piece free
+    return product
 
 
 def _padded(data, length):

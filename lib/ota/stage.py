@@ -23,7 +23,7 @@ def stage(manifest, size_bytes, digest, settings):
     *manifest* is the image's; of *settings*, `app` and `allow_downgrade` count. Raises OTAError
     with the record unchanged.
     """
-    boot_record = record.load() or record.Record()
+    boot_record = record.load_for_update()
     _check_kind(manifest, settings.get("app") or _running_app(boot_record.active))
     floor = boot_record.floor
     sequence = manifest.sequence

@@ -20,16 +20,15 @@ def run():
     import ota
 
     ota.forget_modules()
+    services = ota.OTA()
+    services.begin()
     try:
-        services = ota.OTA()
-        services.begin()
         if slot is not None:
             _run_application(services)
             _serve(services, None)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         sys.print_exception(e)
-        if slot is not None:
-            services.reject()  # in a trial: does not return
+        services.reject()  # in a trial: does not return
     gc.collect()
     # Services without the application are no healthy boot, and confirm nothing: not in this time.
     services.settings["confirm_s"] = _SERVICES_MS
@@ -53,6 +52,6 @@ def _run_application(services):
 
 def _serve(services, ms):
     begun = time.ticks_ms()
-    while ms is None or time.ticks_diff(time.ticks_ms(), begun) < ms:
+    while ms is None or services.is_updating or time.ticks_diff(time.ticks_ms(), begun) < ms:
         if not services.handle():
             time.sleep_ms(10)

@@ -1,29 +1,39 @@
 """The end of a trial: confirmed, taken back, or given up; and what makes a boot a healthy one."""
 
 from . import forget_modules, hal, log
+from .errors import OTAError
 
 
 def become_healthy(ota):
     """Note that *ota*'s application is healthy, which confirms a trial unless it does so itself."""
-    ota.healthy = True
     if not ota.trial:
-        hal.set_counters(0, 0)
+        hal.set_counters(0, hal.counters()[1])
     elif ota.auto_confirm:
         confirm(ota)
+    ota.healthy = True
     forget_modules("trial", "record", "hal")
 
 
 def confirm(ota):
-    """Make the slot on trial the active one."""
+    """Make the slot on trial the active one, and the keys that it may bring the board's.
+
+    Keys that are broken are a reason to take it back. Raises OSError when the flash fails: the
+    trial goes on.
+    """
     if ota.trial:
         from .record import load
 
         boot_record = load()
-        _take_keys("/.ota/%s/ota.keys" % boot_record.trial)
-        boot_record.confirm()
-        ota.trial = False
-        hal.set_counters(0, 0)
-        log.info("trial: slot %s is confirmed", boot_record.active)
+        try:
+            _take_keys("/.ota/%s/ota.keys" % boot_record.trial)
+        except OTAError as e:
+            log.error("trial: its keys are broken: %s", e)
+            reject(ota)
+        else:
+            boot_record.confirm()
+            ota.trial = False
+            hal.set_counters(0, 0)
+            log.info("trial: slot %s is confirmed", boot_record.active)
 
 
 def reject(ota):
@@ -44,28 +54,28 @@ def give_up():
 
 def _take_keys(path):
     # A release can bring the keys that are good from its confirmation on; see docs/SECURITY.md.
-    # Before the record, so that a power cut in between is made good by the next confirmation.
+    # Before the record, so that whatever fails in between is made good by the next confirmation.
     import os
 
     try:
         os.stat(path)
     except OSError:
         return
-    from . import keys
+    from .keys import KEYS, read_keys
 
-    new = keys.KEYS + ".new"
+    for _ in read_keys(path):
+        pass
+    read_keys = None
+    new = KEYS + ".new"
     try:
-        for _ in keys.read_keys(path):
-            pass
         _copy(path, new)
-        os.rename(new, keys.KEYS)
-        log.info("trial: the keys of this release are taken over")
-    except Exception as e:
-        log.error("trial: keys not taken over: %s", e)
-        try:
-            os.remove(new)
-        except OSError:
-            pass  # it was not written yet
+        os.rename(new, KEYS)
+    except OSError:
+        from .slots import remove
+
+        remove(new)
+        raise
+    log.info("trial: the keys of this release are taken over")
     forget_modules("keys")
 
 

@@ -67,8 +67,8 @@ class Updater:
         self.expected_sha256 = ""
         self.remaining = size
         try:
-            # The longest piece first, while the heap is not yet in pieces.
-            self.buffer = _new_buffer()
+            # The longest piece first, while the heap is still whole.
+            self.buffer = new_buffer()
             from .admission import admit
 
             admit(self, size, command)
@@ -173,7 +173,8 @@ class Updater:
         raise e
 
 
-def _new_buffer():
+def new_buffer():
+    """Return a memoryview of one chunk, or of a smaller one where the heap has no room for that."""
     gc.collect()
     try:
         return memoryview(bytearray(_CHUNK_BYTES))

@@ -7,7 +7,7 @@ from micropython import const
 
 from . import forget_modules
 from .errors import OTAError
-from .updater import STAGING
+from .updater import STAGING, new_buffer
 
 _READ_FAILED = const(3)
 _MD5_FAILED = const(7)
@@ -25,27 +25,28 @@ def verify_and_stage(updater):
         raise OTAError(_NO_DATA)
     if updater.remaining:
         raise OTAError(_DAMAGED, "%d bytes missing" % updater.remaining)
+    received = updater.sha256.digest()
+    calculated = updater.md5 and hexlify(updater.md5.digest()).decode()
+    updater.md5 = updater.sha256 = None
     forget_modules("md5", "md5_bytecode", "espota_auth", "espota_transfer", "espota_invitation")
     from .keys import is_required
 
     signed = is_required()
-    received = updater.sha256.digest()
     if updater.expected_sha256 and unhexlify(updater.expected_sha256) != received:
         raise OTAError(_SHA256_FAILED)
-    if updater.md5 and not signed:  # a signature says more
-        calculated = hexlify(updater.md5.digest()).decode()
-        if calculated != updater.expected_md5:
-            raise OTAError(
-                _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, calculated)
-            )
-    updater.md5 = updater.sha256 = is_required = None
+    if calculated and not signed and calculated != updater.expected_md5:  # a signature says more
+        raise OTAError(
+            _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, calculated)
+        )
+    is_required = None
     with open(STAGING, "rb") as f:
         digest = yield from (_check_signed if signed else _read_back)(f, updater)
         if digest != received:
             raise OTAError(_READ_FAILED)
         forget_modules("signature", "keys")
         f.seek(0)
-        manifest = yield from _read(f, updater.buffer)
+        manifest = yield from _read(f, updater.buffer or new_buffer())
+    updater.buffer = None
     forget_modules("image")
     from .stage import stage
 

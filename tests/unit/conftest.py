@@ -45,7 +45,7 @@ class DeviceTestFile(pytest.File):
     def run(self, folder: Path) -> list[str]:
         """Return what the board said, running it the first time that a test of the file asks."""
         if self.said is None:
-            files = device_files.device_files(ARCHITECTURE)
+            files = device_files.device_files(ARCHITECTURE, short_names=False)
             files |= device_files.settings_file(SETTINGS)
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()

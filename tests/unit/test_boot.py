@@ -435,12 +435,17 @@ def _begin():
 
     from ota import hal as used
 
-    used.watchdog = hal.watchdog
+    class Armed:
+        def __init__(self):
+            _armed.append(1)
+
+        def feed(self):
+            pass
+
+    used.watchdog = Armed
+    used.timer = lambda period_ms, callback: None
     used.join = lambda hostname, ssid, key: Station()
     services = ota.OTA(confirm_s=0)
-    # forget_modules() has taken the stubs out: OTA.begin imports hal again.
-    sys.modules["ota.hal"] = used
-    ota.hal = used
     services.begin()
     return services
 

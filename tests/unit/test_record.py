@@ -1,11 +1,13 @@
 """The boot record: what is stored is what is loaded, and nothing else is."""
 
 import os
+import sys
 from binascii import hexlify, unhexlify
 from hashlib import sha256
 
 from flash_stubs import Os, fails, fill_up
 from ota import record, slots
+from ota.errors import OTAError
 from ota.record import Record, load
 
 _PATH = "/.ota/record"
@@ -179,7 +181,7 @@ def test_confirm_makes_the_trial_slot_active_and_raises_the_floor():
     r = _sample()
     r.size_bytes, r.digest = 0, b""
     r.confirm()
-    assert _fields(load()) == (41, "b", None, 0, 18, 16, 0, 0, bytes(32))
+    assert _fields(load()) == (41, "b", None, 0, 18, 0, 0, 0, bytes(32))
 
 
 def test_confirm_never_lowers_the_floor():
@@ -187,7 +189,7 @@ def test_confirm_never_lowers_the_floor():
     r = _sample()
     r.sequence = 5
     r.confirm()
-    assert load().floor == 17
+    assert (load().floor, load().rejected) == (17, 16)  # it is older than what was taken back
 
 
 def test_reject_keeps_the_active_slot_and_remembers_the_release():
@@ -272,3 +274,32 @@ def test_the_record_needs_no_folder_beforehand():
     Record().store()
     assert os.listdir("/.ota") == ["record"]
     assert hexlify(_content()[:4]) == b"4d504252"
+
+
+def test_a_flash_that_does_not_answer_is_no_missing_record():
+    _clean()
+    _sample().store()
+    record.open = fails
+    try:
+        for read in (load, record.load_for_update):
+            try:
+                read()
+                raise AssertionError("no OSError")
+            except OSError:
+                pass
+    finally:
+        del record.open
+    assert load().generation == 41
+
+
+def test_without_a_record_an_update_begins_only_where_no_application_runs():
+    _clean()
+    assert record.load_for_update().active is None
+    sys.path.insert(0, "/.ota/b")
+    try:
+        record.load_for_update()
+        raise AssertionError("no OTAError")
+    except OTAError as e:
+        assert e.code == 3 and "restart the board" in e.detail
+    finally:
+        sys.path.pop(0)

@@ -5,6 +5,8 @@ import os
 from flash_stubs import Os, fails
 from ota import keys, slots, trial
 
+_reset = trial.hal.reset
+
 _OLD = b"MPKY\x80\x00\x80" + bytes(126) + b"\x01"
 _NEW = _OLD + b"\x81\x00\x80" + bytes(127) + b"\x03"
 
@@ -57,6 +59,16 @@ def _is_confirmed():
     return (r.active, r.trial, r.floor) == ("b", None, 7)
 
 
+def _is_taken_back():
+    r = _module().load()
+    return (r.active, r.trial, r.rejected) == ("a", None, 7)
+
+
+def _is_on_trial():
+    assert keys.KEYS[1:] + ".new" not in os.listdir("/")
+    return _module().load().trial == "b"
+
+
 def test_confirm_takes_the_keys_over():
     for old in (_OLD, None, b"broken"):
         ota = _set_up(old=old)
@@ -87,24 +99,27 @@ def test_a_release_without_keys_leaves_those_of_the_board():
         assert _keys() == old and _is_confirmed()
 
 
-def test_broken_keys_are_not_taken_over():
-    for broken in (b"", b"garbage", b"MPKY", _NEW[:-1], _NEW + b"x", b"-----BEGIN PUBLIC KEY-----"):
-        trial.confirm(_set_up(broken))
-        assert _keys() == _OLD and _is_confirmed(), broken
-
-
-def test_a_release_that_is_taken_back_changes_no_keys():
-    ota = _set_up()
-    reset = trial.hal.reset
+def _resets_of(function, *args):
+    # How often *function* resets the board; here it goes on after that.
     resets = []
     trial.hal.reset = lambda: resets.append(1)
     try:
-        trial.reject(ota)
-        trial.give_up()
+        function(*args)
     finally:
-        trial.hal.reset = reset
-    assert len(resets) == 2 and _keys() == _OLD
-    assert (_module().load().active, _module().load().rejected) == ("a", 7)
+        trial.hal.reset = _reset
+    return len(resets)
+
+
+def test_a_release_with_broken_keys_is_taken_back():
+    for broken in (b"", b"garbage", b"MPKY", _NEW[:-1], _NEW + b"x", b"-----BEGIN PUBLIC KEY-----"):
+        assert _resets_of(trial.confirm, _set_up(broken)) == 1, broken
+        assert _keys() == _OLD and _is_taken_back(), broken
+
+
+def test_a_release_that_is_taken_back_changes_no_keys():
+    assert _resets_of(trial.reject, _set_up()) == 1
+    assert _keys() == _OLD and _is_taken_back()
+    assert _resets_of(trial.give_up) == 1
 
 
 def test_the_keys_change_before_the_record():
@@ -159,14 +174,21 @@ def _confirm_with(**functions):
         file = open(path, mode)
         return File(file, **functions) if path.endswith(".new") else file
 
+    ota = _set_up()
     trial.open = open_one
     try:
-        trial.confirm(_set_up())
+        trial.become_healthy(ota)
+        raise AssertionError("no OSError")
+    except OSError:
+        pass
     finally:
         del trial.open
+    assert _keys() == _OLD and _is_on_trial() and not ota.healthy, functions
+    trial.become_healthy(ota)
+    assert _keys() == _NEW and _is_confirmed() and ota.healthy, functions
 
 
-def test_a_failure_in_the_middle_keeps_the_old_keys():
+def test_keys_that_cannot_be_taken_over_leave_the_trial_going_on_until_they_can():
     for functions in (
         {"write": fails},
         {"read": fails},
@@ -174,7 +196,6 @@ def test_a_failure_in_the_middle_keeps_the_old_keys():
         {"write": lambda part: len(part)},
     ):
         _confirm_with(**functions)
-        assert _keys() == _OLD and _is_confirmed(), functions
 
 
 def test_keys_that_are_written_wrongly_are_not_taken_over():
@@ -184,4 +205,3 @@ def test_keys_that_are_written_wrongly_are_not_taken_over():
     changed[50] ^= 1
     spoiled = BytesIO(changed)
     _confirm_with(read=spoiled.read)
-    assert _keys() == _OLD and _is_confirmed()

@@ -14,17 +14,19 @@ _PR_SET_PDEATHSIG = 1
 
 # What the ROM's modules take up in the interpreter's heap, where the chip's are in its flash. It is
 # added, so that boot.py finds as much as in an interpreter that was started bare with HEAP.
-_OWN_HEAP_BYTES = 16 * 1024
+_OWN_HEAP_BYTES = 11000
 
 # Filled in: where the ROM, the control page and the flash are mapped.
 _PROGRAM = """
 import sys, uctypes, vfs
-vfs.mount(vfs.VfsRom(uctypes.bytearray_at({rom}, {rom_size})), "/rom")
+rom = vfs.VfsRom(uctypes.bytearray_at({rom}, {rom_size}))
+vfs.mount(rom, "/rom")
 sys.path[:] = ["/rom"]
-import power, esp
-power.attach({control})
+import power
+power.attach({control}, rom)
+import esp
 esp.attach({flash}, {flash_size})
-del sys, uctypes, vfs, power, esp
+del sys, uctypes, vfs, power, esp, rom
 import power_on
 power_on.power_on({scripts})
 """

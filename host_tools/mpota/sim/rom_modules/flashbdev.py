@@ -11,29 +11,24 @@ class FlashBdev:
         self.blocks = blocks
 
     def readblocks(self, n, buf, off=0):
-        esp.flash_read((n + self.start_sec) * self.SEC_SIZE + off, buf)
+        esp.flash_read((n + self.start_sec) * 4096 + off, buf)
 
     def writeblocks(self, n, buf, off=None):
         if off is None:
             self.ioctl(6, n)
             off = 0
-        esp.flash_write((n + self.start_sec) * self.SEC_SIZE + off, buf)
+        esp.flash_write((n + self.start_sec) * 4096 + off, buf)
 
     def ioctl(self, op, arg):
         if op == 4:
             return self.blocks
         if op == 5:
-            return self.SEC_SIZE
+            return 4096
         if op == 6:
             esp.flash_erase(self.start_sec + arg)
             return 0
         return None
 
 
-def _whole_user_region():
-    start = esp.flash_user_start() // FlashBdev.SEC_SIZE
-    end = (esp.flash_size() - 20 * 1024) // FlashBdev.SEC_SIZE
-    return FlashBdev(start, end - start)
-
-
-bdev = _whole_user_region()
+_start = esp.flash_user_start() // 4096
+bdev = FlashBdev(_start, esp.flash_size() // 4096 - 5 - _start)

@@ -10,7 +10,7 @@ import __main__
 import esp  # noqa: F401
 import flashbdev
 import hashlib  # noqa: F401
-import machine
+import machine  # noqa: F401
 import network  # noqa: F401
 import select  # noqa: F401
 import socket  # noqa: F401
@@ -31,7 +31,7 @@ def _run(path):
         sys.print_exception(e)
         return False
     except SystemExit:
-        machine.reset()
+        return False  # to the prompt
     return True
 
 

@@ -1,12 +1,14 @@
 """The board's `select`: polls the host's socket inside each of the board's."""
 
-import machine_pin
 import uselect
 import utime
 from uselect import POLLERR, POLLHUP, POLLIN, POLLOUT  # noqa: F401
 from micropython import const
 
 _SLICE_MS = const(10)
+
+# What calls the timers that are due, once there is one.
+run_timers = None
 
 
 class poll:
@@ -34,7 +36,8 @@ class poll:
         # In slices, so that timers run meanwhile.
         end = utime.ticks_add(utime.ticks_ms(), timeout)
         while True:
-            machine_pin.run_timers()
+            if run_timers:
+                run_timers()
             left = _SLICE_MS if timeout < 0 else utime.ticks_diff(end, utime.ticks_ms())
             found = False
             for inner, events in self._poll.ipoll(max(0, min(left, _SLICE_MS)), flags):
