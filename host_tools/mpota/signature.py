@@ -8,10 +8,13 @@ signature is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2); the legacy 
 import hashlib
 import struct
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 
 from mpota.keys import (
-    EXPONENT,
     LONGEST_BITS,
     SHORTEST_BITS,
     binary_keys,
@@ -31,8 +34,6 @@ __all__ = [
 ]
 
 _LENGTH = struct.Struct("<I")
-# RFC 8017, section 9.2, note 1: DigestInfo for SHA-256, up to the digest itself.
-_SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 _DIGEST_SIZE = 32  # bytes
 # Of a signature, which is as long as its key's modulus.
 _SHORTEST, _LONGEST = SHORTEST_BITS // 8, LONGEST_BITS // 8  # bytes
@@ -43,12 +44,7 @@ def sign(image: bytes, private_key: RSAPrivateKey, legacy: bool = False) -> byte
 
     What `openssl dgst -sha256 -sign` signs, or for `legacy` `openssl rsautl -sign` over the digest.
     """
-    # By the key's numbers, since the cryptography package signs a bare digest from version 47 on
-    # only. This is not done in constant time, which matters where strangers can have things signed.
-    numbers = private_key.private_numbers()
-    modulus = numbers.public_numbers.n
-    block = int.from_bytes(_block(hashlib.sha256(image).digest(), _size(modulus), legacy))
-    signature = pow(block, numbers.d, modulus).to_bytes(_size(modulus))
+    signature = private_key.sign(*_signed(image, legacy))
     return image + signature + _LENGTH.pack(len(signature))
 
 
@@ -67,38 +63,30 @@ def trailer_length(data: bytes) -> int:
 
 
 def verify(image: bytes, signature: bytes, public_key: RSAPublicKey, legacy: bool = False) -> bool:
-    """Tell whether `signature` is this key's, in this form, over this image.
-
-    The whole block is built and compared, nothing of it is parsed.
-    """
-    digest = hashlib.sha256(image).digest()
-    opened = _opened(signature, public_key)
-    return opened is not None and opened == _block(digest, len(opened), legacy)
+    """Tell whether `signature` is this key's, in this form, over this image."""
+    try:
+        public_key.verify(signature, *_signed(image, legacy))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def signs_another_image(signature: bytes, public_key: RSAPublicKey) -> bool:
     """Tell whether `signature` is this key's, whatever the image is: for a good error message."""
-    opened = _opened(signature, public_key)
-    if opened is None:
-        return False
-    blocks = (_block(opened[-_DIGEST_SIZE:], len(opened), legacy) for legacy in (False, True))
-    return opened in blocks
+    for algorithm in (hashes.SHA256(), NoDigestInfo()):  # the usual form, the legacy one
+        try:
+            signed = public_key.recover_data_from_signature(signature, PKCS1v15(), algorithm)
+        except InvalidSignature:
+            continue
+        if len(signed) == _DIGEST_SIZE:
+            return True
+    return False
 
 
-def _opened(signature: bytes, public_key: RSAPublicKey) -> bytes | None:
-    """Undo the private-key operation: the signed block, or None for what is no signature."""
-    numbers = public_key.public_numbers()
-    number, size = int.from_bytes(signature), _size(numbers.n)
-    if numbers.e != EXPONENT or len(signature) != size or number >= numbers.n:
-        return None
-    return pow(number, numbers.e, numbers.n).to_bytes(size)
-
-
-def _block(digest: bytes, size: int, legacy: bool) -> bytes:
-    """Pad to `size` bytes as RFC 8017, section 9.2 (EMSA-PKCS1-v1_5) does: block type 01."""
-    content = digest if legacy else _SHA256_INFO + digest
-    return b"\0\1".ljust(size - len(content) - 1, b"\xff") + b"\0" + content
-
-
-def _size(modulus: int) -> int:
-    return (modulus.bit_length() + 7) // 8
+def _signed(
+    image: bytes, legacy: bool
+) -> tuple[bytes, PKCS1v15, hashes.HashAlgorithm | NoDigestInfo]:
+    """Give what is signed, its padding, and what is done to it before: the library's arguments."""
+    if legacy:
+        return hashlib.sha256(image).digest(), PKCS1v15(), NoDigestInfo()
+    return image, PKCS1v15(), hashes.SHA256()

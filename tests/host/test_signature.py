@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mpota import signature
+from mpota.errors import CommandError
 from openssl_command import openssl, public_key, test_key, tried
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "signature.json"
@@ -116,9 +117,16 @@ def test_the_vectors_hold_every_length_and_more_forgeries_than_good_ones():
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
-def test_each_vector_gets_its_verdict(case):
-    key = load_pem_public_key(case["pem"].encode())
+def test_each_vector_gets_its_verdict(case, tmp_path):
+    path = tmp_path / "public.key"
+    path.write_text(case["pem"])
     message, found = case["message"].encode(), bytes.fromhex(case["signature"])
+    if case["exponent"] != 65537:
+        assert not case["good"]
+        with pytest.raises(CommandError, match="exponent"):  # whatever is signed with it
+            signature.load_public_key(path)
+        return
+    key = signature.load_public_key(path)
     verdicts = {legacy: signature.verify(message, found, key, legacy) for legacy in (False, True)}
     assert verdicts == {case["legacy"]: case["good"], not case["legacy"]: False}
 
