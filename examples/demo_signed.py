@@ -16,6 +16,12 @@ from mpota.pack import pack_directory
 from mpota.sim import Board, create_flash, read_flash
 from mpota.sim.rom import ARCHITECTURE
 
+# What the board says to an image that it refuses for its signature, and for no other reason.
+REFUSALS = {
+    "tampered": r"ERROR\[12\]: Signature verification failed$",
+    "unsigned": r"ERROR\[12\]: Signature verification failed: not signed$",
+}
+
 
 def main(folder: Path) -> int:
     say("mpota keygen: private.key stays with the application, public.key goes on the board")
@@ -36,11 +42,12 @@ def main(folder: Path) -> int:
     board = Board(folder / "board.img", ip=IP, on_line=lambda line: say(line, "  board| "))
     with board:
         board.wait_for("listens on port")
-        for name in ("tampered", "unsigned"):
+        for name, reason in REFUSALS.items():
             say(f"mpota upload {name}.tar")
+            start = len(board.lines)
             if mpota("upload", folder / f"{name}.tar", "-i", IP, check=False) == 0:
                 return 1
-            board.wait_for("Signature verification failed")
+            board.wait_for(reason, start=start)
         say("mpota upload signed.tar")
         mpota("upload", folder / "signed.tar", "-i", IP)
         board.wait_for("slot b is confirmed")
