@@ -30,7 +30,7 @@ OUTCOMES = {
     3: Outcome("the board could not read its flash", _FLASH),
     4: Outcome(
         "the board has not enough space for the image",
-        "make the image smaller (--mpy, exclude files, gzip) or free space on the board",
+        "make the image smaller (--mpy, exclude files) or free space on the board",
     ),
     5: Outcome("the image's size does not suit the board", "check the file, then try again"),
     6: Outcome(
@@ -41,7 +41,7 @@ OUTCOMES = {
     9: Outcome("the new firmware is for another size of flash", _FLASH_SIZE),
     10: Outcome(
         "the board cannot use a file of this kind",
-        "send an application image, firmware, or gzip of one; data images want --spiffs",
+        "send an application's directory, or the image that 'mpota pack' made of it",
     ),
     11: Outcome(
         "the board was left in its boot loader's mode", "press its reset button and try again"
@@ -53,7 +53,7 @@ OUTCOMES = {
     13: Outcome("no data arrived", _AGAIN),
     14: Outcome("the board is out of memory", "restart it and try again"),
     15: Outcome("an update is running already", "wait until it has ended, then try again"),
-    16: Outcome("the board does not know this kind of update", "try with or without --spiffs"),
+    16: Outcome("the board takes applications and nothing else", "send one, without --spiffs"),
     32: Outcome(
         "the application on the board does not want to be updated now",
         "try again when it is ready",
@@ -76,11 +76,12 @@ OUTCOMES = {
     38: Outcome("the board cannot make sense of the image's MANIFEST", _PACK),
     39: Outcome("a file name in the image is not allowed", "rename the file and pack again"),
     40: Outcome("the files are not what the image's MANIFEST says", _PACK),
-    41: Outcome("the image is for another kind of board", "pack it with this board's --board"),
-    42: Outcome("what the board received is not what was announced", "try again"),
-    43: Outcome(
-        "the release's sequence is far above the board's", "pack it with a sequence less high"
+    41: Outcome(
+        "the image is for another kind of board, or for another MicroPython's bytecode",
+        "pack it from sources, with this board's --board",
     ),
+    42: Outcome("what the board received is not what was announced", _AGAIN),
+    43: Outcome("the release's sequence is far above the board's", "pack it with a lower sequence"),
     44: Outcome(
         "the image is of another application than the board runs",
         'send it to its own board, or set "app" in the board\'s ota.json',

@@ -79,7 +79,13 @@ def upload(
         ),
     ] = False,
     spiffs: Annotated[
-        bool, typer.Option("-s", "--spiffs", help="FILE is data, for the file system.")
+        bool,
+        typer.Option(
+            "-s",
+            "--spiffs",
+            help="Announce FILE as data for the file system, as espota.py does: boards with mpota "
+            "refuse that.",
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("-d", "--debug", help="Tell each step; show errors with a traceback.")
@@ -158,7 +164,7 @@ def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
     if not spiffs:
         try:
             return _application(data, image.read(data))
-        except CommandError:  # firmware, or a gzip: whether it is good is for the board to say
+        except CommandError:  # whether it is good for something is for the board to say
             pass
     return _Payload(data, file.name)
 

@@ -42,3 +42,13 @@ def test_a_refusal_without_a_known_number_is_told_in_the_boards_words():
 
     line = failure(script, outcomes.RefusedError)
     assert "SHA-256 authentication" in line and "\x1b" not in line
+
+
+# Of Arduino's numbers, those that a board with mpota never gives (docs/SPEC).
+ARDUINOS_OWN = {0, 2, 8, 9, 11}
+
+
+@pytest.mark.parametrize("code", sorted(OUTCOMES.keys() - ARDUINOS_OWN))
+def test_no_advice_names_what_the_board_does_not_take(code):
+    line = " ".join(OUTCOMES[code]).replace("without --spiffs", "")
+    assert not [word for word in ("gzip", "firmware", "data image", "--spiffs") if word in line]

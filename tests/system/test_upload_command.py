@@ -1,0 +1,49 @@
+"""`mpota upload` as a user runs it, against a board: what its lines promise and advise holds."""
+
+import gzip
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.parallel
+
+
+def upload(device, *arguments):
+    """Run the command; give the finished process."""
+    command = [sys.executable, "-m", "mpota", "upload", "-i", device.board.ip, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def refused(device, advice, *arguments):
+    """Run the command, which the board refuses; its one line has the `advice`."""
+    start = device.said
+    done = upload(device, *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: ") and advice in done.stderr
+    device.board.wait_for("update failed", start=start)
+
+
+def taken(device, *arguments):
+    """Run the command; the board installs and confirms the release."""
+    start = device.said
+    assert upload(device, *arguments).returncode == 0
+    device.confirmed(start)
+
+
+def test_data_for_the_file_system_is_refused_and_an_application_without_spiffs_taken(
+    device, tmp_path
+):
+    path = tmp_path / "x.tar"
+    path.write_bytes(device.next_image())
+    refused(device, "send one, without --spiffs (the board said: ERROR[16]", "-s", path)
+    taken(device, path)
+
+
+@pytest.mark.parametrize("kind", ["firmware", "gzip"])
+def test_what_is_no_application_image_is_refused_and_the_image_taken(device, tmp_path, kind):
+    image, path = device.next_image(), tmp_path / "x.bin"
+    path.write_bytes(gzip.compress(image) if kind == "gzip" else b"\xe9" + bytes(4000))
+    refused(device, "the image that 'mpota pack' made of it (the board said: ERROR[10]", path)
+    path.write_bytes(image)
+    taken(device, path)
