@@ -141,6 +141,31 @@ def test_the_command_writes_where_it_is_told_to(garden, tmp_path):
     assert image.read((tmp_path / "x.tar").read_bytes()) == pack_directory(garden).manifest
 
 
+def test_the_command_takes_each_field_in_the_place_of_the_tables(garden, tmp_path):
+    options = {"--name": "shed", "--version": "2.0.0-rc1", "--sequence": 20, "--board": "esp32"}
+    for option, value in options.items():
+        assert run(garden, "-o", tmp_path / "x.tar", option, value).exit_code == 0
+        lines = image.read((tmp_path / "x.tar").read_bytes()).text().splitlines()
+        expected = pack_directory(garden).manifest.text().splitlines()
+        at = [line.split()[0] for line in expected].index(option.removeprefix("--"))
+        expected[at] = f"{option.removeprefix('--')} {value}"
+        assert lines == expected
+
+
+def test_the_command_compiles_when_it_is_asked_to(garden, tmp_path):
+    for option, files, mpy in (("--mpy", ["app.mpy"], "6.3"), ("--no-mpy", ["app.py"], None)):
+        assert run(garden, "-o", tmp_path / "x.tar", option).exit_code == 0
+        manifest = image.read((tmp_path / "x.tar").read_bytes())
+        assert ([file.name for file in manifest.files], manifest.mpy) == (files, mpy)
+
+
+def test_no_mpy_wins_over_the_table(garden, write, tmp_path):
+    write({"pyproject.toml": TABLE + "mpy = true\n"})
+    for options, name in (((), "app.mpy"), (("--no-mpy",), "app.py")):
+        assert run(garden, "-o", tmp_path / "x.tar", *options).exit_code == 0
+        assert image.read((tmp_path / "x.tar").read_bytes()).files[0].name == name
+
+
 def test_an_output_that_cannot_be_written_is_told(garden, tmp_path):
     result = run(garden, "-o", tmp_path / "no" / "x.tar")
     assert result.exit_code == 1 and "cannot write" in result.stderr
