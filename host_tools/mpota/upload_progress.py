@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 
 _STEP_PERCENT = 10
 
@@ -62,7 +63,11 @@ def show_progress(console: Console, total: int, tell_steps: bool) -> Iterator[Li
     if not console.is_terminal:
         yield LineProgress(console, tell_steps)
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console) as bar:
+    step = TextColumn("{task.description}", markup=False)
+    figures = [
+        column(table_column=Column(no_wrap=True))  # where it is narrow, the bar gives way
+        for column in (DownloadColumn, TransferSpeedColumn, TimeRemainingColumn)
+    ]
+    with Progress(step, BarColumn(), *figures, console=console) as bar:
         task = bar.add_task("", total=total, start=False)
         yield BarProgress(console, tell_steps, bar, task)

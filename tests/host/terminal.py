@@ -1,0 +1,28 @@
+"""A terminal for tests, of 80 columns, with a clock of its own."""
+
+import io
+import re
+
+from rich.console import Console
+
+WIDTH = 80
+
+
+class Terminal:
+    """`console` writes to it; `now` is the time in seconds that a bar goes by."""
+
+    def __init__(self):
+        self.now = 0.0
+        self._written = io.StringIO()
+        self.console = Console(
+            file=self._written, force_terminal=True, width=WIDTH, get_time=lambda: self.now
+        )
+
+    def frame(self):
+        """Give the line that was shown last, without control codes."""
+        return re.split(r"[\r\n]+", plain(self._written.getvalue()).rstrip("\n"))[-1].rstrip()
+
+
+def plain(text):
+    """Take the control codes out."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
