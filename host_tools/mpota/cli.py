@@ -1,5 +1,6 @@
 """The `mpota` command: a table of commands, and the one place where errors become lines."""
 
+import sys
 import traceback
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -34,13 +35,24 @@ class _Reporting(TyperGroup):
         try:
             return super().invoke(ctx)
         except CommandError as error:
-            if ctx.params["debug"]:
-                traceback.print_exc()
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(_FAILED) from None
+            raise _failure(ctx, str(error)) from None
+        except BrokenPipeError:  # whoever read the output has gone: click ends without a word
+            raise
+        except OSError as error:  # such as a folder that cannot be read, or a full disk
+            what = f"{error.filename}: " if error.filename else ""
+            line = f"{what}{error.strerror or error}: see to that and try again"
+            raise _failure(ctx, line) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(_INTERRUPTED) from None
+
+
+def _failure(ctx: typer.Context, line: str) -> typer.Exit:
+    """Report the error that is being handled; give what ends the command."""
+    if ctx.params["debug"]:
+        traceback.print_exc()
+    typer.echo(f"error: {line}", err=True)
+    return typer.Exit(_FAILED)
 
 
 app = typer.Typer(
@@ -78,4 +90,6 @@ for _name, _command in COMMANDS.items():
 
 def main() -> None:
     """Run the command line: the console script's entry point."""
+    if sys.stdout:  # None where it is closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text
     app()

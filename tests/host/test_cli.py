@@ -1,5 +1,6 @@
 """The `mpota` command: its table, its exit statuses, its one way to report an error."""
 
+import os
 import subprocess
 import sys
 
@@ -62,6 +63,34 @@ def test_debug_adds_the_traceback(failing):
     assert result.stderr.endswith("\nerror: the cause: the remedy\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "lib"), "lib: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_what_the_operating_system_refuses_is_one_line_and_status_1(failing, error, line):
+    failing(error)
+    result = run("pack", ".")
+    assert result.exit_code == 1
+    assert (result.stdout, result.stderr) == ("", f"error: {line}: see to that and try again\n")
+    assert run("--debug", "pack", ".").stderr.startswith("Traceback")
+
+
+def test_a_reader_of_the_output_that_has_gone_is_not_complained_of(failing):
+    failing(BrokenPipeError(32, "Broken pipe"))
+    result = run("pack", ".")
+    assert (result.exit_code, result.output) == (1, "")
+
+
+@pytest.mark.parametrize("command", ["pack", "upload -i 127.0.0.2", "sim --app"])
+def test_a_name_that_is_too_long_for_a_file_is_one_line(command):
+    result = run(*command.split(), "x" * 300)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
 def test_an_interrupt_is_one_line_and_status_130(failing):
     failing(KeyboardInterrupt())
     result = run("pack", ".")
@@ -83,3 +112,22 @@ def test_the_console_entry_point_ends_with_the_status(tmp_path):
     process = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
     assert process.returncode == 1
     assert process.stderr.startswith("error: the image needs a name")
+
+
+def test_a_name_that_is_no_text_can_be_told(garden, tmp_path):
+    output = os.fsencode(tmp_path) + b"/gr\xfcn.tar"
+    call = [sys.executable, "-m", "mpota", "pack", str(garden), "-o", output]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    process = subprocess.run(call, capture_output=True, env=environment, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert process.stdout.endswith(b"gr\\udcfcn.tar\n")
+
+
+def test_output_may_be_closed():
+    call = [
+        sys.executable,
+        "-c",
+        "import sys; sys.stdout = None; from mpota.cli import main; main()",
+    ]
+    process = subprocess.run([*call, "--version"], capture_output=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (0, b"")
