@@ -20,6 +20,7 @@ _RECEIVE_LIMIT = 256  # bytes
 class Transfer:
     """Send `size` bytes over a connection that the board has made."""
 
+    # However slowly a board dribbles, each of them is for the whole of what is waited for.
     count_s = 10.0  # for a chunk to be counted; espota.py's, as is result_s
     quiet_s = 1.0  # after counts that do not add up: the board has no more to say
     error_s = 1.0  # for the rest of an error's text
@@ -46,9 +47,8 @@ class Transfer:
         self._state("waiting for the result")
         until = time.monotonic() + self.result_s
         while not self._replies.ok:
-            left_s = until - time.monotonic()
             try:
-                came = left_s > 0 and self._receive(left_s)
+                came = self._receive(until - time.monotonic())
             except OSError:
                 came = False
             if not came:
@@ -80,21 +80,24 @@ class Transfer:
         self._progress(self._done, self._size)
 
     def _await_count(self, last: bool) -> None:
-        while not self._replies.acknowledged:
-            if self._replies.ok:
-                break
-            if not self._receive(self.quiet_s if self._replies.counting else self.count_s):
-                if self._replies.counting:
+        until = time.monotonic() + self.count_s
+        while not self._replies.acknowledged and not self._replies.ok:
+            left_s = until - time.monotonic()
+            counting = self._replies.counting
+            if not self._receive(min(left_s, self.quiet_s) if counting else left_s):
+                if counting:
                     break
                 raise TimeoutError
         if self._replies.word and not last:
             raise self._unexpected()
 
     def _receive(self, timeout_s: float) -> bool:
-        """Take in what the board says; False when it says nothing in time.
+        """Take in what the board says; False when it says nothing in time, or no time is left.
 
         Raises RefusedError for an error of the board, ConnectionError at the connection's end.
         """
+        if timeout_s <= 0:
+            return False
         self._connection.settimeout(timeout_s)
         try:
             data = self._connection.recv(_RECEIVE_LIMIT)
@@ -111,9 +114,12 @@ class Transfer:
 
     def _hear_out(self) -> None:
         """Read what the board said before it closed; raise RefusedError for an error."""
-        self._connection.settimeout(self.error_s)
+        until = time.monotonic() + self.error_s
         try:
-            while not self._replies.complete and (data := self._connection.recv(_RECEIVE_LIMIT)):
+            while not self._replies.complete and (left_s := until - time.monotonic()) > 0:
+                self._connection.settimeout(left_s)
+                if not (data := self._connection.recv(_RECEIVE_LIMIT)):
+                    break
                 self._replies.feed(data)
         except OSError:  # closed or silent: what is there is all
             pass

@@ -149,6 +149,42 @@ def test_a_stall_in_the_middle_is_told(impatient):
     assert "fell silent for 0.3 s" in failure(script, outcomes.ConnectionLostError)
 
 
+def dribble(board, said):
+    """Say `said` again and again, until the host closes the connection."""
+    board.tcp.settimeout(0.05)
+    for _ in range(100):
+        with contextlib.suppress(ConnectionError):
+            board.tcp.sendall(said)
+        try:
+            if not board.tcp.recv(CHUNK):
+                return
+        except TimeoutError:
+            pass
+        except ConnectionResetError:
+            return
+    pytest.fail("the host goes on waiting")
+
+
+@pytest.mark.parametrize("said", [b" ", b"\n"])
+def test_blanks_in_place_of_a_count_are_not_waited_for_for_ever(impatient, said):
+    def script(board):
+        board.accept()
+        board.take(CHUNK)
+        dribble(board, said)
+
+    assert "fell silent for 0.3 s" in failure(script, outcomes.ConnectionLostError)
+
+
+def test_an_error_that_never_ends_is_told_in_time(impatient):
+    def script(board):
+        board.accept()
+        board.take(CHUNK)
+        board.tcp.sendall(b"ERROR[4]: ")
+        dribble(board, b"x")
+
+    assert "space" in failure(script, outcomes.RefusedError)
+
+
 def test_no_result_after_the_last_byte_is_told(impatient):
     def script(board):
         board.accept()
