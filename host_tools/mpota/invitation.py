@@ -21,6 +21,7 @@ from mpota.outcomes import (
 
 _CHALLENGES_LIMIT = 4
 _DATAGRAM_LIMIT = 512  # bytes
+_LOWEST_DIALLED_PORT = 1024  # an invitation with a lower one gets no answer (docs/SPEC)
 _CLASSIC_BOARD = (
     "this board (or Arduino sketch) speaks only the classic MD5 handshake: --classic allows it"
 )
@@ -34,7 +35,9 @@ class Invitation:
     """
 
     answer_s = 10.0  # for a datagram's answer; espota.py's, as is connect_s
-    strong_answer_s = 3.0  # where the classic handshake may follow: a classic board is silent
+    # Where the classic handshake may follow. Longer than the 8 s that a board makes one wait after
+    # wrong passwords, or a stranger's guesses would bring the weaker handshake about.
+    strong_answer_s = 10.0
     resend_s = 2.5  # between invitations, since a datagram can get lost
     settle_s = 0.3  # for the last of several answers, when several invitations went out
     connect_s = 10.0
@@ -110,6 +113,8 @@ class Invitation:
             f"no answer from {self._board} by UDP: check the address, that no firewall blocks "
             "UDP, and that the board's application calls handle()"
         )
+        if self._port < _LOWEST_DIALLED_PORT:
+            line += f"; and that -P is at least {_LOWEST_DIALLED_PORT}: boards dial no lower port"
         if auth == "strict":
             line += f"; or {_CLASSIC_BOARD}"
         return NoAnswerError(line)
@@ -221,8 +226,8 @@ class Invitation:
     def _receive(self) -> str:
         try:
             return self._inviter.recv(_DATAGRAM_LIMIT).decode("ascii", "replace").strip()
-        except OSError:  # an ICMP message: nobody listens, so far
-            self._port_closed = True
+        except OSError as error:  # an ICMP message: nobody listens, or a firewall is in the way
+            self._port_closed |= isinstance(error, ConnectionError)
             return ""
 
     def _last_challenge(self, answer: str) -> str:

@@ -1,11 +1,14 @@
 """The invitation by UDP, against a scripted board."""
 
+import errno
 import random
 import socket
 import threading
 
 import pytest
 from mpota import espota, outcomes
+from mpota.handshake import Announcement
+from mpota.invitation import Invitation
 from scripted_board import (
     BOARD_IP,
     IMAGE,
@@ -85,6 +88,50 @@ def test_a_closed_port_is_told(impatient):
         port = udp.getsockname()[1]
     with pytest.raises(outcomes.NoAnswerError, match=f"nothing listens on UDP port {port}"):
         espota.upload(IMAGE, board_ip=BOARD_IP, board_port=port)
+
+
+class Filtered(socket.socket):
+    """A UDP socket that gets "administratively prohibited" from a firewall for an answer."""
+
+    def recv(self, *_):
+        super().recv(1)
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+
+class LowPort(socket.socket):
+    """A listener on a port that only root may have."""
+
+    def getsockname(self):
+        return "0.0.0.0", 80
+
+
+def unanswered(listener=socket.socket, inviter=socket.socket, said=()):
+    """Invite what says only `said`; give the error's one line."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as board,
+        listener(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        inviter(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+    ):
+        for bound in (board, udp):
+            bound.bind((BOARD_IP, 0))
+        tcp.listen()
+        udp.connect(board.getsockname())
+        for datagram in said:
+            board.sendto(datagram, udp.getsockname())
+        invitation = Invitation(tcp, udp, board.getsockname(), lambda step: None)
+        with pytest.raises(outcomes.NoAnswerError) as caught:
+            invitation.run(Announcement.of(IMAGE, espota.FLASH), "", "strict")
+    return str(caught.value)
+
+
+def test_a_firewalls_answer_is_not_taken_for_a_closed_port(impatient):
+    line = unanswered(inviter=Filtered, said=[b"x"])
+    assert "no firewall blocks" in line and "nothing listens" not in line
+
+
+def test_a_port_that_boards_do_not_dial_is_told(impatient):
+    assert "that -P is at least 1024" in unanswered(listener=LowPort)
+    assert "that -P is" not in unanswered()
 
 
 def test_something_else_at_the_port_is_told():

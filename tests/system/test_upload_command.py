@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from device import Device
+from mpota.outcomes import WrongPasswordError
 
 pytestmark = pytest.mark.parallel
 
@@ -47,3 +49,16 @@ def test_what_is_no_application_image_is_refused_and_the_image_taken(device, tmp
     refused(device, "the image that 'mpota pack' made of it (the board said: ERROR[10]", path)
     path.write_bytes(image)
     taken(device, path)
+
+
+def test_a_strangers_guesses_bring_no_classic_handshake_about(tmp_path):
+    with Device(tmp_path, password="secret") as device:
+        path = tmp_path / "x.tar"
+        path.write_bytes(device.next_image())
+        for _ in range(4):  # the next answer comes after 4 s
+            device.fails(path.read_bytes(), WrongPasswordError, password="guess")
+        start = device.said
+        done = upload(device, path, "--classic", "-a", "secret")
+        assert "handshake: SHA-256, password proven" in done.stdout
+        assert (done.returncode, done.stderr) == (0, "")
+        device.confirmed(start)
