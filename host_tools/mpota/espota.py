@@ -44,6 +44,10 @@ def upload(
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
+    try:
+        password.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError("the password is no text in UTF-8: check how it is written") from error
     board = (_resolve(board_ip), board_port)
     host = _resolve(host_ip)
     with _listener(host, host_port) as listener, _inviter(host, board) as inviter:

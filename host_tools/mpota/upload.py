@@ -75,7 +75,7 @@ def upload(
         typer.Option(
             "--classic",
             help="Fall back to Arduino's MD5 handshake where the board does not answer the "
-            "SHA-256 one.",
+            "SHA-256 one within 10 s.",
         ),
     ] = False,
     spiffs: Annotated[
@@ -152,7 +152,7 @@ def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
             typer.echo(SIGNED.format(release), err=True)
         return _application(packed.data, packed.manifest)
     signed = file.with_name(file.name + ".signed")
-    if signed.is_file():
+    if _is_file(signed):
         console.print(f"sending {signed}, which stands beside {file}")
         file = signed
     try:
@@ -167,6 +167,13 @@ def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
         except CommandError:  # whether it is good for something is for the board to say
             pass
     return _Payload(data, file.name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name, with what was added to it, is too long for a file
+        return False
 
 
 def _application(data: bytes, manifest: image.Manifest) -> _Payload:

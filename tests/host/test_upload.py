@@ -1,11 +1,15 @@
 """`mpota upload`: what it sends, what it shows, and how it ends."""
 
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 from mpota import signature
 from mpota.cli import app
 from mpota.pack import pack_directory
+from mpota.transfer import CHUNK
 from openssl_command import test_key
 from scripted_board import DENIED, IMAGE, ScriptedBoard, classic, guarded, well_behaved
 from terminal import plain
@@ -94,6 +98,12 @@ def test_the_signed_file_beside_it_is_preferred_and_named(firmware):
     assert f"sending {signed}, which stands beside {firmware}\n" in result.stdout
 
 
+def test_a_name_that_no_signed_file_could_have_beside_it_is_sent(firmware):
+    path = firmware.rename(firmware.with_name("x" * 252))
+    board, result = send(path)
+    assert (result.exit_code, board.image) == (0, IMAGE)
+
+
 def test_without_a_terminal_there_is_a_line_at_each_tenth_and_no_control_code(firmware):
     firmware.write_bytes(IMAGE * 10)
     result = send(firmware)[1]
@@ -120,6 +130,12 @@ def test_the_password_comes_from_the_environment(firmware):
     environment = {"MPOTA_PASSWORD": "geheim"}
     board, result = send(firmware, script=guarded("geheim"), env=environment)
     assert (result.exit_code, board.image) == (0, IMAGE)
+
+
+def test_a_password_that_is_no_text_is_told_before_anything_is_sent(firmware):
+    result = run("-i", "127.0.0.2", firmware, "-a", "geh\udcffeim")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the password is no text in UTF-8")
 
 
 def test_the_handshake_is_told(firmware):
@@ -185,6 +201,30 @@ def test_a_refusal_ends_with_status_1_and_one_line(firmware):
 def test_a_wrong_password_ends_with_status_1(firmware):
     result = send(firmware, "-a", "x", script=guarded("geheim"))[1]
     assert result.exit_code == 1 and "password" in result.stderr
+
+
+@pytest.mark.parametrize("phase", ["invitation", "transfer"])
+@pytest.mark.parametrize("options", [(), ("-r",)], ids=["lines", "bar"])
+def test_ctrl_c_is_one_line_and_lets_the_board_go(firmware, phase, options):
+    def script(board):
+        if phase == "invitation":
+            board.invited()
+            process.send_signal(signal.SIGINT)
+        else:
+            board.accept()
+            board.take(CHUNK)
+            process.send_signal(signal.SIGINT)
+            board.closed()
+
+    with ScriptedBoard(script) as board:
+        command = [sys.executable, "-m", "mpota", "upload", "-i", board.ip, "-p", str(board.port)]
+        process = subprocess.Popen(
+            [*command, firmware, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        said = process.communicate(timeout=30)
+    assert (process.returncode, said[1]) == (130, b"interrupted\n")
+    if options:
+        assert said[0].endswith(b"\x1b[?25h")  # the cursor is shown again
 
 
 def test_debug_tells_the_steps_and_shows_a_traceback(firmware):
