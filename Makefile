@@ -18,6 +18,9 @@ demo-signed: $(READY) ## The same with signed images, and what is refused
 	@$(BIN)/python examples/demo_signed.py
 
 test: $(READY) ## Run every test
+	@command -v openssl >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y openssl; } || \
+		{ echo "openssl is needed, to compare signatures with (Debian: apt-get install openssl)"; exit 1; }
 	@$(BIN)/pytest -n auto
 
 lint: $(READY) ## Check style, and the subset of Python that the board has
