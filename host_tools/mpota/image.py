@@ -21,14 +21,17 @@ LABEL_LIMIT = 32  # characters of a name, a version, a board
 
 MANIFEST_NAME = "MANIFEST"
 FIRST_LINE = "mpota 1"
-_DOWNGRADE = "downgrade yes"
+_DOWNGRADE = "yes"
 BOARD = "esp8266"
 # Names at the top that the board's own files bear.
 RESERVED = frozenset({"boot.py", "main.py", "ota.json", ".ota", MANIFEST_NAME})
 
 _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
 _NAME = re.compile(rf"[A-Za-z0-9._/-]{{1,{NAME_LIMIT}}}")
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
+_LINE = re.compile(rf"[ -~]{{1,{LINE_LIMIT - 1}}}")
+_WORD = re.compile(r"[!-~]+")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,9}")
 _MPY = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -44,7 +47,7 @@ class File:
 
 @dataclass
 class Manifest:
-    """What an image says about itself; `mpy` is None where it holds no bytecode.
+    """What an image says about itself; `board` and `mpy` are None where it does not say.
 
     `downgrade` asks a board to take the release also below its floor; the board's own setting has
     to allow that too.
@@ -53,20 +56,25 @@ class Manifest:
     name: str
     version: str
     sequence: int
-    board: str = BOARD
+    board: str | None = BOARD
     mpy: str | None = None
     files: list[File] = field(default_factory=list)
     downgrade: bool = False
 
     def text(self) -> str:
-        """Give the manifest's text. Raises CommandError where the board would refuse it."""
+        """Give the manifest's text. Raises CommandError for what does not fit.
+
+        That is more than a board would refuse, which takes longer words.
+        """
         self._check()
         lines = [FIRST_LINE, f"name {self.name}", f"version {self.version}"]
-        lines += [f"sequence {self.sequence}", f"board {self.board}"]
+        lines.append(f"sequence {self.sequence}")
+        if self.board is not None:
+            lines.append(f"board {self.board}")
         if self.mpy is not None:
             lines.append(f"mpy {self.mpy}")
         if self.downgrade:
-            lines.append(_DOWNGRADE)
+            lines.append(f"downgrade {_DOWNGRADE}")
         lines += [f"file {file.size} {file.sha256} {file.name}" for file in self.files]
         return "\n".join(lines) + "\n"
 
@@ -75,39 +83,43 @@ class Manifest:
         """Read a manifest's text. Raises CommandError for what the board would refuse."""
         if len(text) > MANIFEST_LIMIT:
             raise damaged(f"MANIFEST is longer than {MANIFEST_LIMIT} bytes")
-        if not text.isascii() or not text.endswith("\n"):
-            raise damaged("MANIFEST is not ASCII text that ends with a newline")
+        if not text.endswith("\n"):
+            raise damaged("MANIFEST does not end with a newline")
         lines = text[:-1].split("\n")
         if lines[0] != FIRST_LINE:
             raise damaged(f"MANIFEST does not begin with '{FIRST_LINE}'")
-        known: dict[str, str] = {}
+        words: dict[str, str] = {}
         files = []
         for line in lines[1:]:
-            if len(line) >= LINE_LIMIT:
-                raise damaged(f"a line of MANIFEST is longer than {LINE_LIMIT} bytes")
+            if not _LINE.fullmatch(line):
+                raise damaged(
+                    f"a line of MANIFEST is empty, longer than {LINE_LIMIT} bytes or no plain ASCII"
+                )
             key, _, value = line.partition(" ")
             if key == "file":
                 files.append(_file_line(value))
             elif key in ("name", "version", "sequence", "board", "mpy", "downgrade"):
-                if key in known:
+                if key in words:
                     raise damaged(f"MANIFEST has two '{key}' lines")
-                known[key] = value
-        missing = [key for key in ("name", "version", "sequence", "board") if key not in known]
-        if missing:
-            raise damaged(f"MANIFEST has no '{missing[0]}' line")
-        if not _NUMBER.fullmatch(known["sequence"]):
+                if not _WORD.fullmatch(value):
+                    raise damaged(f"MANIFEST's '{key}' line does not have one word")
+                words[key] = value
+        missing = [key for key in ("name", "version", "sequence") if key not in words]
+        if missing or not files:
+            raise damaged(f"MANIFEST has no '{[*missing, 'file'][0]}' line")
+        if not _NUMBER.fullmatch(words["sequence"]):
             raise damaged("MANIFEST's sequence is not a number")
-        downgrade = known.pop("downgrade", None)
-        if downgrade not in (None, "yes"):
-            raise damaged(f"MANIFEST's downgrade line is not '{_DOWNGRADE}'")
-        sequence = int(known.pop("sequence"))
-        manifest = cls(sequence=sequence, files=files, downgrade=downgrade == "yes", **known)
-        manifest._check()
-        return manifest
+        sequence = int(words["sequence"])
+        if not 1 <= sequence <= SEQUENCE_LIMIT:
+            raise damaged(f"MANIFEST's sequence is not from 1 to {SEQUENCE_LIMIT}")
+        _check_files(files)
+        downgrade = words.get("downgrade") == _DOWNGRADE
+        name, version, board, mpy = map(words.get, ("name", "version", "board", "mpy"))
+        return cls(name, version, sequence, board, mpy, files, downgrade)
 
     def _check(self) -> None:
         for key, value in (("name", self.name), ("version", self.version), ("board", self.board)):
-            if not _LABEL.fullmatch(value):
+            if value is not None and not _LABEL.fullmatch(value):
                 raise CommandError(
                     f"the {key} {value!r} does not fit: give 1 to {LABEL_LIMIT} printable ASCII "
                     "characters without spaces"
@@ -119,11 +131,7 @@ class Manifest:
             )
         if self.mpy is not None and not _MPY.fullmatch(self.mpy):
             raise CommandError(f"the mpy version {self.mpy!r} does not fit: give it like 6.3")
-        if len(self.files) > FILES_LIMIT:
-            raise CommandError(
-                f"the image has {len(self.files)} files, a board takes {FILES_LIMIT}: exclude some"
-            )
-        _check_names([file.name for file in self.files])
+        _check_files(self.files)
 
 
 def check_name(name: str) -> None:
@@ -195,9 +203,17 @@ def read(data: bytes) -> Manifest:
 
 def _file_line(value: str) -> File:
     fields = value.split(" ")
-    if len(fields) != 3 or not _NUMBER.fullmatch(fields[0]) or not _DIGEST.fullmatch(fields[1]):
+    if len(fields) != 3 or not _SIZE.fullmatch(fields[0]) or not _DIGEST.fullmatch(fields[1]):
         raise damaged("a 'file' line of MANIFEST is not 'file SIZE SHA256 NAME'")
     return File(int(fields[0]), fields[1], fields[2])
+
+
+def _check_files(files: list[File]) -> None:
+    if len(files) > FILES_LIMIT:
+        raise CommandError(
+            f"the image has {len(files)} files, a board takes {FILES_LIMIT}: exclude some"
+        )
+    _check_names([file.name for file in files])
 
 
 def _check_names(names: list[str]) -> None:
