@@ -12,6 +12,7 @@ from mpota.errors import CommandError
 from mpota.ustar import damaged
 
 # The board refuses what exceeds these.
+PART_LIMIT = 8  # parts of a file's name: the board's stack ends after a few dozen
 NAME_LIMIT = 100  # characters of a file's name: what a USTAR header holds without its prefix
 FILES_LIMIT = 256
 LINE_LIMIT = 256  # bytes of a manifest line with its newline
@@ -141,6 +142,11 @@ def check_name(name: str) -> None:
         raise CommandError(
             f"the file name {name!r} does not fit: rename or exclude it (at most {NAME_LIMIT} "
             "characters of A-Z a-z 0-9 . _ - /)"
+        )
+    if len(parts) > PART_LIMIT:
+        raise CommandError(
+            f"the file {name} is too deep: move it up, the board takes {PART_LIMIT - 1} folders "
+            "one in the other"
         )
     if parts[0] in RESERVED:
         raise CommandError(

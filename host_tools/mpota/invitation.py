@@ -22,6 +22,7 @@ from mpota.outcomes import (
 _CHALLENGES_LIMIT = 4
 _DATAGRAM_LIMIT = 512  # bytes
 _LOWEST_DIALLED_PORT = 1024  # an invitation with a lower one gets no answer (docs/SPEC)
+_BUSY = "ERROR[15]"
 _CLASSIC_BOARD = (
     "this board (or Arduino sketch) speaks only the classic MD5 handshake: --classic allows it"
 )
@@ -39,6 +40,8 @@ class Invitation:
     # wrong passwords, or a stranger's guesses would bring the weaker handshake about.
     strong_answer_s = 10.0
     resend_s = 2.5  # between invitations, since a datagram can get lost
+    busy_s = 3.0  # as long as a host that has no password can keep a board from others, and more
+    retry_s = 0.5  # between invitations of a board that is busy
     settle_s = 0.3  # for the last of several answers, when several invitations went out
     connect_s = 10.0
 
@@ -172,14 +175,21 @@ class Invitation:
     def _invite(self, message: str, wait_s: float) -> str | socket.socket | None:
         """Send invitations until there is an answer; once anything came nothing is sent again.
 
-        To a board with an update running, one more invitation is an error.
+        But for a while to a board that talks to another host: that may have nothing to say.
         """
-        deadline = time.monotonic() + wait_s
-        while (left_s := deadline - time.monotonic()) > 0:
+        begun = time.monotonic()
+        busy = None
+        while (left_s := begun + wait_s - time.monotonic()) > 0:
             self._invitations += 1
-            if answer := self._ask(message, min(left_s, self.resend_s)):
+            answer = self._ask(message, min(left_s, self.resend_s))
+            if isinstance(answer, str) and _BUSY in answer:
+                busy = answer
+                if time.monotonic() - begun > self.busy_s:
+                    break
+                answer = self._await(time.monotonic() + self.retry_s, [self._listener])
+            if answer:
                 return answer
-        return None
+        return busy
 
     def _ask(self, message: str, timeout_s: float) -> str | socket.socket | None:
         """Send a datagram; give its answer, or the board's connection, or None.

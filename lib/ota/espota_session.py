@@ -16,7 +16,7 @@ _SETTLE_MS = const(500)
 _LINGER_MS = const(1000)
 
 # How long a host that has not proved to know the password keeps others away.
-_OWN_MS = const(1000)
+_OWN_MS = const(2000)
 
 # Codes of on_error, as in ArduinoOTA.h; others are in espota_auth.py and espota_transfer.py.
 _AUTH_ERROR = const(0)

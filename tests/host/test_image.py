@@ -83,8 +83,13 @@ def test_the_image_is_ustar_and_ends_after_two_zero_blocks():
 
 
 def test_a_file_name_may_have_100_characters():
-    name = "a/" * 49 + "bb"
+    name = "a/" * 7 + "b" * 86
     assert image.read(built({name: b"x"})).files[0].name == name
+
+
+def test_a_file_name_of_more_than_8_parts_is_refused():
+    with pytest.raises(CommandError, match="too deep: move it up"):
+        built({"a/" * 8 + "b": b"x"})
 
 
 def test_an_ordinary_tar_with_a_good_manifest_is_read():

@@ -5,6 +5,7 @@ import json
 import boards
 import pytest
 from device import APP, Device
+from mpota.outcomes import RefusedError
 from mpota.sim import create_flash
 
 pytestmark = pytest.mark.parallel
@@ -20,7 +21,7 @@ JOINS = APP.replace("    ota.on_error", """    import network
     [None, b"", b"{", b"not JSON", b"[]", b"5", b"null", b'"text"', b"\xff\xfe\x00", b"{" * 3000],
     ids=ascii,
 )
-def test_broken_settings_count_as_none(tmp_path, content):
+def test_broken_settings_keep_nothing_from_running_and_let_nobody_update(tmp_path, content):
     with Device(tmp_path, JOINS) as device:
         device.board.power_off()
         files = device.files()
@@ -31,6 +32,10 @@ def test_broken_settings_count_as_none(tmp_path, content):
         device.board.wait_for("E: ota.json: ", start=start)
         device.board.wait_for("app 1 runs", start=start)
         device.board.wait_for("listens on port 8266", start=start)
+        if content is not None:  # it may have had a password
+            error = device.fails(device.image(), RefusedError)
+            assert "no password is set" in str(error)
+            return
         # A trial takes a minute without settings: it is enough to see it begin.
         device.upload(device.next_image())
         device.board.wait_for("app 2 runs", start=start)
