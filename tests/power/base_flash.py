@@ -112,9 +112,9 @@ _MARKS = """
 import power
 _plain_store = Record.store
 def _store(self):
-    first = power.word(8)
+    first = power.words[2]
     _plain_store(self)
-    print("stored", first, power.word(8))
+    print("stored", first, power.words[2])
 Record.store = _store
 """
 

@@ -345,11 +345,12 @@ def test_keys_change_when_the_release_is_confirmed_and_not_before(tmp_path):
 @pytest.mark.parametrize(
     "broken", [b"", b"garbage", key_file(SECOND)[:-30]], ids=["empty", "garbage", "cut off"]
 )
-def test_broken_keys_of_a_release_are_not_taken_over(tmp_path, broken):
+def test_a_release_with_broken_keys_is_taken_back(tmp_path, broken):
     with SignedDevice(tmp_path) as device:
         start = device.said
-        device.update(device.next_image(files={"ota.keys": broken}))
-        device.board.wait_for("keys not taken over: ERROR.12.", start=start)
+        device.upload(device.next_image(files={"ota.keys": broken}))
+        device.board.wait_for("its keys are broken: ERROR.12.", start=start)
+        device.board.wait_for("app 1 runs", start=start)
         assert device.keys == key_file(FIRST, SECOND)
         assert "/ota.keys.new" not in device.files()
         device.takes_an_update()

@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 # What the ROM's modules take up in the interpreter's heap, where the chip's are in its flash. It is
 # added, so that boot.py finds as much as in an interpreter that was started bare with HEAP.
-_OWN_HEAP_BYTES = 11000
+_OWN_HEAP_BYTES = 13000
 
 # Filled in: where the ROM, the control page and the flash are mapped.
 _PROGRAM = """

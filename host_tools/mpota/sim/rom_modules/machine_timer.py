@@ -2,7 +2,6 @@
 waits or looks at the time: `time` and `select` are made to, when there is a first timer.
 """
 
-import machine
 import select
 import time
 import utime
@@ -28,6 +27,11 @@ class Timer:
         self._callback = callback
         self._due = utime.ticks_add(utime.ticks_ms(), self._period)
         Timer._running.append(self)
+        if not select.run_timers:
+            select.run_timers = _run_timers
+            time.ticks_ms = _ticks_ms
+            time.sleep_ms = _sleep_ms
+            time.sleep = lambda seconds: _sleep_ms(int(seconds * 1000))
 
     def deinit(self):
         if self in Timer._running:
@@ -56,10 +60,3 @@ def _sleep_ms(ms):
         if left <= 0:
             return
         utime.sleep_ms(min(left, _SLICE_MS))
-
-
-machine.Timer = Timer  # there is one list of them
-time.ticks_ms = _ticks_ms
-time.sleep_ms = _sleep_ms
-time.sleep = lambda seconds: _sleep_ms(int(seconds * 1000))
-select.run_timers = _run_timers
