@@ -18,7 +18,20 @@ from mpota.compile import compile_module
 from mpota.sim import Board, create_flash
 from mpota.sim.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, SECTOR_BYTES
 from mpota.sim.rom import ARCHITECTURE
-from releases import AFTER, NEW, OLD, OLDER, Scenario, release, twin
+from releases import (
+    AFTER,
+    KEYS,
+    NEW,
+    NEW_KEYS,
+    OLD,
+    OLD_KEYS,
+    OLDER,
+    Scenario,
+    release,
+    signed_by_new,
+    signed_by_old,
+    twin,
+)
 
 # /lib/bringer: does to an image in /data what a transport does to one that arrives.
 _BRINGER = """
@@ -75,9 +88,14 @@ def unpack_and_damage(stream, buf, sink):
 ota.install.read_image = unpack_and_damage
 """
 
-MOVED_ON = "a seeded bug has to follow the code"
+# What `after` is called where it is signed by a key that only `new` brings.
+AFTER_NEW_KEYS = f"{AFTER}_{NEW}_keys"
 
 Edit = tuple[str, str, str]  # a file of lib/ota, a text that is in it once, another in its place
+
+
+class StaleEditError(Exception):
+    """The text of an edit is not in its file just once: the code has moved on."""
 
 
 @functools.cache
@@ -85,20 +103,26 @@ def _module(name: str, source: str) -> bytes:
     return compile_module(source, name, ARCHITECTURE, line_numbers=False)
 
 
-def edited_device_files(edits: tuple[Edit, ...], marks: bool = False) -> dict[str, bytes]:
-    """Return the files of the board with *edits* made; with *marks* it tells where it stores.
+def edited_sources(edits: tuple[Edit, ...]) -> dict[str, str]:
+    """Return the sources of lib/ota, by file name, with *edits* made one after the other.
 
-    Raises AssertionError for an edit whose text is not in its file exactly once.
+    Raises StaleEditError.
     """
+    package = device_files.device_root() / "lib" / "ota"
+    sources = {path.name: path.read_text() for path in package.glob("*.py")}
+    for name, before, after in edits:
+        found = sources.get(name, "").count(before)
+        if found != 1:
+            raise StaleEditError(f"lib/ota/{name} has this text {found} times, not once:\n{before}")
+        sources[name] = sources[name].replace(before, after)
+    return sources
+
+
+def _device_files(edits: tuple[Edit, ...], marks: bool = False) -> dict[str, bytes]:
+    # With *marks*, the board tells where it stores the record.
     root = device_files.device_root()
     files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
-    sources = {path.name: path.read_text() for path in (root / "lib" / "ota").glob("*.py")}
-    for name, before, after in edits:
-        found = sources[name].count(before)
-        assert found == 1, (
-            f"lib/ota/{name} has this {found} times, a seeded bug expects 1:\n{before}"
-        )
-        sources[name] = sources[name].replace(before, after)
+    sources = edited_sources(edits)
     if marks:
         sources["record.py"] += _MARKS
     for name, source in sources.items():
@@ -135,17 +159,18 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...], marks: bool) -> Pat
     if edits or marks:
         # From a board that came to where it is with the right code.
         shutil.copy(_base_flash(scenario, (), False), path)
-        replace_files(path, edited_device_files(edits, marks))
+        replace_files(path, _device_files(edits, marks))
         return path
-    files = edited_device_files(()) | device_files.settings_file(SETTINGS | {"confirm_s": 0})
+    files = _device_files(()) | device_files.settings_file(SETTINGS | {"confirm_s": 0})
     first = release(OLDER if scenario.updated_before else OLD)
     files |= device_files.application_files(first, image.read(first))
     files["/lib/bringer.mpy"] = _module("/lib/bringer.mpy", _BRINGER)
-    images = {OLD: release(OLD), NEW: release(NEW, scenario.app), AFTER: release(AFTER)}
-    for name, data in images.items():
+    for name, data in _images(scenario).items():
         files[f"/data/{name}.tar"] = data
         files[f"/bring_{name}.py"] = _BRING.format(arguments=f"'/data/{name}.tar'").encode()
     files["/bring_damaged.py"] = _BRING.format(arguments=f"'/data/{NEW}.tar', True").encode()
+    if scenario.new_keys:
+        files[KEYS] = OLD_KEYS
     files["/data/twin.tar"] = twin(NEW)
     files |= {"/swap.py": _SWAP.encode(), "/damage.py": _DAMAGE_SLOT.encode()}
     create_flash(path, files)
@@ -153,6 +178,20 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...], marks: bool) -> Pat
         with Board(path, ip=own_ip(), scripts=bringing(OLD)) as board:
             board.wait_for("is confirmed")
     return path
+
+
+def _images(scenario: Scenario) -> dict[str, bytes]:
+    # What the board can be told to bring in, by name.
+    if not scenario.new_keys:
+        return {OLD: release(OLD), NEW: release(NEW, scenario.app), AFTER: release(AFTER)}
+    new = release(NEW, scenario.app, NEW_KEYS)
+    return {
+        OLD: signed_by_old(release(OLD)),
+        NEW: signed_by_old(new),
+        "stranger": signed_by_new(new),
+        AFTER: signed_by_old(release(AFTER)),
+        AFTER_NEW_KEYS: signed_by_new(release(AFTER)),
+    }
 
 
 def replace_files(flash: Path, files: dict[str, bytes]) -> None:

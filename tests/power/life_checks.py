@@ -1,14 +1,31 @@
-"""What must hold in an update's life beyond power cuts; a seeded bug must break one of these.
+"""What must hold in an update's life; a seeded bug must break one of these.
 
 Each check is called with the edits made to the device code and how long to wait for the board, and
 raises AssertionError or TimeoutError.
 """
 
-from base_flash import Edit, bringing
-from power_cut import PLAIN_BOOT, RUNS, Case, Life, record_operations, run_case
-from releases import NEW, OLD, SCENARIOS
+from base_flash import Edit, bringing, replace_files
+from boards import SETTINGS
+from mpota import espota
+from mpota.device_files import settings_file
+from mpota.outcomes import WrongPasswordError
+from power_cut import (
+    PLAIN_BOOT,
+    RUNS,
+    Case,
+    Life,
+    count_operations,
+    record_operations,
+    record_stores,
+    run_case,
+)
+from releases import NEW, OLD, SCENARIOS, release
 
 Edits = tuple[Edit, ...]
+
+# Before the record that confirms it, the flash operations of a change of keys that matter: those of
+# its rename are among them.
+_KEYS_OPERATIONS = 6
 
 
 def good_is_confirmed(edits: Edits, timeout_s: float) -> None:
@@ -41,7 +58,7 @@ def trial_refuses_an_update(edits: Edits, timeout_s: float) -> None:
         with life.board(bringing(NEW)) as board:
             board.wait_for(f"^app {NEW} runs", timeout_s)
             board.wait_for(r"refused: ERROR\[34\]", timeout_s)
-        assert life.judge().state == "trial"
+        assert life.judge().state == "trial", "the trial has ended"
 
 
 def damaged_on_arrival_is_refused(edits: Edits, timeout_s: float) -> None:
@@ -49,7 +66,7 @@ def damaged_on_arrival_is_refused(edits: Edits, timeout_s: float) -> None:
     with Life(SCENARIOS["update"], edits=edits) as life:
         with life.board(bringing("damaged")) as board:
             board.wait_for(r"refused: ERROR\[3\]", timeout_s)
-        assert life.judge().state == "idle"
+        assert life.judge().state == "idle", "what was refused is not dropped"
 
 
 def swapped_image_is_dropped(edits: Edits, timeout_s: float) -> None:
@@ -70,6 +87,38 @@ def cut_in_a_store_is_harmless(edits: Edits, timeout_s: float) -> None:
             run_case(Case(scenario, cut), edits, timeout_s)
 
 
+def cut_in_a_change_of_keys_is_harmless(edits: Edits, timeout_s: float) -> None:
+    """A power cut while new keys are taken over leaves the old ones or the new ones."""
+    confirmed = record_stores("new-keys", edits)[-1]
+    total = count_operations("new-keys", edits)
+    for cut in range(confirmed.start - _KEYS_OPERATIONS, total):
+        run_case(Case("new-keys", cut), edits, timeout_s)
+
+
+def strangers_signature_is_refused(edits: Edits, timeout_s: float) -> None:
+    """A board with keys takes nothing that is signed with another key."""
+    with Life(SCENARIOS["new-keys"], edits=edits) as life:
+        with life.board(bringing("stranger")) as board:
+            said = board.wait_for(rf"^refused: (\S+)|^app ({NEW}) runs", timeout_s)
+        assert said[1] == "ERROR[12]:", f"the board said: {said[0]}"
+        assert life.judge().state == "idle", "what was refused is not dropped"
+
+
+def wrong_password_is_refused(edits: Edits, timeout_s: float) -> None:
+    """Who does not know the password gets as far as no flash operation, by either handshake."""
+    with Life(SCENARIOS["update"], edits=edits) as life:
+        replace_files(life.flash, settings_file(SETTINGS | {"password": "right"}))
+        with life.board() as board:
+            board.wait_for("listens on port", timeout_s)
+            for auth in ("strict", "classic"):
+                try:
+                    espota.upload(release(NEW), board_ip=board.ip, password="wrong", auth=auth)
+                except WrongPasswordError:
+                    continue
+                raise AssertionError(f"a wrong password was taken, handshake {auth}")
+            assert board.operations == 0, "flash was written"
+
+
 def _to_the_end(scenario: str, edits: Edits, timeout_s: float) -> Life:
     life = Life(SCENARIOS[scenario], edits=edits, timeout_s=timeout_s)
     life.run_to_the_end(bringing(NEW), None)
@@ -79,15 +128,15 @@ def _to_the_end(scenario: str, edits: Edits, timeout_s: float) -> Life:
 
 def _install_after(script: str, edits: Edits, timeout_s: float) -> None:
     # Runs *script* before the boot that would install `new`; `old` must run, and nothing be left.
-    stored = record_operations("update", edits)
-    staged = next(n for n in stored if n + 1 not in stored) + 1
+    staged = record_stores("update", edits)[0].stop
     with Life(SCENARIOS["update"], edits=edits, timeout_s=timeout_s) as life:
         life.cut(bringing(NEW), staged)
-        assert life.judge().state == "pending"
+        assert life.judge().state == "pending", "the image is not staged"
         with life.board((script, *PLAIN_BOOT)) as board:
-            assert board.wait_for(RUNS, timeout_s)[1] == OLD
+            runs = board.wait_for(RUNS, timeout_s)[1]
+        assert runs == OLD, f"{runs} runs after {script}"
         verdict = life.judge()
-        assert (verdict.state, verdict.runs) == ("idle", OLD)
+        assert (verdict.state, verdict.runs) == ("idle", OLD), f"{verdict.state}, {verdict.runs}"
 
 
 CHECKS = (
@@ -99,4 +148,7 @@ CHECKS = (
     swapped_image_is_dropped,
     damaged_slot_is_dropped,
     cut_in_a_store_is_harmless,
+    cut_in_a_change_of_keys_is_harmless,
+    strangers_signature_is_refused,
+    wrong_password_is_refused,
 )

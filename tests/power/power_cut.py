@@ -1,25 +1,38 @@
 """One power cut in the life of an update, and what must follow it; the command that repeats it."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from base_flash import Edit, base_flash, bringing
+from base_flash import AFTER_NEW_KEYS, Edit, base_flash, bringing
 from boards import own_ip
 from mpota.sim import Board
 from oracle import BrokenError, Verdict, judge
-from releases import AFTER, NEW, OLD, SCENARIOS, SEQUENCES, Scenario
+from releases import (
+    AFTER,
+    KEYS,
+    KEYS_BEFORE_RENAME,
+    NEW,
+    NEW_KEYS,
+    OLD,
+    OLD_KEYS,
+    SCENARIOS,
+    SEQUENCES,
+    Scenario,
+)
 
 RUNS = r"^app (\S+) runs with part (\S+)$"
 CONFIRMED = r"trial: slot . is confirmed"
 PLAIN_BOOT = ("boot.py", "main.py")
-# Not "suffix": the chip programs 32 bytes at a time, in order, so a program of 64 bytes never ends
-# with its first unit blank and its second written. littlefs looks at one unit to see whether the
-# space after a commit is erased (its forward CRC), and would program such a place again.
+# "suffix" is that of an erase, or of the first 32 bytes of a program: the chip programs so many at
+# a time, one such unit after the other, so a program never ends with its first unit blank and a
+# later one written. littlefs relies on it: it looks at one unit to see whether the space after a
+# commit is erased (its forward CRC).
 TEARS = ("prefix", "suffix", "alternate-words", "all-but-last-byte")
 
 _SHOWN_FAILURES = 3
@@ -73,13 +86,32 @@ class Life:
         return Board(self.flash, scripts=scripts, **settings)
 
     def judge(self) -> Verdict:
-        """Return the oracle's verdict; nothing outside /.ota may have changed."""
+        """Return the oracle's verdict; nothing outside /.ota may have changed but for the keys."""
         verdict = judge(self.flash)
-        if verdict.others != self.others:
-            names = [n for n, data in self.others.items() if verdict.others.get(n) != data]
+        others = verdict.others
+        if self.scenario.new_keys:
+            self._check_keys(verdict)
+            others = others | {KEYS: self.others[KEYS]}
+            others.pop(KEYS_BEFORE_RENAME, None)
+        if others != self.others:
+            names = [n for n, data in self.others.items() if others.get(n) != data]
             raise BrokenError(f"files outside the slots have changed: {names or 'there are more'}")
         self.lines.append(f"--- {verdict.state}, {verdict.runs} must run")
         return verdict
+
+    def _check_keys(self, verdict: Verdict) -> None:
+        # The new keys come at the end of the trial of `new`: then it is one set or the other.
+        keys = verdict.others.get(KEYS, b"")
+        if verdict.state == "trial" or verdict.runs == AFTER:
+            good = keys in (OLD_KEYS, NEW_KEYS)
+        elif verdict.state == "idle" and verdict.runs == NEW:
+            good = keys == NEW_KEYS
+        else:
+            good = keys == OLD_KEYS
+        if not good:
+            names = {OLD_KEYS: "the old ones", NEW_KEYS: "the new ones", b"": "missing or empty"}
+            what = names.get(keys, f"not whole, {len(keys)} bytes")
+            raise BrokenError(f"{verdict.state}, {verdict.runs} must run: the keys are {what}")
 
     def cut(self, scripts: tuple[str, ...], operation: int, torn: str = "none") -> None:
         """Run the board with *scripts* until the power goes before *operation*."""
@@ -127,16 +159,19 @@ class Life:
         if confirmed is None:
             return
         assert verdict.runs == (NEW if confirmed else OLD), f"{verdict.runs} is active"
+        assert KEYS_BEFORE_RENAME not in verdict.others, "keys are left on their way"
         rejected = 0 if confirmed else SEQUENCES[NEW]
         assert verdict.rejected == rejected, f"rejected is {verdict.rejected}"
 
     def update_further(self) -> None:
-        """See that one more update is taken and confirmed."""
-        with self.board(bringing(AFTER)) as board:
+        """See that one more update, signed by a key that counts now, is taken and confirmed."""
+        keys = judge(self.flash).others.get(KEYS)
+        with self.board(bringing(AFTER_NEW_KEYS if keys == NEW_KEYS else AFTER)) as board:
             board.wait_for(CONFIRMED, self.timeout_s)
             assert board.violation == ""
         verdict = self.judge()
         assert (verdict.state, verdict.runs) == ("idle", AFTER)
+        assert verdict.others.get(KEYS) == keys
 
 
 def count_operations(scenario: str, edits: tuple[Edit, ...] = ()) -> int:
@@ -150,15 +185,20 @@ def count_operations(scenario: str, edits: tuple[Edit, ...] = ()) -> int:
 
 def record_operations(scenario: str, edits: tuple[Edit, ...] = ()) -> list[int]:
     """Return which flash operations of *scenario* are those of a store of the record."""
+    return [operation for store in record_stores(scenario, edits) for operation in store]
+
+
+def record_stores(scenario: str, edits: tuple[Edit, ...] = ()) -> list[range]:
+    """Return the flash operations of each store of the record in *scenario*, in their order."""
     flash = base_flash(SCENARIOS[scenario], edits, marks=True)
-    found: list[int] = []
+    found: list[range] = []
     with Life(SCENARIOS[scenario], edits=edits) as life:
         shutil.copy(flash, life.flash)
         total = life.run_to_the_end(bringing(NEW), None)
         for line in life.lines:
             if line.startswith("stored "):
                 _, first, end = line.split()
-                found += range(int(first), int(end))
+                found.append(range(int(first), int(end)))
     assert found
     assert edits or total == count_operations(scenario), "the marks change what they mark"
     return found
@@ -166,20 +206,30 @@ def record_operations(scenario: str, edits: tuple[Edit, ...] = ()) -> list[int]:
 
 def run_case(case: Case, edits: tuple[Edit, ...] = (), timeout_s: float = 30) -> list[str]:
     """Run *case*; return what the board said. Raises AssertionError with the way to repeat it."""
-    with Life(SCENARIOS[case.scenario], edits=edits, timeout_s=timeout_s) as life:
-        try:
-            life.cut(bringing(NEW), case.cut, case.torn)
-            verdict = life.judge()
-            if case.second is not None:
-                life.cut(PLAIN_BOOT, case.second, case.torn)
-                first, verdict = verdict, life.judge()
-                if life.scenario.is_good:
-                    assert verdict.runs == first.runs, f"{first.runs} became {verdict.runs}"
-            life.recover(verdict)
-        except (AssertionError, TimeoutError) as e:
-            said = "\n".join(life.lines[-40:])
-            raise AssertionError(f"{e}\n{said}\nrepeat it with: {case.command}") from e
+    life = Life(SCENARIOS[case.scenario], edits=edits, timeout_s=timeout_s)
+    with life, repeatable(life, case.command):
+        life.cut(bringing(NEW), case.cut, case.torn)
+        verdict = life.judge()
+        if case.second is not None:
+            life.cut(PLAIN_BOOT, case.second, case.torn)
+            first, verdict = verdict, life.judge()
+            if life.scenario.is_good:
+                assert verdict.runs == first.runs, f"{first.runs} became {verdict.runs}"
+        life.recover(verdict)
         return life.lines
+
+
+@contextlib.contextmanager
+def repeatable(life: Life, command: str) -> Iterator[None]:
+    """Let a failure inside say what the board of *life* said last, and the *command* to repeat it.
+
+    It becomes an AssertionError.
+    """
+    try:
+        yield
+    except (AssertionError, TimeoutError) as e:
+        said = "\n".join(life.lines[-40:])
+        raise AssertionError(f"{e}\n{said}\nrepeat it with: {command}") from e
 
 
 def in_parallel(run: Callable, cases: Iterable) -> list:

@@ -1,13 +1,15 @@
 """Releases of the power tests: a small application in four versions, good ones and bad ones.
 
-A scenario is a board that runs `old` and is given `new`.
+A scenario is a board that runs `old` and is given `new`, which may bring other keys.
 """
 
 import functools
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 from mpota import image
+from mpota.signature import binary_keys, load_private_key, sign
 
 OLDER, OLD, NEW, AFTER = "older", "old", "new", "after"
 SEQUENCES = {OLDER: 1, OLD: 2, NEW: 3, AFTER: 4}
@@ -28,13 +30,37 @@ APPS = {
 }
 
 
+KEYS, KEYS_BEFORE_RENAME = "/ota.keys", "/ota.keys.new"
+_OLD_KEY, _NEW_KEY, _SPARE_KEY = (
+    load_private_key(Path(__file__).parent.parent / "vectors" / "keys" / f"test-key-{bits}.pem")
+    for bits in (1024, 2048, 3072)
+)
+# What the board has in /ota.keys, and what `new` brings.
+OLD_KEYS = binary_keys([_OLD_KEY.public_key()])
+NEW_KEYS = binary_keys([_NEW_KEY.public_key(), _SPARE_KEY.public_key()])
+
+
+def signed_by_old(data: bytes) -> bytes:
+    """Sign *data* with the key that the board has from the start."""
+    return sign(data, _OLD_KEY)
+
+
+def signed_by_new(data: bytes) -> bytes:
+    """Sign *data* with a key that only `new` brings."""
+    return sign(data, _NEW_KEY)
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """What `new` does when it runs, and whether the board was updated before it gets it."""
+    """What `new` does when it runs, and whether the board was updated before it gets it.
+
+    With *new_keys* the board takes only what is signed, and `new` brings other keys.
+    """
 
     name: str
     app: str
     updated_before: bool = True
+    new_keys: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -51,16 +77,21 @@ SCENARIOS = {
         Scenario("never-confirmed", "resets"),
         Scenario("hangs", "hangs"),
         Scenario("undecided", "undecided"),
+        Scenario("new-keys", "good", new_keys=True),
     )
 }
 # Those that the power is cut in.
-CUT_SCENARIOS = ("first-update", "update", "raises", "never-confirmed")
+CUT_SCENARIOS = ("first-update", "update", "raises", "never-confirmed", "new-keys")
 
 
 @functools.cache
-def release(version: str, app: str = "good") -> bytes:
-    """Return the image of *version*, several files and more than two sectors of flash."""
-    return _build(version, _files(version, app))
+def release(version: str, app: str = "good", keys: bytes = b"") -> bytes:
+    """Return the image of *version*, several files and more than two sectors of flash.
+
+    It brings *keys*, if there are any.
+    """
+    files = _files(version, app) | ({"ota.keys": keys} if keys else {})
+    return _build(version, files)
 
 
 def _files(version: str, app: str) -> dict[str, bytes]:

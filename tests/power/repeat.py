@@ -1,6 +1,8 @@
 """Repeat one case of the power tests, and show what the board said.
 
 python tests/power/repeat.py update 83 --torn prefix --second 5
+python tests/power/repeat.py --upload 83
+python tests/power/repeat.py --heap 40 --start boot
 python tests/power/repeat.py --bug 'confirmed at boot'
 """
 
@@ -10,31 +12,59 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from power_cut import Case, run_case  # noqa: E402
+from base_flash import StaleEditError  # noqa: E402
+from low_memory import STARTS, LowMemory, run_low_memory  # noqa: E402
+from power_cut import TEARS, Case, run_case  # noqa: E402
 from releases import CUT_SCENARIOS  # noqa: E402
 from seeded_bugs import SEEDED_BUGS  # noqa: E402
+from upload_cut import UploadCut, run_upload_cut  # noqa: E402
+
+_PATIENCE_S = 6
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Repeat one case of the power tests.")
+    parser.add_argument("scenario", nargs="?", choices=CUT_SCENARIOS)
+    parser.add_argument("cut", nargs="?", type=int, help="cut the power before this operation")
+    parser.add_argument("--torn", default="none", choices=TEARS, help="tear that operation")
+    parser.add_argument("--second", type=int, help="cut again in the recovery")
+    parser.add_argument("--upload", type=int, metavar="CUT", help="cut in an upload")
+    parser.add_argument("--heap", type=int, metavar="KB", help="an update with so much memory")
+    parser.add_argument("--start", choices=STARTS, default=STARTS[0], help="when there is so much")
+    names = [bug.name for bug in SEEDED_BUGS]
+    parser.add_argument("--bug", metavar="NAME", choices=names, help="a seeded bug")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> list[str]:
+    if options.upload is not None:
+        return run_upload_cut(UploadCut(options.upload))
+    if options.heap is not None:
+        return run_low_memory(LowMemory(options.heap, options.start))
+    return run_case(Case(options.scenario, options.cut, options.torn, options.second))
+
+
+def _repeat_bug(name: str) -> None:
+    bug = next(bug for bug in SEEDED_BUGS if bug.name == name)
+    failure = bug.caught_by(_PATIENCE_S)
+    if failure is None:
+        sys.exit(f"{name}: not caught")
+    print(f"{name}: caught\n{failure}")
 
 
 def main() -> None:
     """Run what the command line names; the exit status is 1 when it fails."""
-    parser = argparse.ArgumentParser(description="Repeat one case of the power tests.")
-    parser.add_argument("scenario", nargs="?", choices=CUT_SCENARIOS)
-    parser.add_argument("cut", nargs="?", type=int, help="cut the power before this operation")
-    parser.add_argument("--torn", default="none", help="how that operation is torn")
-    parser.add_argument("--second", type=int, help="cut again in the recovery")
-    parser.add_argument("--bug", choices=[bug.name for bug in SEEDED_BUGS], help="a seeded bug")
+    parser = _parser()
     options = parser.parse_args()
+    named = (options.bug, options.upload, options.heap, options.cut)
+    if sum(x is not None for x in named) != 1:
+        parser.error("name one case: a scenario and an operation, an upload, a heap or a bug")
     try:
         if options.bug:
-            bug = next(bug for bug in SEEDED_BUGS if bug.name == options.bug)
-            bug.check(bug.edits, 6)
-            print("not noticed")
-        elif options.scenario is None or options.cut is None:
-            parser.error("name a scenario and an operation, or a bug")
+            _repeat_bug(options.bug)
         else:
-            case = Case(options.scenario, options.cut, options.torn, options.second)
-            print("\n".join(run_case(case)))
-    except (AssertionError, TimeoutError) as e:
+            print("\n".join(_run(options)))
+    except (AssertionError, TimeoutError, StaleEditError) as e:
         sys.exit(str(e))
 
 

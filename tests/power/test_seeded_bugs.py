@@ -1,8 +1,8 @@
 """The checks of this folder notice mistakes that are made in the device code on purpose."""
 
+import life_checks
 import pytest
-from base_flash import MOVED_ON
-from life_checks import CHECKS
+from base_flash import StaleEditError
 from power_cut import in_parallel
 from seeded_bugs import SEEDED_BUGS, SeededBug
 
@@ -10,26 +10,34 @@ from seeded_bugs import SEEDED_BUGS, SeededBug
 _PATIENCE_S = 4
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", life_checks.CHECKS, ids=lambda check: check.__name__)
 def test_the_device_code_passes_every_check(check):
     check((), 30)
 
 
-def _is_caught(bug: SeededBug) -> bool:
-    try:
-        bug.check(bug.edits, _PATIENCE_S)
-    except (AssertionError, TimeoutError) as e:
-        # An edit that no longer fits must not count as a bug that was caught.
-        assert MOVED_ON not in str(e), str(e)
-        return True
-    return False
+@pytest.mark.parametrize("bug", SEEDED_BUGS, ids=lambda bug: bug.name)
+def test_a_seeded_bug_fits_the_code_as_it_is(bug):
+    assert bug.sources() != SeededBug("none", bug.check, ()).sources()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("record.py", "a text that moved on", "x"),
+        ("record.py", "self.", "x"),  # which is there often
+        ("gone.py", "x", "y"),
+    ],
+)
+def test_a_seeded_bug_that_does_not_fit_the_code_fails_and_is_not_caught(edit):
+    stale = SeededBug("stale", life_checks.good_is_confirmed, (edit,))
+    with pytest.raises(StaleEditError, match=rf"'stale' .* lib/ota/{edit[0]} has this text \d+ "):
+        stale.caught_by(_PATIENCE_S)
 
 
 def test_every_seeded_bug_is_caught(record_property):
-    caught = in_parallel(_is_caught, SEEDED_BUGS)
-    missed = [bug.name for bug, is_caught in zip(SEEDED_BUGS, caught, strict=True) if not is_caught]
+    caught = in_parallel(lambda bug: bug.caught_by(_PATIENCE_S) is not None, SEEDED_BUGS)
+    missed = [bug for bug, is_caught in zip(SEEDED_BUGS, caught, strict=True) if not is_caught]
     assert not missed, "\n".join(
-        f"not caught: {name}; repeat it with: python tests/power/repeat.py --bug '{name}'"
-        for name in missed
+        f"not caught: {bug.name}; repeat it with: {bug.command}" for bug in missed
     )
     record_property("seeded bugs caught", f"{sum(caught)}/{len(SEEDED_BUGS)}")

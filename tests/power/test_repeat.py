@@ -1,0 +1,55 @@
+"""A failing case of the power tests names the command that repeats it, and that command does."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+from boards import ROOT
+from low_memory import LowMemory, run_low_memory
+from power_cut import Case, Life, run_case
+from seeded_bugs import SEEDED_BUGS
+from upload_cut import UploadCut, run_upload_cut
+
+_CASES = [
+    (Case("raises", 70, "prefix", second=3), run_case),
+    (UploadCut(20), run_upload_cut),
+    (LowMemory(40, "boot"), run_low_memory),
+]
+
+
+def _fail(life, verdict):
+    raise AssertionError("this went wrong")
+
+
+@pytest.mark.parametrize(("case", "run"), _CASES, ids=lambda x: getattr(x, "__name__", ""))
+def test_a_failure_names_the_command_that_repeats_it(monkeypatch, case, run):
+    monkeypatch.setattr(Life, "recover", _fail)
+    with pytest.raises(AssertionError) as failure:
+        run(case)
+    first, *said, last = str(failure.value).splitlines()
+    assert (first, last) == ("this went wrong", f"repeat it with: {case.command}")
+    assert "[ota] I: boot: slot b" in said
+
+
+@pytest.mark.parametrize(("case", "run"), _CASES, ids=lambda x: getattr(x, "__name__", ""))
+def test_that_command_repeats_the_case_and_shows_what_the_board_said(case, run):
+    done = _repeat(case.command)
+    assert done.returncode == 0, done.stderr
+    assert "app after runs with part after" in done.stdout
+    assert done.stdout.count("boot.py") == sum("boot.py" in line for line in run(case))
+
+
+def test_a_seeded_bug_is_repeated_with_status_0_where_it_is_caught():
+    bug = next(bug for bug in SEEDED_BUGS if "floor" in bug.name)
+    done = _repeat(bug.command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{bug.name}: caught\n")
+
+
+def _repeat(command: str) -> subprocess.CompletedProcess:
+    _, *arguments = shlex.split(command)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT, check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
