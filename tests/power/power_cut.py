@@ -59,19 +59,26 @@ class Life:
     """A copy of a scenario's board in its own folder, and the steps of its life.
 
     The steps raise AssertionError or TimeoutError when something is not as promised. `lines` is
-    all that the board said. *edits* are made to the device code.
+    all that the board said. *edits* are made to the device code. With *flash*, the life goes on
+    from that image.
     """
 
     def __init__(
-        self, scenario: Scenario, *, edits: tuple[Edit, ...] = (), timeout_s: float = 30
+        self,
+        scenario: Scenario,
+        *,
+        edits: tuple[Edit, ...] = (),
+        timeout_s: float = 30,
+        flash: Path | None = None,
     ) -> None:
         base = base_flash(scenario, edits)
         self.scenario = scenario
         self.lines: list[str] = []
         self.timeout_s = timeout_s
         self._folder = tempfile.TemporaryDirectory(prefix="mpota-power-")
-        self.flash = Path(shutil.copy(base, self._folder.name))
-        self.others = judge(self.flash).others
+        self.flash = Path(self._folder.name, "flash.img")
+        shutil.copy(flash or base, self.flash)
+        self.others = judge(base).others
 
     def __enter__(self) -> "Life":
         return self
@@ -123,6 +130,14 @@ class Life:
             assert board.violation == ""
         finally:
             board.stop()
+
+    def cut_again(self, operation: int, torn: str = "none") -> None:
+        """Run the board after a power cut until the power goes once more."""
+        before = self.judge()
+        self.cut(PLAIN_BOOT, operation, torn)
+        runs = self.judge().runs
+        if self.scenario.is_good:
+            assert runs == before.runs, f"{before.runs} became {runs}"
 
     def run_to_the_end(self, scripts: tuple[str, ...], verdict: Verdict | None) -> int:
         """Run the board until it is settled; return how many flash operations that took.
@@ -211,12 +226,28 @@ def run_case(case: Case, edits: tuple[Edit, ...] = (), timeout_s: float = 30) ->
         life.cut(bringing(NEW), case.cut, case.torn)
         verdict = life.judge()
         if case.second is not None:
-            life.cut(PLAIN_BOOT, case.second, case.torn)
-            first, verdict = verdict, life.judge()
-            if life.scenario.is_good:
-                assert verdict.runs == first.runs, f"{first.runs} became {verdict.runs}"
+            life.cut_again(case.second, case.torn)
+            verdict = life.judge()
         life.recover(verdict)
         return life.lines
+
+
+def run_second_cuts(scenario: str, cut: int) -> int:
+    """Cut before operation *cut*, and then before each of the recovery; return how many those are.
+
+    Raises AssertionError with the way to repeat the case.
+    """
+    with Life(SCENARIOS[scenario]) as first:
+        with repeatable(first, Case(scenario, cut).command):
+            first.cut(bringing(NEW), cut)
+            after_cut = Path(shutil.copy(first.flash, first.flash.with_suffix(".cut")))
+            total = first.run_to_the_end(PLAIN_BOOT, first.judge())
+        for second in range(total):
+            life = Life(SCENARIOS[scenario], flash=after_cut)
+            with life, repeatable(life, Case(scenario, cut, second=second).command):
+                life.cut_again(second)
+                life.recover(life.judge())
+    return total
 
 
 @contextlib.contextmanager
