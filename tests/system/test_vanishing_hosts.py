@@ -10,8 +10,13 @@ from raw_host import RawHost
 pytestmark = pytest.mark.parallel
 
 SIZE_BYTES = 16_384  # of the image in these tests
-OFFSETS = [0, 1, 2, 511, 512, 513, 1024, 1459, 1460, 1461, 2920, 4096, 8192, 10_220, 16_383]
 ENDS = {"FIN": RawHost.finish, "RST": RawHost.reset}
+
+# After how many bytes hosts go away, 212 numbers: at borders of chunks and blocks, and all along.
+BORDERS = [0, 1, 2, 511, 512, 513, 1024, 1459, 1460, 1461, 2920, 4096, 8192, 10_220, 16_383]
+OFFSETS = sorted({*BORDERS, *range(40, SIZE_BYTES, 83)})
+# A board bears with so many hosts before it has to take an update.
+GROUPS = [OFFSETS[first::16] for first in range(16)]
 
 
 def image_of(device):
@@ -25,17 +30,18 @@ def ends_badly(device, said):
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("offset", OFFSETS)
-def test_a_host_that_goes_away_after(device, offset, end):
+@pytest.mark.parametrize("offsets", GROUPS, ids=lambda offsets: f"{offsets[0]},{offsets[1]},...")
+def test_hosts_that_go_away_one_after_the_other(device, offsets, end):
     with device.unharmed():
-        said = device.said
         data = image_of(device)
         assert len(data) == SIZE_BYTES
-        with RawHost(device.board.ip) as host:
-            host.begin(data)
-            host.send(data[:offset])
-            ENDS[end](host)
-            ends_badly(device, said)
+        for offset in offsets:
+            said = device.said
+            with RawHost(device.board.ip) as host:
+                host.begin(data)
+                host.send(data[:offset])
+                ENDS[end](host)
+                ends_badly(device, said)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -119,7 +125,7 @@ def silent_and_no_network(host, data):
 
 
 SILENCES = [silent_after_the_challenge, never_connected, never_accepted, silent_and_no_network] + [
-    silent_after(offset) for offset in (0, 1, 1460, 8000, SIZE_BYTES - 1)
+    silent_after(offset) for offset in (0, 1, 512, 1459, 1460, 1461, 4096, 8000, SIZE_BYTES - 1)
 ]
 
 
