@@ -4,13 +4,20 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from boards import GARDEN, own_ip
+from openssl_command import public_key, test_key
+
+_PATIENCE_S = 60
 
 
 class Sim:
-    """`mpota sim` with *arguments*, in *folder*; its lines are read as they come."""
+    """`mpota sim` with *arguments*, in *folder*; its lines are read as they come.
+
+    It is killed when it takes too long, so that its output ends.
+    """
 
     def __init__(self, folder, *arguments):
         self._process = subprocess.Popen(
@@ -18,6 +25,9 @@ class Sim:
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.said = []
+        self._limit = threading.Timer(_PATIENCE_S, self._process.kill)
+        self._limit.daemon = True
+        self._limit.start()
 
     def until(self, pattern):
         """Read lines until one has *pattern*; fail when the output ends before."""
@@ -32,7 +42,26 @@ class Sim:
         if number:
             self._process.send_signal(number)
         rest, _ = self._process.communicate(timeout=20)
+        self._limit.cancel()
         return self._process.returncode, rest
+
+
+def upload(*arguments):
+    """Run `mpota upload`; give its exit status and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mpota", "upload", *map(str, arguments)],
+        check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def application(folder, version, sequence, source):
+    """Make the folder of an application named `small`."""
+    folder.mkdir()
+    (folder / "app.py").write_text(source)
+    table = f'[tool.mpota]\nname = "small"\nversion = "{version}"\nsequence = {sequence}\n'
+    (folder / "pyproject.toml").write_text(table)
+    return folder
 
 
 def test_a_new_board_says_when_it_is_ready_and_ends_with_ctrl_c(tmp_path):
@@ -50,8 +79,7 @@ def test_a_second_start_goes_on_with_the_same_flash(tmp_path):
     sim = Sim(tmp_path, "--app", str(GARDEN / "1.0.0"), "--ip", ip, "--confirm-after", "0.2",
               "--password", "rain")  # fmt: skip
     sim.until("board: ready")
-    upload = [sys.executable, "-m", "mpota", "upload", str(GARDEN / "2.0.0"), "-i", ip]
-    assert subprocess.run([*upload, "-a", "rain"], check=False).returncode == 0
+    assert upload(GARDEN / "2.0.0", "-i", ip, "-a", "rain")[0] == 0
     sim.until("slot b is confirmed")
     assert sim.end(signal.SIGTERM)[0] == 0
     sim = Sim(tmp_path, "--ip", ip)
@@ -63,8 +91,7 @@ def test_a_power_cut_ends_it_and_is_told(tmp_path):
     ip = own_ip()
     sim = Sim(tmp_path, "--app", str(GARDEN / "1.0.0"), "--ip", ip, "--power-cut-after", "5")
     sim.until("board: ready")
-    upload = [sys.executable, "-m", "mpota", "upload", str(GARDEN / "2.0.0"), "-i", ip]
-    assert subprocess.run(upload, check=False, capture_output=True).returncode == 1
+    assert upload(GARDEN / "2.0.0", "-i", ip)[0] == 1
     status, rest = sim.end()
     assert status == 0
     assert "the power failed after 5 flash operations; start it again" in rest
@@ -79,10 +106,14 @@ def test_a_power_cut_ends_it_and_is_told(tmp_path):
         (["--app", "nowhere"], "nowhere is no directory"),
         (["--flash", "no/such/folder.img"], "cannot use no/such/folder.img"),
         (["--flash", "short.img"], "not a flash image"),
+        (["--publickey", "broken.key"], "broken.key is no good public key in PEM"),
+        (["--publickey", str(test_key("2048"))], "is a private key, where the public key is"),
+        (["--publickey", "nowhere.key"], "cannot read the key nowhere.key"),
     ],
 )
 def test_bad_options_end_with_one_line_and_status_1(tmp_path, arguments, complaint):
     (tmp_path / "short.img").write_bytes(b"short")
+    (tmp_path / "broken.key").write_text("-----BEGIN PUBLIC KEY-----\nMIIB\n")
     if "--ip" not in arguments:
         arguments = [*arguments, "--ip", own_ip()]
     status, said = Sim(tmp_path, *arguments).end()
@@ -90,6 +121,7 @@ def test_bad_options_end_with_one_line_and_status_1(tmp_path, arguments, complai
     assert said.startswith("error: ")
     assert complaint in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "board.img").exists()
 
 
 def test_two_boards_do_not_share_a_flash_or_an_address(tmp_path):
@@ -103,3 +135,51 @@ def test_two_boards_do_not_share_a_flash_or_an_address(tmp_path):
     status, said = Sim(tmp_path, "--app", str(GARDEN / "2.0.0"), "--ip", own_ip()).end()
     assert (status, "there already" in said) == (1, True)
     assert sim.end(signal.SIGINT)[0] == 0
+
+
+def test_boards_side_by_side_are_updated_one_without_the_other(tmp_path):
+    first_ip, second_ip = own_ip(), own_ip()
+    settings = ("--app", str(GARDEN / "1.0.0"), "--confirm-after", "0.2")
+    first = Sim(tmp_path, "--flash", "first.img", "--ip", first_ip, *settings)
+    second = Sim(tmp_path, "--flash", "second.img", "--ip", second_ip, *settings)
+    assert f"takes updates at {first_ip}:8266" in first.until("board: ready")
+    assert f"takes updates at {second_ip}:8266" in second.until("board: ready")
+    assert upload(GARDEN / "2.0.0", "-i", second_ip)[0] == 0
+    second.until("slot b is confirmed")
+    assert upload(GARDEN / "2.0.0", "-i", first_ip)[0] == 0
+    first.until("slot b is confirmed")
+    # Each said its own lines alone, and was updated once.
+    for sim, ip in ((first, first_ip), (second, second_ip)):
+        assert sim.end(signal.SIGINT)[0] == 0
+        assert {line.split("|")[0] for line in sim.said if "|" in line} == {ip}
+        assert sum("announced" in line for line in sim.said) == 1
+
+
+def test_the_heap_is_as_large_as_was_asked_for(tmp_path):
+    source = "import gc\n\ndef main(ota):\n    print('heap', gc.mem_free() + gc.mem_alloc())\n"
+    app = application(tmp_path / "app", "1", 1, source)
+    found = {}
+    for size in ("64k", "1m"):
+        sim = Sim(tmp_path, "--flash", size, "--app", str(app), "--heap", size, "--ip", own_ip())
+        found[size] = int(sim.until(r"\| heap \d+").split()[-1])
+        assert sim.end(signal.SIGINT)[0] == 0
+    difference = 1024 * 1024 - 64 * 1024
+    assert 0.95 * difference < found["1m"] - found["64k"] <= difference
+
+
+def test_a_board_with_a_public_key_takes_what_is_signed_and_nothing_else(tmp_path):
+    ip = own_ip()
+    source = "def main(ota):\n    while True:\n        ota.handle()\n"
+    app = application(tmp_path / "app", "1.0.0", 1, source)
+    new = application(tmp_path / "new", "2.0.0", 2, source)
+    key = test_key("2048")
+    sim = Sim(tmp_path, "--app", str(app), "--ip", ip, "--confirm-after", "0.2",
+              "--publickey", str(public_key(key, tmp_path)))  # fmt: skip
+    sim.until("board: ready")
+    status, said = upload(new, "-i", ip)
+    assert (status, "signature is missing or wrong" in said) == (1, True), said
+    (new / "private.key").write_bytes(key.read_bytes())
+    status, said = upload(new, "-i", ip)
+    assert (status, "Enabling binary signing" in said) == (0, True), said
+    sim.until("slot b is confirmed")
+    assert sim.end(signal.SIGTERM)[0] == 0
