@@ -6,8 +6,6 @@ import time
 
 from micropython import const
 
-from .callbacks import Callbacks
-
 # An application that is away from handle() for longer than this is not healthy.
 _MAX_AWAY_MS = const(5000)
 # After this long without a network, the Wi-Fi key is given to the chip again: it may have changed.
@@ -15,7 +13,39 @@ _JOIN_AGAIN_MS = const(30000)
 
 # What stays in memory: all else is loaded when it is needed, and forgotten after. md5_viper stays
 # too, since its native code sits in IRAM, where every import would take up more until a reset.
-_RESIDENT = ("log", "callbacks", "espota", "start", "watchdog", "md5_viper")
+_RESIDENT = ("log", "espota", "start", "watchdog", "md5_viper")
+
+
+class Callbacks:
+    """Each `on_…` is a decorator and a plain call, and takes the place of what was there before.
+
+    `OTA` and every service are Callbacks. The Updater calls them, OTA's first.
+    """
+
+    start_callback = end_callback = progress_callback = error_callback = None
+
+    def on_start(self, function):
+        """Call `function()` before an update's first byte is written: make the equipment safe.
+
+        If it raises, the update is refused, and the uploader is told.
+        """
+        self.start_callback = function
+        return function
+
+    def on_end(self, function):
+        """Call `function()` when an update is verified and staged, before the reset."""
+        self.end_callback = function
+        return function
+
+    def on_progress(self, function):
+        """Call `function(done_bytes, total_bytes)` as an update arrives."""
+        self.progress_callback = function
+        return function
+
+    def on_error(self, function):
+        """Call `function(code)` when an update ended badly; *code* is the service's own number."""
+        self.error_callback = function
+        return function
 
 
 class OTA(Callbacks):
@@ -36,7 +66,9 @@ class OTA(Callbacks):
     healthy = False
     # Whether the version that runs is on trial.
     trial = False
-    _watchdog = None
+    # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
+    # ticks the last time with a network, begin(), since when all is well, the last handle().
+    watchdog = station = arduino = joined = begun = since = last = None
 
     def __init__(self, **settings):
         from .settings import read_settings
@@ -46,25 +78,10 @@ class OTA(Callbacks):
 
     def begin(self):
         """Join the Wi-Fi network and get the services ready; they start when there is a network."""
-        from . import hal, record
-        from .espota import ArduinoOTA
+        from .begin import begin
 
-        get = self.settings.get
-        boot_record = record.load()
-        # Another version may be on trial than the one that runs, if boot could not note that it
-        # takes it back, or what it tries: then it must not be confirmed.
-        trial = boot_record and boot_record.trial
-        if trial and "/.ota/" + trial in sys.path:
-            from .watchdog import Watchdog
-
-            self.trial = True
-            self._watchdog = Watchdog(self)
-        if not get("hostname"):
-            self.settings["hostname"] = "esp8266-" + hal.chip_id()
-        self._station = hal.join(get("hostname"), get("ssid"), get("key"))
-        self.arduino = ArduinoOTA(self)
-        self._joined = self._begun = self._since = self._last = time.ticks_ms()
-        forget_modules("hal", "record")
+        begin(self)
+        forget_modules()
 
     def handle(self):
         """Do what there is to do now, for about 25 ms at most; return whether there is more."""
@@ -72,27 +89,27 @@ class OTA(Callbacks):
         busy = False
         get = self.settings.get
         try:
-            if self._watchdog:
-                self._watchdog.feed()
-            connected = self._station.isconnected()
-            if not connected or time.ticks_diff(now, self._last) > _MAX_AWAY_MS:
-                self._since = now
-            self._last = now
+            if self.watchdog:
+                self.watchdog.feed()
+            connected = self.station.isconnected()
+            if not connected or time.ticks_diff(now, self.last) > _MAX_AWAY_MS:
+                self.since = now
+            self.last = now
             if connected:
-                self._joined = now
-            elif time.ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
-                self._joined = now
-                self._station.connect(get("ssid"), get("key"))
+                self.joined = now
+            elif time.ticks_diff(now, self.joined) > _JOIN_AGAIN_MS and get("ssid"):
+                self.joined = now
+                self.station.connect(get("ssid"), get("key"))
             if self.window and time.ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks come round after 12 days, and would open it again
             if connected or self.arduino.session:  # which times out without a network, too
                 busy = self.arduino.handle()
-            if self.trial and time.ticks_diff(now, self._begun) > get("trial_s", 600) * 1000:
+            if self.trial and time.ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
                 from .trial import give_up
 
                 give_up()
             if not self.healthy and (
-                time.ticks_diff(now, self._since) >= get("confirm_s", 60) * 1000
+                time.ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000
             ):
                 from .trial import become_healthy
 
@@ -100,7 +117,7 @@ class OTA(Callbacks):
         except Exception as e:
             # The flash, the network or the memory failed. The application goes on, but a board
             # whose services fail is not healthy.
-            self._since = now
+            self.since = now
             sys.print_exception(e)
             gc.collect()
         return busy

@@ -8,7 +8,7 @@ import select
 import socket
 import time
 
-from .callbacks import Callbacks
+from . import Callbacks
 
 
 class ArduinoOTA(Callbacks):

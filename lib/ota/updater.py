@@ -16,7 +16,6 @@ STAGING = "/.ota/staging"
 
 # One TCP segment: what a transport receives into, and what goes to flash at once.
 _CHUNK_BYTES = const(1460)
-# A tar's block, which is the least that an image can be read by.
 _SMALL_CHUNK_BYTES = const(512)
 
 # First bytes that the command U_FLASH allows: the "M" of MANIFEST.
@@ -68,7 +67,7 @@ class Updater:
         self.remaining = size
         try:
             # The longest piece first, while the heap is still whole.
-            self.buffer = new_buffer()
+            self.buffer = _new_buffer()
             from .admission import admit
 
             admit(self, size, command)
@@ -173,10 +172,14 @@ class Updater:
         raise e
 
 
-def new_buffer():
-    """Return a memoryview of one chunk, or of a smaller one where the heap has no room for that."""
+def _new_buffer():
     gc.collect()
     try:
         return memoryview(bytearray(_CHUNK_BYTES))
     except MemoryError:  # slower is better than not at all
-        return memoryview(bytearray(_SMALL_CHUNK_BYTES))
+        return small_buffer()
+
+
+def small_buffer():
+    """Return a memoryview of a tar's block, which is the least that an image can be read by."""
+    return memoryview(bytearray(_SMALL_CHUNK_BYTES))

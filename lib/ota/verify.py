@@ -7,7 +7,7 @@ from micropython import const
 
 from . import forget_modules
 from .errors import OTAError
-from .updater import STAGING, new_buffer
+from .updater import STAGING, small_buffer
 
 _READ_FAILED = const(3)
 _MD5_FAILED = const(7)
@@ -45,8 +45,8 @@ def verify_and_stage(updater):
             raise OTAError(_READ_FAILED)
         forget_modules("signature", "keys")
         f.seek(0)
-        manifest = yield from _read(f, updater.buffer or new_buffer())
-    updater.buffer = None
+        updater.buffer = None  # what reads the image needs the room more
+        manifest = yield from _read(f, small_buffer())
     forget_modules("image")
     from .stage import stage
 

@@ -40,7 +40,7 @@ from ota import OTA, hal
 
 def bring(name, damage=False):
     services = OTA()
-    from ota.callbacks import Callbacks
+    from ota import Callbacks
     from ota.errors import OTAError
     from ota.updater import STAGING, Updater
 

@@ -23,7 +23,7 @@ UPDATING_APP = """
 import machine, network, socket, time
 
 def take(ota, peer):
-    from ota.callbacks import Callbacks
+    from ota import Callbacks
     from ota.updater import Updater
     updater = Updater(ota, Callbacks())
     peer.settimeout(10)

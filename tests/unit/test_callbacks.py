@@ -1,6 +1,6 @@
 """Functions that an application registers."""
 
-from ota.callbacks import Callbacks
+from ota import Callbacks
 
 _EVENTS = ("start", "end", "progress", "error")
 

@@ -1,8 +1,7 @@
 """An ArduinoOTA session: which datagrams open one, and whom a failure is told."""
 
 import ota
-from ota import espota_session
-from ota.callbacks import Callbacks
+from ota import Callbacks, espota_session
 from ota.espota_invitation import open_session
 
 # The tests go on using what they imported, where the board forgets it after each session.

@@ -7,8 +7,7 @@ from hashlib import sha256
 
 import sample_image
 from flash_stubs import Os, fails
-from ota import slots, updater
-from ota.callbacks import Callbacks
+from ota import Callbacks, slots, updater
 from ota.errors import OTAError
 from ota.md5 import md5
 from ota.record import Record, load
