@@ -1,0 +1,49 @@
+"""The chip's parts that end a test or wait for the world: reset, watchdog, Wi-Fi."""
+
+import machine
+import network
+
+
+class Reset(BaseException):
+    """The board restarts; nothing of the device code catches it."""
+
+
+class Watchdog:
+    """Never bites; `fed` counts."""
+
+    fed = 0
+
+    def feed(self):
+        Watchdog.fed += 1
+
+
+class Station:
+    """A `network.WLAN`; `connected` is for the test to set, `joined` what `connect` was given."""
+
+    IF_STA, IF_AP = 0, 1
+    connected = True
+    joined = []
+
+    def __init__(self, interface):
+        pass
+
+    def active(self, on=None):
+        return False
+
+    def config(self, what):
+        return None
+
+    def connect(self, ssid, key):
+        Station.joined.append((ssid, key))
+
+    def isconnected(self):
+        return Station.connected
+
+
+def _reset():
+    raise Reset
+
+
+machine.reset = _reset
+machine.WDT = Watchdog
+network.WLAN = Station
