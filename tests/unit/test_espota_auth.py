@@ -261,6 +261,20 @@ def test_a_strict_board_refuses_the_classic_handshake():
     assert _authenticate(Session("strong", "secret"), {"password": "secret", "auth": "strict"})
 
 
+def test_classic_allows_both_handshakes():
+    for handshake in _HANDSHAKES:
+        session = Session(handshake, "secret")
+        assert _authenticate(session, {"password": "secret", "auth": "classic"}) is True
+
+
+def test_what_is_neither_classic_nor_strict_counts_as_strict():
+    for auth in ("Strict", "STRICT", "strict ", "stict", "sha256", "Classic", True, 1, ["strict"]):
+        session = Session("classic", "secret")
+        assert _authenticate(session, {"password": "secret", "auth": auth}) is False, auth
+        assert session.sent == ["ERR: SHA-256 authentication required"]
+        assert _authenticate(Session("strong", "secret"), {"password": "secret", "auth": auth})
+
+
 def test_a_hash_that_is_none_lets_nobody_in():
     for settings in (
         {"password_sha256": "x" * 64},
@@ -307,6 +321,31 @@ def test_a_host_that_never_answers_is_given_up_after_10_s():
             except StopIteration as e:
                 assert e.value is False
         assert len(session.sent) == 1 and session.errors == [] and listener.failures == 0
+
+
+def _verdict_on_an_answer_after(ms, handshake, settings):
+    # On the right one, if the board sees it only when it has been busy with other things for *ms*.
+    session = Session(handshake)
+    with _Clock() as clock:
+        steps = espota_auth.authenticate(session, settings.get, Listener())
+        assert next(steps) is False
+        knowing = Session(handshake, "secret")
+        knowing.send(session.sent[0], session.address)  # makes its answer to this nonce
+        clock.now = ms
+        session.answer = knowing.answer
+        try:
+            next(steps)
+        except StopIteration as e:
+            return e.value
+    raise AssertionError("still waiting")
+
+
+def test_an_answer_after_10_s_is_refused_though_handle_was_not_called_in_the_meantime():
+    for handshake in _HANDSHAKES:
+        settings = {"password": "secret"}
+        assert _verdict_on_an_answer_after(9999, handshake, settings) is True
+        for ms in (10001, 3600000):
+            assert _verdict_on_an_answer_after(ms, handshake, settings) is False, (handshake, ms)
 
 
 def _delay(listener, password, ask_at=None, handshake="strong"):

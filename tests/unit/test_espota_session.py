@@ -1,6 +1,7 @@
 """An ArduinoOTA session: which datagrams open one, and whom a failure is told."""
 
 import ota
+from fake_clock import Clock
 from ota import Callbacks, espota_session
 from ota.espota_invitation import open_session
 
@@ -120,6 +121,41 @@ def test_the_host_may_begin_anew_before_it_has_proved_the_password():
     assert listener.session is not session
     listener.session.step()
     assert len(listener.sent) == 2 and listener.sent[0] != listener.sent[1]
+
+
+# The same computer, but for all the board knows another program or a forged address.
+_OTHERS = (("127.0.0.1", 40001), ("127.0.0.2", 40000), ("127.0.0.2", 40001))
+
+
+def test_nobody_else_takes_over_a_session_that_waits_for_its_answer():
+    for other in _OTHERS:
+        listener = _waiting()
+        session = listener.session
+        challenge = listener.sent[-1]
+        session.take_datagram(_INVITATION, other)
+        assert listener.session is session
+        session.step()
+        # Whatever the other is told, it is no challenge, and the host's own is good as it was.
+        assert listener.session is session and listener.sent[0] is challenge
+        for text, address in listener.sent[1:]:
+            assert address == other and text[:4] == "ERR:"
+        session.take_datagram(b"200 %s %s\n" % (_MD5, _MD5), _HOST)
+        assert session.answer == [b"200", _MD5, _MD5]
+
+
+def test_it_keeps_the_10_s_that_it_has_for_its_answer():
+    for other in _OTHERS:
+        with Clock() as clock:
+            listener = _waiting()
+            session = listener.session
+            while clock.now < 9900:
+                clock.wait(100)
+                session.take_datagram(_INVITATION, other)
+                session.step()
+                assert listener.session is session, clock.now
+            clock.wait(200)
+            session.step()
+            assert listener.session is None
 
 
 def test_what_only_begins_like_an_invitation_does_not_end_the_session():

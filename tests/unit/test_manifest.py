@@ -100,13 +100,24 @@ def test_a_line_has_256_bytes_at_most():
     assert _refused(b"n" * 5000 + b"\n")
 
 
-def test_a_name_version_board_and_mpy_are_one_word_and_stand_once():
-    for key in (b"name", b"version", b"board", b"mpy"):
+def test_a_name_version_board_mpy_and_downgrade_are_one_word_and_stand_once():
+    for key in (b"name", b"version", b"board", b"mpy", b"downgrade"):
         for rest in (b"\n", b" \n", b" a b\n", b"  a\n", b" a \n"):
             assert _refused(key + rest), key + rest
         assert not _refused(key + b" a\n")
         assert _refused(key + b" b\n", key + b" a\n")
         assert _refused(key + b" a\n", key + b" a\n")
+
+
+def test_downgrade_is_read_and_not_there_unless_it_is():
+    assert _manifest(*_GOOD).downgrade == ""
+    m = _manifest(*_GOOD, b"downgrade yes\n")
+    m.check()
+    assert (m.downgrade, m.name, m.sequence) == ("yes", "sample", 7)
+    for line, word in ((b"downgrade no\n", "no"), (b"downgrade YES\n", "YES")):
+        assert _manifest(*_GOOD, line).downgrade == word
+    # A key of its own: nothing that only begins like it.
+    assert _manifest(*_GOOD, b"downgrades yes\n").downgrade == ""
 
 
 def test_a_word_may_fill_its_line():

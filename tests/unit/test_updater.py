@@ -635,6 +635,16 @@ def test_releases_at_the_floor_or_beside_the_rejected_one_are_taken():
         assert load().sequence == sequence
 
 
+def test_going_back_takes_the_word_of_the_image_and_the_setting_of_the_board():
+    back = image(FILES, 6, b"downgrade yes\n")
+    assert _refused(back, floor=7) == 36
+    u = _clean(floor=7)
+    u.ota.settings["allow_downgrade"] = True
+    assert code_of(_send, u, image(FILES, 6)) == 36
+    _send(u, back)
+    assert (load().sequence, load().floor) == (6, 7)
+
+
 def _image_with(**replaced):
     # The good image with lines of MANIFEST replaced: key=b"the whole new line or nothing".
     text = sample_image.manifest(FILES)
