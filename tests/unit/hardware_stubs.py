@@ -1,4 +1,4 @@
-"""The chip's parts that end a test or wait for the world: reset, watchdog, Wi-Fi."""
+"""The chip's parts that end a test or do something by themselves: reset, watchdog, timer, Wi-Fi."""
 
 import machine
 import network
@@ -15,6 +15,15 @@ class Watchdog:
 
     def feed(self):
         Watchdog.fed += 1
+
+
+class Timer:
+    """Never runs."""
+
+    ONE_SHOT, PERIODIC = 0, 1
+
+    def __init__(self, *args, **settings):
+        pass
 
 
 class Station:
@@ -46,4 +55,5 @@ def _reset():
 
 machine.reset = _reset
 machine.WDT = Watchdog
+machine.Timer = Timer
 network.WLAN = Station
