@@ -1,12 +1,16 @@
 """A host that does ArduinoOTA's protocol step by step, as badly as a test wants it."""
 
 import hashlib
+import hmac
+import select
 import socket
 import struct
 
 from mpota.transfer import CHUNK
 
 BOARD_PORT = 8266
+PASSWORD = "geheim"  # what the hosts know, unless said otherwise
+CNONCE = "c" * 64
 _PATIENCE_S = 20
 
 
@@ -58,9 +62,9 @@ class RawHost:
         finally:
             self.udp.settimeout(_PATIENCE_S)
 
-    def authenticate(self, challenge: str, password: str) -> str:
+    def authenticate(self, challenge: str, password: str = PASSWORD) -> str:
         """Answer the challenge `AUTH <nonce>`; give the board's verdict."""
-        cnonce = "c" * 32
+        cnonce = CNONCE[:32]
         nonce = challenge.removeprefix("AUTH ")
         response = _md5_hex(f"{_md5_hex(password)}:{nonce}:{cnonce}")
         self.say(f"200 {cnonce} {response}\n".encode())
@@ -71,6 +75,10 @@ class RawHost:
         self.tcp, _ = self.listener.accept()
         self.tcp.settimeout(_PATIENCE_S)
         self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def was_dialled(self) -> bool:
+        """Tell whether the board has connected."""
+        return bool(select.select([self.listener], [], [], 0)[0])
 
     def begin(self, data: bytes, size: int | None = None) -> None:
         """Announce `data`, or `size` bytes of it, and be connected."""
@@ -101,6 +109,45 @@ class RawHost:
         """End the connection with an RST."""
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.tcp.close()
+
+
+class StrongHost(RawHost):
+    """A host that knows the stronger handshake."""
+
+    def invite_for(self, data: bytes, *, port: int | None = None, command: int = 0) -> None:
+        """Announce `data`, with its SHA-256."""
+        self.listener.listen()
+        self.announced = f"{command}:{len(data)}:{sha256_hex(data)}"
+        md5 = hashlib.md5(data).hexdigest()
+        port = self.port if port is None else port
+        self.say(f"{command} {port} {len(data)} {md5} 2 {sha256_hex(data)}\n".encode())
+
+    def challenge(self) -> str:
+        """Wait for AUTH2; give its nonce."""
+        word, nonce = self.answer().split()
+        assert word == "AUTH2" and len(nonce) == 64 and int(nonce, 16)
+        return nonce
+
+    def response(self, nonce: str, password: str = PASSWORD, announced: str | None = None) -> bytes:
+        """Give the datagram that answers a nonce."""
+        key = hashlib.sha256(password.encode()).digest()
+        message = f"{nonce}:{CNONCE}:{announced or self.announced}".encode()
+        return f"200 {CNONCE} {hmac.new(key, message, 'sha256').hexdigest()}\n".encode()
+
+    def verdict(self, datagram: bytes) -> str:
+        """Send what is to be a response, and wait for what the board says to it."""
+        self.say(datagram)
+        return self.answer()
+
+    def send_all(self, data: bytes) -> str:
+        """Be connected, send `data`, and give the result."""
+        self.accept()
+        self.send(data)
+        return self.result()
+
+
+def sha256_hex(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _md5_hex(text: str) -> str:
