@@ -52,11 +52,11 @@ class RawHost:
         """Wait for the board's next datagram."""
         return self.udp.recv(512).decode()
 
-    def answers_within(self, seconds: float) -> bool:
-        """Tell whether a datagram comes in time."""
+    def answers_within(self, seconds: float, beginning: str = "") -> bool:
+        """Tell whether a datagram comes in time, which begins with `beginning`."""
         self.udp.settimeout(seconds)
         try:
-            return bool(self.udp.recv(512))
+            return self.udp.recv(512).startswith(beginning.encode())
         except TimeoutError:
             return False
         finally:

@@ -178,7 +178,7 @@ def test_a_wrong_password_is_refused(tmp_path):
 def test_an_upload_without_the_password_is_not_taken(tmp_path):
     with Device(tmp_path, **PASSWORD) as guarded, guarded.unharmed():
         guarded.fails(guarded.image(), PasswordNeededError, password="")
-        # The board still waits for the answer, and does not keep the same host waiting for that.
+        guarded.board.wait_for("no answer to AUTH")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.parallel
 SEED = 8266
 CLASSIC, STRICT = {"password": PASSWORD}, {"password": PASSWORD, "auth": "strict"}
 # Nor as the application, whose on_start would stop what it is doing.
-HEARS = APP.replace("    ota.on_error", "    ota.on_start(lambda: print('on_start'))\n    ota.on_error")
+HEARS = APP.replace(
+    "    ota.on_error", "    ota.on_start(lambda: print('on_start'))\n    ota.on_error"
+)
 
 
 @contextlib.contextmanager

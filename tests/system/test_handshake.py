@@ -54,7 +54,12 @@ def test_a_wrong_password_is_refused(tmp_path, password):
         start = device.said
         device.fails(device.image(), WrongPasswordError, password=password, auth="strict")
         failed(device, start)
+
+
+def test_a_host_that_gives_no_password_is_refused(tmp_path):
+    with Device(tmp_path, password=PASSWORD) as device, device.unharmed():
         device.fails(device.image(), PasswordNeededError, password="", auth="strict")
+        device.board.wait_for("no answer to AUTH")
 
 
 def test_an_empty_password_is_none_and_the_sha256_counts_all_the_same(tmp_path):
@@ -121,6 +126,15 @@ def test_a_strict_board_refuses_the_classic_handshake_in_clear_words(tmp_path):
         start = device.said
         device.upload(device.next_image(), auth="auto")
         device.confirmed(start)
+
+
+@pytest.mark.parametrize("auth", ["Strict", "STRICT", "sha256", "strict ", True])
+def test_a_mistyped_auth_counts_as_strict_and_is_logged(tmp_path, auth):
+    with Device(tmp_path, password=PASSWORD, auth=auth) as device, RawHost(device.board.ip) as host:
+        host.invite(1000)
+        assert host.answer() == "ERR: SHA-256 authentication required"
+        device.board.wait_for(r"E: .*\bauth\b.*strict", timeout_s=5)
+        device_takes_strong(device)
 
 
 def test_a_board_that_has_the_md5_only_is_silent_to_the_stronger_invitation(tmp_path):
@@ -267,7 +281,7 @@ def test_a_second_host_is_not_dialled_and_the_first_succeeds(tmp_path):
             nonce = host.challenge()
             other.invite_for(data)
             assert other.answer() == "ERR: ERROR[15]: Update already running\n"
-            # From the same address, as one that is forged would be, and no invitation at all.
+            # From the same address, as one that is forged would be. They get no challenge.
             for noise in (b"0 \n", b"0 x\n", b"100 80 1 x\n", b"0 80 1000 %s\n" % (b"0" * 32)):
                 spoof.say(noise)
                 assert spoof.answer() == "ERR: ERROR[15]: Update already running\n"
@@ -280,6 +294,24 @@ def test_a_second_host_is_not_dialled_and_the_first_succeeds(tmp_path):
             host.send(data)
             assert host.result() == "OK"
             assert not spoof.was_dialled() and not other.was_dialled()
+        device.confirmed(start)
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", ANOTHER], ids=["another port", "another host"])
+def test_nobody_else_begins_while_the_board_waits_for_an_answer(tmp_path, ip):
+    with Device(tmp_path, **STRICT) as device, StrongHost(device.board.ip) as host:
+        start = device.said
+        data = device.next_image()
+        host.invite_for(data)
+        nonce = host.challenge()
+        with StrongHost(device.board.ip, ip) as other:
+            other.invite_for(device.image(files={"other.py": b""}))
+            other.say(other.response(nonce))
+            # What it is told is no challenge.
+            assert not other.answers_within(0.3, "AUTH")
+            assert host.verdict(host.response(nonce)) == "OK"
+            assert host.send_all(data) == "OK"
+            assert not other.was_dialled()
         device.confirmed(start)
 
 
