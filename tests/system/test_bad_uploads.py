@@ -1,5 +1,6 @@
 """Uploads that break the protocol or the board's policy; sizes, digests, passwords, other hosts."""
 
+import contextlib
 import hashlib
 import random
 import socket
@@ -37,6 +38,28 @@ def test_more_bytes_than_announced_are_not_taken(device, extra):
             host.tcp.sendall(data)
             assert "ERROR[7]" in host.result()
         ends_badly(device, said)
+
+
+def test_data_without_an_end_is_cut_off_where_it_was_announced_to_end(device):
+    with device.unharmed():
+        said = device.said
+        data = device.image()
+        written = device.board.programmed_bytes
+        with RawHost(device.board.ip) as host:
+            host.begin(data, len(data))
+            stream = threading.Thread(target=_send_for_ever, args=(host.tcp,))
+            stream.start()
+            ends_badly(device, said)  # or, with so much behind it, no result would be read
+            stream.join(20)
+            assert not stream.is_alive()
+        # The image, and what littlefs makes of it.
+        assert device.board.programmed_bytes - written < len(data) + 20_000
+
+
+def _send_for_ever(tcp):
+    with contextlib.suppress(OSError):
+        while True:
+            tcp.sendall(b"M" * 65_536)
 
 
 @pytest.mark.parametrize("missing", [1, 100, 1460])
