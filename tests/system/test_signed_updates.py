@@ -7,6 +7,7 @@ import struct
 import pytest
 from device import APP, FAILED
 from mpota.outcomes import RefusedError
+from openssl_command import test_key
 from raw_host import RawHost
 from signing import FIRST, SECOND, SignedDevice, key_file, signed, with_trailer
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.parallel
 
 SIGNATURE_BYTES, TRAILER_BYTES = 256, 260
 STRANGER, THIRD = 1, 2  # new keys
-NOT_SIGNED = 12
+READ_FAILED, NOT_SIGNED, BELOW_FLOOR, FILES_DIFFER = 3, 12, 36, 40
 PASSWORD = "geheim"
 APP_PORT = 7000
 
@@ -35,21 +36,21 @@ def take(ota, peer):
         updater.end()
     except Exception as e:
         peer.write(b"%d" % e.code)
-        stubborn(updater)
+        stubborn(updater, e.code)
     else:
         peer.write(b"0")
         peer.close()
         machine.reset()
     peer.close()
 
-def stubborn(updater):
+def stubborn(updater, code):
     # What is refused is refused, whatever is called after it.
     for again in (updater.end, lambda: updater.end(True), lambda: updater.write(b"M"),
                   lambda: updater.abort(0), updater.end):
         try:
             again()
         except Exception as e:
-            assert e.code == updater.error == 12
+            assert e.code == updater.error == code
     assert not updater.is_running
 
 def main(ota):
@@ -73,6 +74,25 @@ def main(ota):
             continue
         take(ota, peer)
 """
+
+# The same with one Updater for all images, and without a restart.
+REUSING_APP = UPDATING_APP.replace("def take(", "kept = []\n\ndef take(").replace(
+    "    updater = Updater(ota, Callbacks())\n",
+    "    if not kept:\n"
+    "        kept.append(Updater(ota, Callbacks()))\n"
+    "    updater = kept[0]\n",
+).replace("        machine.reset()\n", "")  # fmt: skip
+# The same with a flash that does not keep what it is given: byte {at} is changed before the end.
+SPOILING_APP = UPDATING_APP.replace(
+    "        updater.end()\n",
+    "        updater.file.flush()\n"
+    "        with open('/.ota/staging', 'r+b') as f:\n"
+    "            f.seek({at})\n"
+    "            byte = f.read(1)[0]\n"
+    "            f.seek({at})\n"
+    "            f.write(bytes([byte ^ 1]))\n"
+    "        updater.end()\n",
+)
 
 
 # The transports: each gives the board's error number for an image, 0 if it was taken.
@@ -238,6 +258,100 @@ def test_with_a_broken_key_file_nothing_is_taken(tmp_path, transport, keys):
 def test_a_board_without_keys_takes_a_signed_image(device, tmp_path):
     device.update(signed(tmp_path, device.next_image()))
     device.takes_an_update()
+
+
+@pytest.mark.parametrize("bits", ["1024", "3072", "4096"])
+def test_a_key_of_another_length_is_good_in_the_heap_of_a_board(tmp_path, bits):
+    key = test_key(bits)
+    with SignedDevice(tmp_path, keys=key_file(key), key=key) as device:
+        device.refuses(signed(tmp_path, device.image(), FIRST), NOT_SIGNED)
+        for _ in range(3):
+            device.takes_an_update()
+
+
+def test_an_updater_that_is_used_again_asks_for_a_signature_again(tmp_path):
+    with SignedDevice(tmp_path, REUSING_APP) as device:
+        ready(device)
+        record = device.files()["/.ota/record"]
+        device.app = APP
+        good = device.next_image()
+        unsigned = device.image()
+        for _ in range(3):
+            assert by_application(device, unsigned) == NOT_SIGNED
+        assert device.files()["/.ota/record"] == record
+        # Nor does a good one before it count for the next.
+        assert by_application(device, good) == 0
+        assert by_application(device, unsigned) == NOT_SIGNED
+        assert by_application(device, good[:-1]) == NOT_SIGNED
+        start = device.said
+        device.board.reset()
+        device.board.wait_for("app 1 runs", start=start)
+        device.board.wait_for("takes images", start=start)
+        assert by_application(device, good) == 0
+        start = device.said
+        device.board.reset()
+        device.confirmed(start)
+
+
+@pytest.mark.parametrize("at", [100, 1600, -300, -2], ids=["header", "file", "signature", "length"])
+def test_what_counts_is_what_is_read_back_from_flash(tmp_path, at):
+    # What arrives is good. The board has no other reason to refuse it.
+    good_size = len(SignedDevice(tmp_path).next_image())
+    device = SignedDevice(tmp_path, SPOILING_APP.replace("{at}", str(at % good_size)))
+    device.app = APP
+    with device:
+        ready(device)
+        record, boots = device.files()["/.ota/record"], device.board.boots
+        good = device.next_image()
+        assert len(good) == good_size
+        assert by_application(device, good) == NOT_SIGNED
+        assert device.files()["/.ota/record"] == record and device.board.boots == boots
+        start = device.said
+        device.upload(good)
+        device.confirmed(start)
+
+
+def test_what_arrived_must_be_what_is_read_back_though_that_is_signed(tmp_path):
+    # The flash makes a good image of a bad one.
+    good_size = len(SignedDevice(tmp_path).next_image())
+    device = SignedDevice(tmp_path, SPOILING_APP.replace("{at}", "100"))
+    device.app = APP
+    with device:
+        ready(device)
+        record = device.files()["/.ota/record"]
+        assert len(good := device.next_image()) == good_size
+        assert by_application(device, flipped(good, 100)) == READ_FAILED
+        assert device.files()["/.ota/record"] == record
+
+
+def test_an_older_signed_release_is_refused(tmp_path):
+    with SignedDevice(tmp_path) as device:
+        first = device.next_image()
+        device.update(first)
+        second = device.next_image()
+        device.update(second)
+        with device.unharmed():
+            device.refuses(first, BELOW_FLOOR)
+        device.refuses(second, BELOW_FLOOR)
+
+
+def test_a_signed_release_with_a_file_of_another_is_refused(tmp_path):
+    with SignedDevice(tmp_path) as device:
+        one, other = (
+            device.next_image(files={"lib/a.py": b"a = %d\n" % n, "lib/b.py": b"b = %d\n" % n})
+            for n in (1, 2)
+        )
+        # Header and content of a file are two blocks of 512 bytes; the trailer is behind the end.
+        at = one.index(b"lib/a.py\0")
+        assert other.index(b"lib/a.py\0") == at and len(one) == len(other)
+        mixed = one[:at] + other[at : at + 1024] + one[at + 1024 :]
+        with_its_manifest = other[: 512 + 512] + one[1024:]
+        with device.unharmed():
+            for data in (mixed, with_its_manifest, one[:-TRAILER_BYTES] + other[-TRAILER_BYTES:]):
+                assert data not in (one, other)
+                device.refuses(data, NOT_SIGNED)
+        # Signed as it is, it is still no release: nobody made it.
+        device.refuses(signed(tmp_path, mixed[:-TRAILER_BYTES]), FILES_DIFFER)
 
 
 def test_a_signature_counts_and_the_md5_does_not(tmp_path):
