@@ -2,7 +2,7 @@
 
 import pytest
 from device import APP, FAILED, Device
-from mpota.outcomes import RefusedError
+from mpota.outcomes import ConnectionLostError, RefusedError
 
 pytestmark = pytest.mark.parallel
 
@@ -153,6 +153,39 @@ ota.on_error(failed)"""
 def test_a_gate_that_is_open_lets_updates_in_when_the_window_is_over(device):
     device.update(device.next_image(app_with("ota.allow_for(0)\nota.gate = lambda: True")))
     device.takes_an_update()
+
+
+# Ends the first update in the middle, and takes the port for itself for a moment.
+ENDING_APP = """
+import socket, time
+
+def main(ota):
+    print("app {version} runs")
+    done = []
+    ota.on_progress(lambda *progress: done.append(1))
+    while not done:
+        ota.handle()
+    ota.arduino.end()
+    own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    own.bind(("", 8266))
+    own.close()
+    print("is_updating", ota.is_updating)
+    while True:
+        ota.handle()
+        time.sleep_ms(2)
+"""
+
+
+def test_an_application_may_end_the_listener_which_discards_an_update_and_frees_the_port(tmp_path):
+    with Device(tmp_path, ENDING_APP) as device, device.unharmed():
+        data = device.image(files={"data.bin": bytes(100_000)})
+        device.fails(data, ConnectionLostError)
+        device.board.wait_for("is_updating False")
+        assert "/.ota/staging" not in device.files()
+        device.board.wait_for(
+            "listens on port", start=device.board.lines.index("is_updating False")
+        )
+        device.app = APP
 
 
 def test_is_updating_is_true_during_an_update_only(device):
