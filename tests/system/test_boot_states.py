@@ -193,13 +193,19 @@ def test_a_file_that_is_damaged_in_staging_is_not_installed(tmp_path):
         device.board.wait_for("app 1 runs", start=start)
 
 
-def test_a_boot_with_nothing_pending_writes_nothing(device):
-    boot_once(device)
-    operations = device.board.operations
-    for how in ("reset", "power cut", "reset"):
-        start = boot_once(device, how)
-        device.board.wait_for(f"app {device.sequence} runs", start=start)
-    assert device.board.operations == operations
+def test_a_boot_with_nothing_pending_writes_nothing(tmp_path):
+    # Nor does becoming a healthy one.
+    app = APP.replace(
+        "    while True:", "    while not ota.healthy:\n        ota.handle()\n    while True:"
+    )
+    app = app.replace("    while True:", "    print('healthy')\n    while True:")
+    with Device(tmp_path, app) as device:
+        device.board.wait_for("^healthy")
+        operations = device.board.operations
+        for how in ("reset", "power cut", "reset"):
+            start = boot_once(device, how)
+            device.board.wait_for("^healthy", start=start)
+            assert device.board.operations == operations
 
 
 def test_data_and_settings_survive_update_and_rollback(tmp_path):
