@@ -2,6 +2,7 @@
 
 import machine
 import network
+from own_address import OWN_IP  # noqa: F401 - read while there is a network
 
 
 class Reset(BaseException):

@@ -3,13 +3,10 @@
 import errno
 import socket
 
-import network
-import ota
 from fake_clock import Clock
 from ota.callbacks import Callbacks
 from ota.espota import ArduinoOTA
-
-ota.forget_modules = lambda *names: None
+from own_address import OWN_IP
 
 _PORT = 8266
 
@@ -126,7 +123,7 @@ def test_end_discards_an_update_that_has_begun():
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     listener = ArduinoOTA(Ota())
     listener.handle()
-    udp.sendto(b"0 40001 5000 " + b"0" * 32, (network._ip(), _PORT))
+    udp.sendto(b"0 40001 5000 " + b"0" * 32, (OWN_IP, _PORT))
     while listener.session is None or listener.session.tcp is None:
         listener.handle()
     tcp = host.accept()[0]

@@ -3,10 +3,10 @@
 import errno
 import socket
 
-import network
 from fake_clock import Clock
 from ota import espota_transfer
 from ota.errors import OTAError
+from own_address import OWN_IP
 
 _PORT = 40001
 _CHUNK = 1460
@@ -35,7 +35,7 @@ class Session:
 
     def __init__(self, size):
         self.size = size
-        self.host = (network._ip(), _PORT)
+        self.host = (OWN_IP, _PORT)
         self.updater = Updater(size)
 
 

@@ -10,9 +10,6 @@ from fake_clock import Clock
 from hardware_stubs import Reset, Station
 from ota import hal, record, slots
 
-# The tests go on using what they imported, where the board forgets it.
-ota.forget_modules = lambda *names: None
-
 _PORT = 8266
 _SSID, _KEY = "home", "geheim"
 

@@ -6,9 +6,8 @@ import os
 import socket
 import sys
 
-import network
 from fake_clock import Clock
-from hardware_stubs import Reset
+from hardware_stubs import OWN_IP, Reset
 
 _FIVE_MINUTES_MS = 300000
 _TEN_UNHEALTHY = 10
@@ -56,7 +55,7 @@ class Board(Clock):
     def wait(self, ms):
         if self._invite_ms is not None and self.now >= self._invite_ms:
             self._invite_ms = None
-            self._host.sendto(b"0 40000 0 " + b"0" * 32, (network._ip(), self._port))
+            self._host.sendto(b"0 40000 0 " + b"0" * 32, (OWN_IP, self._port))
         super().wait(ms)
         if self.now >= self.reset_ms:
             raise Reset
