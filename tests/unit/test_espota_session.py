@@ -143,19 +143,21 @@ def test_nobody_else_takes_over_a_session_that_waits_for_its_answer():
         assert session.answer == [b"200", _MD5, _MD5]
 
 
-def test_it_keeps_the_10_s_that_it_has_for_its_answer():
+def test_it_keeps_others_away_for_2_s_however_often_its_host_asks_again():
     for other in _OTHERS:
-        with Clock() as clock:
-            listener = _waiting()
-            session = listener.session
-            while clock.now < 9900:
+        for asks_again in (False, True):
+            with Clock() as clock:
+                listener = _waiting()
+                while clock.now < 1900:
+                    clock.wait(100)
+                    if asks_again:
+                        listener.session.take_datagram(_INVITATION, _HOST)
+                    listener.session.take_datagram(_INVITATION, other)
+                    listener.session.step()
+                    assert listener.session.address == _HOST, clock.now
                 clock.wait(100)
-                session.take_datagram(_INVITATION, other)
-                session.step()
-                assert listener.session is session, clock.now
-            clock.wait(200)
-            session.step()
-            assert listener.session is None
+                listener.session.take_datagram(_INVITATION, other)
+                assert listener.session.address == other
 
 
 def test_what_only_begins_like_an_invitation_does_not_end_the_session():
