@@ -139,7 +139,7 @@ def _heap(folder: Path, key_bits: int = 0) -> tuple[int, int]:
     data = _image("quick", "2", 2, IMAGE_BYTES)
     if key_bits:
         data = signature.sign(data, _private_key(key_bits))
-    with _board(folder, "idle", key_bits, step_ms=0) as board:
+    with _board(folder, "idle", key_bits, step_ms=0, confirm_s=0.1) as board:
         idle = int(board.wait_for(r"^idle (\d+)")[1])
         _send(board, data)
         peak = int(board.wait_for(r"^peak (\d+)")[1])

@@ -4,7 +4,7 @@ import errno
 import socket
 
 from fake_clock import Clock
-from ota.callbacks import Callbacks
+from ota import Callbacks
 from ota.espota import ArduinoOTA
 from own_address import OWN_IP
 

@@ -38,10 +38,10 @@ def _fill(at: ptr8, value: int, n: int):
         at[i] = value
 
 
-def _check(offset, n, text):
+def _check(call, offset, n, text=""):
     # *text* is what else is wrong.
     if offset < 0 or offset + n > len(flash):
-        text = "outside the flash"
+        text = call + " outside the flash"
     if text:
         power.load("flash_faults", "violation")(offset, n, text)
 
@@ -58,17 +58,17 @@ def _count_operation(offset, n, new):
 
 def flash_read(offset, len_or_buf):
     buf = bytearray(len_or_buf) if isinstance(len_or_buf, int) else len_or_buf
-    _check(offset, len(buf), "")
+    _check("read", offset, len(buf))
     memoryview(buf)[:] = flash[offset : offset + len(buf)]
     return bytes(buf) if isinstance(len_or_buf, int) else None
 
 
 def flash_write(offset, buf):
     n = len(buf)
-    _check(offset, n, "len must be multiple of 4" if n % 4 or offset % 4 else "")
+    _check("program", offset, n, "len must be multiple of 4" if n % 4 or offset % 4 else "")
     target = flash[offset : offset + n]
     if _sets_a_bit(target, buf, n):
-        _check(offset, n, "program sets a bit that is not erased")
+        _check("program", offset, n, "program sets a bit that is not erased")
     _count_operation(offset, n, buf)
     target[:] = buf
     power.words[control.PROGRAMS // 4] += 1
@@ -77,7 +77,7 @@ def flash_write(offset, buf):
 
 def flash_erase(sector):
     offset = sector * _SECTOR
-    _check(offset, _SECTOR, "")
+    _check("erase", offset, _SECTOR)
     _count_operation(offset, _SECTOR, None)
     _fill(flash[offset:], 0xFF, _SECTOR)
     power.words[control.ERASES // 4] += 1
