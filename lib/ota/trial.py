@@ -1,7 +1,6 @@
 """The end of a trial: confirmed, taken back, or given up; and what makes a boot a healthy one."""
 
 from . import forget_modules, hal, log
-from .errors import OTAError
 
 
 def become_healthy(ota):
@@ -21,6 +20,7 @@ def confirm(ota):
     trial goes on.
     """
     if ota.trial:
+        from .errors import OTAError
         from .record import load
 
         boot_record = load()
