@@ -23,6 +23,8 @@ class ArduinoOTA(Callbacks):
     session = None
     # Wrong passwords in a row: each makes the next answer come later.
     failures = 0
+    # Whether the application has called `end`: nothing is listened for until it calls `begin`.
+    is_off = False
     _socket = None
 
     def __init__(self, ota):
@@ -44,6 +46,7 @@ class ArduinoOTA(Callbacks):
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
         self._socket = listener
+        self.is_off = False
         log.info("espota: %s listens on port %d", settings["hostname"], port)
 
     def _open_session(self, data, address):
@@ -59,7 +62,8 @@ class ArduinoOTA(Callbacks):
             forget_modules()
 
     def end(self):
-        """Stop listening; an update that is going on is discarded."""
+        """Stop listening, until `begin`; an update that is going on is discarded."""
+        self.is_off = True
         if self.session:
             self.session.close()
         if self._socket:
@@ -69,6 +73,8 @@ class ArduinoOTA(Callbacks):
     def handle(self):
         """Do what can be done now, for `step_ms` or one chunk; return whether there is more."""
         if self._socket is None:
+            if self.is_off:
+                return False
             self.begin()
         end = time.ticks_add(time.ticks_ms(), self.ota.settings.get("step_ms", 25))
         while True:

@@ -1,4 +1,4 @@
-"""The chip: reset, watchdog, counters that a reset keeps, Wi-Fi. The only file that imports
+"""The chip: reset, watchdog, counters that a reset keeps, Wi-Fi. The only module that imports
 `machine` and `network`.
 """
 

@@ -102,6 +102,7 @@ def test_end_frees_the_port_and_closes_the_session():
         listener.end()
         assert session.closed and _is_free(port)
         listener.end()  # once more does no harm
+        assert listener.handle() is False and _is_free(port)  # it stays off
 
 
 def test_it_listens_again_after_a_begin():
