@@ -78,13 +78,15 @@ class OTA(Callbacks):
 
     def begin(self):
         """Join the Wi-Fi network and get the services ready; they start when there is a network."""
+        if self.arduino:
+            return  # as for an application in a slot, whose `ota` has begun
         from .begin import begin
 
         begin(self)
         forget_modules()
 
     def handle(self):
-        """Do what there is to do now, for about 25 ms at most; return whether there is more."""
+        """Do what there is to do now, for about 25 ms at most; return whether an update goes on."""
         now = time.ticks_ms()
         busy = False
         get = self.settings.get
@@ -139,17 +141,29 @@ class OTA(Callbacks):
         self.window = time.ticks_add(time.ticks_ms(), int(seconds * 1000))
 
     def confirm(self):
-        """Keep the version on trial: it becomes the one that every boot runs."""
-        from .trial import confirm
+        """Keep the version on trial: it becomes the one that every boot runs.
 
-        confirm(self)
-        forget_modules("trial", "record", "hal")
+        Return whether it is. If not, the flash or the memory failed: call it again, later.
+        """
+        if self.trial:
+            from .trial import confirm
+
+            try:
+                confirm(self)
+            except (OSError, MemoryError) as e:
+                sys.print_exception(e)
+            forget_modules("trial", "record", "hal", "keys", "slots")
+        return not self.trial
 
     def reject(self):
-        """Take the version on trial back, and restart into the one before. Does not return."""
-        from .trial import reject
+        """Take the version on trial back, and restart into the one before.
 
-        reject(self)
+        Outside a trial it does nothing. Raises OSError when the flash fails.
+        """
+        if self.trial:
+            from .trial import reject
+
+            reject(self)
 
 
 def forget_modules(*names):
@@ -159,6 +173,9 @@ def forget_modules(*names):
     the stack, which the collector takes for a good one, would else keep all of it. Without names,
     at the end of an update: import `ota.updater` where you use it, and not for good.
     """
+    updater = sys.modules.get("ota.updater")
+    if not names and updater and updater.running:
+        return  # an application's own
     package = globals()
     for module in list(sys.modules):
         name = module[4:]

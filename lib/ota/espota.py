@@ -71,7 +71,7 @@ class ArduinoOTA(Callbacks):
             self._socket = None
 
     def handle(self):
-        """Do what can be done now, for `step_ms` or one chunk; return whether there is more."""
+        """Do what can be done now, for `step_ms` or one chunk; return whether a session goes on."""
         if self._socket is None:
             if self.is_off:
                 return False

@@ -37,7 +37,7 @@ def begin_anew(session, listener, udp, data, address):
     open_session(listener, udp, data, address)
     new = listener.session
     if new is not session:
-        session.give_way()
+        session.steps.close()
         # Who asks again before a delay is over does not wait for it anew, nor has more time.
         new.ask_at = session.ask_at
         if address == session.address:

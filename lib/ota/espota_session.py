@@ -46,7 +46,7 @@ class Session:
         # Until when no other host can begin before this one is authenticated, in ticks.
         self.own_until = after(_OWN_MS)
         self.updater = Updater(listener.ota, listener)
-        self._steps = self._run()
+        self.steps = self._run()
 
     def take_datagram(self, data, address):
         """Take a datagram that came in the meantime: the answer waited for, or a stray one."""
@@ -65,7 +65,7 @@ class Session:
     def step(self):
         """Do one piece of work; return False when there is nothing to do but wait."""
         try:
-            return next(self._steps)
+            return next(self.steps)
         except StopIteration:
             pass
         except Exception as e:
@@ -73,15 +73,11 @@ class Session:
         self.close()
         return False
 
-    def give_way(self):
-        """Discard what was begun, since another session takes its place."""
-        self._steps.close()
-
     def close(self):
         """End the session; its update is discarded."""
         from . import forget_modules
 
-        self._steps.close()
+        self.steps.close()
         self._listener.session = None
         forget_modules()
 

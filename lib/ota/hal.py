@@ -27,8 +27,10 @@ def watchdog():
 
 
 def timer(period_ms, callback):
-    """Call `callback(timer)` every *period_ms*, as long as the timer that is returned is kept."""
-    return machine.Timer(-1, period=period_ms, mode=machine.Timer.PERIODIC, callback=callback)
+    """Call `callback(timer)` every *period_ms*; return the timer, which must be kept for ever."""
+    periodic = machine.Timer(-1)  # which takes nothing else here
+    periodic.init(period=period_ms, mode=machine.Timer.PERIODIC, callback=callback)
+    return periodic
 
 
 def woke_from_sleep():

@@ -41,8 +41,11 @@ class Record:
     def confirm(self):
         """Make the trial slot the active one. The floor never falls, not by a downgrade either.
 
-        What was taken back is forgotten by a release that is newer.
+        What was taken back is forgotten by a release that is newer. Without a trial nothing is
+        done: a store that failed may have been done all the same.
         """
+        if self.trial is None:
+            return
         self.active = self.trial
         self.floor = max(self.floor, self.sequence)
         if self.sequence > self.rejected:
@@ -50,7 +53,9 @@ class Record:
         self._end_trial()
 
     def reject(self):
-        """Take the trial back: the active slot runs, and this release is remembered."""
+        """Take the trial back, if any: the active slot runs, and this release is remembered."""
+        if self.trial is None:
+            return
         self.rejected = self.sequence
         self._end_trial()
 

@@ -16,8 +16,8 @@ def become_healthy(ota):
 def confirm(ota):
     """Make the slot on trial the active one, and the keys that it may bring the board's.
 
-    Keys that are broken are a reason to take it back. Raises OSError when the flash fails: the
-    trial goes on.
+    Keys that are broken are a reason to take it back. Raises OSError when the flash fails: it
+    is to be called again.
     """
     if ota.trial:
         from .errors import OTAError
@@ -25,7 +25,10 @@ def confirm(ota):
 
         boot_record = load()
         try:
-            _take_keys("/.ota/%s/ota.keys" % boot_record.trial)
+            if (
+                boot_record.trial
+            ):  # else it was confirmed before, and only the flash's answer was bad
+                _take_keys("/.ota/%s/ota.keys" % boot_record.trial)
         except OTAError as e:
             log.error("trial: its keys are broken: %s", e)
             reject(ota)

@@ -31,6 +31,10 @@ _NO_MEMORY = const(14)
 _RUNNING = const(15)
 
 
+# The Updater whose update is going on, or None.
+running = None
+
+
 class Updater:
     """One update: `begin`, `write` as often as needed, `end`; any error discards all of it.
 
@@ -60,6 +64,7 @@ class Updater:
 
     def begin(self, size, command=0):
         """Begin an update of *size* bytes: ask policy, then the application, then make room."""
+        global running
         if self.is_running:
             raise OTAError(_RUNNING)  # which does the running one no harm
         self.error = self.progress = 0
@@ -76,6 +81,7 @@ class Updater:
         except Exception as e:
             self.fail(e, _WRITE_FAILED)
         self.is_running = True
+        running = self
         log.info("update: %d bytes announced", size)
 
     def set_md5(self, digest):
@@ -119,6 +125,7 @@ class Updater:
 
         With *even_if_remaining*, the size becomes what was received.
         """
+        global running
         from .verify import verify_and_stage
 
         try:
@@ -131,14 +138,15 @@ class Updater:
         except Exception as e:
             self.fail(e, _READ_FAILED)
         self.is_running = False
-        self.buffer = None
+        running = self.buffer = None
 
     def abort(self, code):
         """Discard the update, for a reason of the transport's; harmless when none runs."""
+        global running
         if self.is_running:
             self.error = code
             self.is_running = False
-            self.buffer = self.md5 = self.sha256 = None
+            running = self.buffer = self.md5 = self.sha256 = None
             try:
                 self.file.close()
                 os.remove(STAGING)

@@ -6,7 +6,8 @@ from micropython import const
 
 _LIMIT_MS = const(5000)
 # The chip's own watchdog bites after 1.6 to 3.2 s, whatever machine.WDT says (ets_alt_task.c of the
-# port). An application may be busy for longer, so a timer feeds it in between.
+# port). An application may be busy for longer, so a timer feeds it in between; the bite comes that
+# much later.
 _PERIOD_MS = const(400)
 
 

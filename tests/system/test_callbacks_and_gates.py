@@ -170,6 +170,8 @@ def main(ota):
     own.bind(("", 8266))
     own.close()
     print("is_updating", ota.is_updating)
+    ota.handle()  # which leaves it off
+    ota.arduino.begin()
     while True:
         ota.handle()
         time.sleep_ms(2)

@@ -23,7 +23,10 @@ class Timer:
 
     ONE_SHOT, PERIODIC = 0, 1
 
-    def __init__(self, *args, **settings):
+    def __init__(self, id):  # takes nothing else, as on the chip
+        pass
+
+    def init(self, **settings):
         pass
 
 

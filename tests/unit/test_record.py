@@ -303,3 +303,14 @@ def test_without_a_record_an_update_begins_only_where_no_application_runs():
         assert e.code == 3 and "restart the board" in e.detail
     finally:
         sys.path.pop(0)
+
+
+def test_a_confirm_or_reject_without_a_trial_changes_nothing():
+    # The one before may have been done, though the flash said that it was not.
+    _clean()
+    r = _sample()
+    r.confirm()
+    before = _content()
+    r.confirm()
+    r.reject()
+    assert _content() == before and load().active == "b"

@@ -698,3 +698,14 @@ def test_room_for_the_unpacked_files_is_asked_for_before_the_record_names_the_im
     finally:
         stage.slots.os = os
     assert _is_discarded(u, 4)
+
+
+def test_an_update_is_told_to_be_running_until_it_ends():
+    # While it is, the end of a session must not empty the modules that an application's own needs.
+    u = _clean()
+    u.begin(len(_IMAGE))
+    assert updater.running is u
+    u.abort(6)
+    assert updater.running is None
+    _send(u)
+    assert updater.running is None

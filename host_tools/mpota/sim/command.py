@@ -56,8 +56,8 @@ def sim(
         str,
         typer.Option(
             metavar="SIZE",
-            help="The interpreter's heap, as for micropython -X heapsize; 56k is what 38 KiB are "
-            "on the chip.",
+            help="The heap that the board's code has, as with micropython -X heapsize; 56k is what "
+            "38 KiB are on the chip. The simulator's own modules get theirs on top.",
         ),
     ] = DEFAULT_HEAP,
     power_cut_after: Annotated[

@@ -16,9 +16,8 @@ class Timer:
 
     _running = []
 
-    def __init__(self, id=-1, **settings):
-        if settings:
-            self.init(**settings)
+    def __init__(self, id):
+        pass  # as on the chip, init() takes the rest
 
     def init(self, period=-1, freq=None, mode=1, callback=None, hard=False):
         self.deinit()
