@@ -150,7 +150,7 @@ class OTA(Callbacks):
 
             try:
                 confirm(self)
-            except (OSError, MemoryError) as e:
+            except Exception as e:
                 sys.print_exception(e)
             forget_modules("trial", "record", "hal", "keys", "slots")
         return not self.trial
@@ -163,7 +163,7 @@ class OTA(Callbacks):
         if self.trial:
             from .trial import reject
 
-            reject(self)
+            reject()
 
 
 def forget_modules(*names):

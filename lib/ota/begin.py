@@ -18,7 +18,7 @@ def begin(ota):
     # Another version may be on trial than the one that runs, if boot could not note that it takes
     # it back, or what it tries: then it must not be confirmed.
     trial = boot_record and boot_record.trial
-    if trial and "/.ota/" + trial in sys.path:
+    if trial and "/.ota/" + trial in sys.path and not ota.watchdog:  # there is one for good
         from .watchdog import Watchdog
 
         ota.trial = True

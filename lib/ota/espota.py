@@ -14,9 +14,9 @@ from . import Callbacks
 class ArduinoOTA(Callbacks):
     """Takes updates that a host announces by UDP and serves by TCP, for the application *ota*.
 
-    Of ota.settings: `port` (8266), `password`, or `password_hash` (its MD5 in hex),
-    `reboot_on_success` (true), `step_ms` (25). Codes of `on_error`: 0 authentication, 1 begin,
-    2 connect, 3 receive, 4 end.
+    Of ota.settings: `port` (8266), `password`, or `password_hash` and `password_sha256` (its MD5
+    and SHA-256 in hex), `auth` ("classic"), `reboot_on_success` (true), `step_ms` (25). Codes of
+    `on_error`: 0 authentication, 1 begin, 2 connect, 3 receive, 4 end.
     """
 
     # The update that is going on, or the talk before it: an espota_session.Session, or None.
@@ -40,11 +40,11 @@ class ArduinoOTA(Callbacks):
         listener.setblocking(False)
         try:
             listener.bind(("", port))
-        except OSError:
+            self._poll = select.poll()
+            self._poll.register(listener, select.POLLIN)
+        except Exception:
             listener.close()
             raise
-        self._poll = select.poll()
-        self._poll.register(listener, select.POLLIN)
         self._socket = listener
         self.is_off = False
         log.info("espota: %s listens on port %d", settings["hostname"], port)

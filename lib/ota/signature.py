@@ -1,7 +1,7 @@
 """Signed images: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 8.2), as openssl and Arduino make them.
 
-Loaded for the check, and forgotten after it. A signature of 2048 bits takes about 2 KB of heap
-beside the code, one of 4096 bits twice as much, in pieces of little more than 512 bytes.
+Loaded for the check, and forgotten after it. How much heap the check needs is in `make bench`; a
+number of 4096 bits takes pieces of little more than 512 bytes.
 """
 
 import gc

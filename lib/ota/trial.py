@@ -19,34 +19,31 @@ def confirm(ota):
     Keys that are broken are a reason to take it back. Raises OSError when the flash fails: it
     is to be called again.
     """
-    if ota.trial:
-        from .errors import OTAError
-        from .record import load
+    from .errors import OTAError
+    from .record import load_for_update
 
-        boot_record = load()
-        try:
-            if (
-                boot_record.trial
-            ):  # else it was confirmed before, and only the flash's answer was bad
-                _take_keys("/.ota/%s/ota.keys" % boot_record.trial)
-        except OTAError as e:
-            log.error("trial: its keys are broken: %s", e)
-            reject(ota)
-        else:
-            boot_record.confirm()
-            ota.trial = False
-            hal.set_counters(0, 0)
-            log.info("trial: slot %s is confirmed", boot_record.active)
+    boot_record = load_for_update()
+    try:
+        # Without a trial it was confirmed before, though the flash said that it was not.
+        if boot_record.trial:
+            _take_keys("/.ota/%s/ota.keys" % boot_record.trial)
+    except OTAError as e:
+        log.error("trial: its keys are broken: %s", e)
+        reject()
+    else:
+        boot_record.confirm()
+        ota.trial = False
+        hal.set_counters(0, 0)
+        log.info("trial: slot %s is confirmed", boot_record.active)
 
 
-def reject(ota):
+def reject():
     """Take the slot on trial back and restart."""
-    if ota.trial:
-        from .record import load
+    from .record import load_for_update
 
-        load().reject()
-        log.error("trial: taken back")
-        hal.reset()
+    load_for_update().reject()
+    log.error("trial: taken back")
+    hal.reset()
 
 
 def give_up():
@@ -58,11 +55,14 @@ def give_up():
 def _take_keys(path):
     # A release can bring the keys that are good from its confirmation on; see docs/SECURITY.md.
     # Before the record, so that whatever fails in between is made good by the next confirmation.
+    import errno
     import os
 
     try:
         os.stat(path)
-    except OSError:
+    except OSError as e:
+        if e.errno != errno.ENOENT:
+            raise  # a flash that does not answer does not say that there are none
         return
     from .keys import KEYS, read_keys
 

@@ -1,9 +1,10 @@
 """The end of a trial: when the keys that a release brings take the place of the board's."""
 
 import os
+import sys
 
 from flash_stubs import Os, fails
-from ota import keys, slots, trial
+from ota import OTA, keys, slots, trial
 
 _reset = trial.hal.reset
 
@@ -86,11 +87,30 @@ def test_health_takes_the_keys_over_only_if_it_confirms():
     assert _keys() == _NEW and _is_confirmed()
 
 
-def test_a_confirm_outside_a_trial_does_nothing():
-    ota = _set_up()
-    ota.trial = False
-    trial.confirm(ota)
+def test_outside_a_trial_confirm_and_reject_change_nothing():
+    _set_up()
+    services = OTA()
+    assert services.confirm() is True
+    assert _resets_of(services.reject) == 0
     assert _keys() == _OLD and _module().load().trial == "b"
+
+
+def test_a_flash_that_does_not_answer_does_not_say_that_a_release_has_no_keys():
+    ota = _set_up()
+    real = os.stat
+    os_module = Os(stat=lambda path: fails() if path == "/.ota/b/ota.keys" else real(path))
+    sys.modules["os"], before = os_module, sys.modules.get("os")
+    try:
+        trial.confirm(ota)
+        raise AssertionError("no OSError")
+    except OSError as e:
+        assert e.errno == 5
+    finally:
+        if before is None:
+            del sys.modules["os"]
+        else:
+            sys.modules["os"] = before
+    assert ota.trial and _is_on_trial()
 
 
 def test_a_release_without_keys_leaves_those_of_the_board():
@@ -117,7 +137,8 @@ def test_a_release_with_broken_keys_is_taken_back():
 
 
 def test_a_release_that_is_taken_back_changes_no_keys():
-    assert _resets_of(trial.reject, _set_up()) == 1
+    _set_up()
+    assert _resets_of(trial.reject) == 1
     assert _keys() == _OLD and _is_taken_back()
     assert _resets_of(trial.give_up) == 1
 
