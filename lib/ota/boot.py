@@ -40,12 +40,13 @@ def put_first(active):
         os.stat("/.ota/" + active + "/lib/ota")
     except OSError:
         return
-    # From the package's own names, too: boot.py and main.py still hold the package.
-    package = sys.modules.pop("ota").__dict__
-    for name in list(sys.modules):
-        if name[:4] == "ota.":
-            del sys.modules[name]
-            package.pop(name[4:], None)
+    # Emptied as well, since boot.py and main.py still hold the package; start.py goes on.
+    modules = sys.modules
+    for name in list(modules):
+        if name == "ota" or name[:4] == "ota.":
+            module = modules.pop(name)
+            if name != "ota.start":
+                module.__dict__.clear()
 
 
 def _decide():
@@ -120,12 +121,12 @@ def _run(active):
 
 def _recover():
     # No readable record: the newest slot whose files are all whole.
-    from . import slots
+    from .slot_contents import verify_slot
 
     buf = memoryview(bytearray(1024))
     best = None
     for candidate in "ab":
-        manifest = slots.verify(candidate, buf)
+        manifest = verify_slot(candidate, buf)
         if manifest and (best is None or manifest.sequence > best.floor):
             best = record.Record()
             best.active = candidate

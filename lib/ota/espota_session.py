@@ -6,7 +6,7 @@ import time
 
 from micropython import const
 
-from . import log
+from . import forget_modules, log
 from .errors import OTAError
 from .updater import Updater
 
@@ -75,8 +75,6 @@ class Session:
 
     def close(self):
         """End the session; its update is discarded."""
-        from . import forget_modules
-
         self.steps.close()
         self._listener.session = None
         forget_modules()
@@ -88,6 +86,7 @@ class Session:
             get = listener.ota.settings.get
             if not (yield from self._authenticate()):
                 return
+            forget_modules("espota_auth", "espota_invitation")
             self.stage = _BEGIN_ERROR
             updater.begin(self.size, self.command)
             updater.set_md5(self.md5)

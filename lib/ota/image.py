@@ -9,7 +9,6 @@ from hashlib import sha256
 from micropython import const
 
 from .errors import OTAError
-from .manifest import Manifest
 
 _BLOCK = const(512)
 _MAX_NAME = const(100)
@@ -35,7 +34,8 @@ def read_image(stream, buf, sink=None):
     """
     if _header(stream, buf) is None:
         raise OTAError(_DAMAGED, "empty")
-    manifest = yield from _read_manifest(stream, buf, sink)
+    reader = yield from _read_manifest(stream, buf, sink)
+    manifest = reader.manifest
     found = sha256()
     names = {}
     files = 0
@@ -58,7 +58,7 @@ def read_image(stream, buf, sink=None):
         found.update(b"file %d %s %s\n" % (size_bytes, digest, name.encode()))
     if _header(stream, buf) is not None:
         raise OTAError(_DAMAGED, "no end")
-    if not manifest.matches(found):
+    if not reader.matches(found):
         raise OTAError(_MISMATCH, "%d listed, %d found" % (manifest.files, files))
     return manifest
 
@@ -69,22 +69,24 @@ def _read_manifest(stream, buf, sink):
         raise OTAError(_BAD_MANIFEST, "not the first file")
     if left > _MAX_MANIFEST:
         raise OTAError(_BAD_MANIFEST, "larger than %d bytes" % _MAX_MANIFEST)
+    from .manifest import ManifestReader
+
     padding = -left % _BLOCK
-    manifest = Manifest()
+    reader = ManifestReader()
     if sink:
         sink.open(name)
     while left:
-        line = manifest.read_line(stream, left)
-        manifest.take(line)
+        line = reader.read_line(stream, left)
+        reader.take(line)
         if sink:
             sink.write(line)
         left -= len(line)
         yield
     if sink:
         sink.close()
-    manifest.check()
+    reader.check()
     _fill(stream, buf[:padding])
-    return manifest
+    return reader
 
 
 def _read_member(stream, buf, size_bytes, sink):

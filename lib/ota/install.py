@@ -5,7 +5,7 @@ from binascii import hexlify
 
 from micropython import const
 
-from . import log, slots
+from . import log, slot_contents, slots
 from .errors import OTAError
 from .image import read_image
 from .updater import STAGING
@@ -52,7 +52,7 @@ def install(boot_record):
     record on flash unchanged; the active slot is never touched.
     """
     buf = memoryview(bytearray(2048))
-    size_bytes, digest = slots.file_digest(STAGING, buf)
+    size_bytes, digest = slot_contents.file_digest(STAGING, buf)
     if size_bytes != boot_record.size_bytes or digest != hexlify(boot_record.digest):
         raise OTAError(_DAMAGED, "staging file changed")
     slot = slots.idle(boot_record.active)
@@ -65,7 +65,7 @@ def install(boot_record):
                 pass
     finally:
         writer.close()
-    manifest = slots.verify(slot, buf)
+    manifest = slot_contents.verify_slot(slot, buf)
     if manifest is None or manifest.sequence != boot_record.sequence:
         raise OTAError(_DAMAGED, "slot %s: read back differs" % slot)
     boot_record.size_bytes = 0

@@ -19,17 +19,21 @@ _BAD_MANIFEST = const(38)
 
 
 class Manifest:
-    """What the lines that were taken so far say."""
+    """What an image's MANIFEST says.
+
+    Without methods, so that nothing else of this module stays in memory with it.
+    """
+
+    name = version = board = mpy = downgrade = ""
+    sequence = 0
+    files = total_bytes = 0
+
+
+class ManifestReader:
+    """Makes a Manifest of the lines that it takes."""
 
     def __init__(self):
-        self.name = ""
-        self.version = ""
-        self.board = ""
-        self.mpy = ""
-        self.downgrade = ""
-        self.sequence = 0
-        self.files = 0
-        self.total_bytes = 0
+        self.manifest = Manifest()
         self._lines = 0
         self._listed = sha256()
 
@@ -60,20 +64,21 @@ class Manifest:
             self._listed.update(line)
             return self._file(words)
         if key in ("name", "version", "board", "mpy", "downgrade"):
-            if len(words) != 2 or not words[1] or getattr(self, key):
+            if len(words) != 2 or not words[1] or getattr(self.manifest, key):
                 raise self._error(key)
-            setattr(self, key, words[1])
+            setattr(self.manifest, key, words[1])
         elif key == "sequence":
-            if len(words) != 2 or self.sequence:
+            if len(words) != 2 or self.manifest.sequence:
                 raise self._error(key)
-            self.sequence = self._number(words[1], _MAX_SEQUENCE)
-            if not self.sequence:
+            self.manifest.sequence = self._number(words[1], _MAX_SEQUENCE)
+            if not self.manifest.sequence:
                 raise self._error(key)
         return None
 
     def check(self):
         """Raise OTAError 38 unless name, version, sequence and a file were among the lines."""
-        if not (self.name and self.version and self.sequence and self.files):
+        m = self.manifest
+        if not (m.name and m.version and m.sequence and m.files):
             raise OTAError(_BAD_MANIFEST, "name, version, sequence or file missing")
 
     def matches(self, found):
@@ -81,11 +86,12 @@ class Manifest:
         return self._listed.digest() == found.digest()
 
     def _file(self, words):
-        if len(words) != 4 or len(words[2]) != 64 or not words[3] or self.files == _MAX_FILES:
+        m = self.manifest
+        if len(words) != 4 or len(words[2]) != 64 or not words[3] or m.files == _MAX_FILES:
             raise self._error("file")
-        self.files += 1
+        m.files += 1
         size_bytes = self._number(words[1], _MAX_SEQUENCE)
-        self.total_bytes += size_bytes
+        m.total_bytes += size_bytes
         return size_bytes, words[2], words[3]
 
     def _number(self, word, limit):

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from . import log, record, slots
+from . import log
 from .errors import OTAError
 
 _MPY_VERSION = const("6.3")
@@ -23,7 +23,10 @@ def stage(manifest, size_bytes, digest, settings):
     *manifest* is the image's; of *settings*, `app` and `allow_downgrade` count. Raises OTAError
     with the record unchanged.
     """
-    boot_record = record.load_for_update()
+    # One after the other: what a module needs while it is loaded is more than what it keeps.
+    from .record import load_for_update
+
+    boot_record = load_for_update()
     _check_kind(manifest, settings.get("app") or _running_app(boot_record.active))
     floor = boot_record.floor
     sequence = manifest.sequence
@@ -33,8 +36,10 @@ def stage(manifest, size_bytes, digest, settings):
         raise OTAError(_JUMP, "%d, from %d" % (sequence, floor))
     if sequence == boot_record.rejected:
         raise OTAError(_REJECTED, "sequence %d" % sequence)
+    from .slots import make_room
+
     # Every file of a slot takes up whole blocks of 4 KiB.
-    slots.make_room(boot_record.active, manifest.total_bytes + 4096 * manifest.files)
+    make_room(boot_record.active, manifest.total_bytes + 4096 * manifest.files)
     boot_record.sequence = sequence
     boot_record.size_bytes = size_bytes
     boot_record.digest = digest
@@ -56,8 +61,15 @@ def _check_kind(manifest, app):
 
 
 def _running_app(active):
-    # The name of the application in the active slot; None: there is none.
-    try:
-        return slots.read_manifest(active).name
-    except Exception:  # no slot, or one whose manifest cannot be read
+    # The name of the application in the active slot; None: there is none, or its manifest cannot be
+    # read. ManifestReader would take up the room that is short now.
+    if active is None:
         return None
+    try:
+        with open("/.ota/" + active + "/MANIFEST", "rb") as f:
+            for line in f:
+                if line[:5] == b"name ":
+                    return line[5:-1].decode()
+    except (OSError, UnicodeError):
+        pass
+    return None

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from micropython import const
 
-from . import log
+from . import forget_modules, log
 from .errors import OTAError
 
 # Where an image is kept until the next boot unpacks it.
@@ -65,7 +65,7 @@ class Updater:
     def begin(self, size, command=0):
         """Begin an update of *size* bytes: ask policy, then the application, then make room."""
         global running
-        if self.is_running:
+        if running:
             raise OTAError(_RUNNING)  # which does the running one no harm
         self.error = self.progress = 0
         self.expected_sha256 = ""
@@ -86,11 +86,14 @@ class Updater:
 
     def set_md5(self, digest):
         """Expect the MD5 *digest*, 32 hex digits as a str, over all that will be written."""
-        from .md5 import md5
+        try:
+            if len(digest) != 32:
+                raise OTAError(_MD5_FAILED, "not 32 digits")
+            from .md5 import md5
 
-        if len(digest) != 32:
-            self.fail(OTAError(_MD5_FAILED, "not 32 digits"), 0)
-        self.md5 = md5()
+            self.md5 = md5()
+        except Exception as e:
+            self.fail(e, _READ_FAILED)
         self.expected_md5 = digest.lower()
 
     def write(self, data):
@@ -126,15 +129,20 @@ class Updater:
         With *even_if_remaining*, the size becomes what was received.
         """
         global running
-        from .verify import verify_and_stage
-
         try:
             if not self.is_running:
                 raise OTAError(self.error or _NO_DATA)
             if even_if_remaining:
                 self.remaining = 0
             self.file.close()
-            yield from verify_and_stage(self)
+            from .verify import verify
+
+            manifest, digest = yield from verify(self)
+            verify = None  # what stage.py needs takes its place
+            forget_modules("verify", "image", "manifest")
+            from .stage import stage
+
+            stage(manifest, self.progress, digest, self.ota.settings)
         except Exception as e:
             self.fail(e, _READ_FAILED)
         self.is_running = False

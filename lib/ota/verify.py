@@ -16,10 +16,10 @@ _DAMAGED = const(37)
 _SHA256_FAILED = const(42)
 
 
-def verify_and_stage(updater):
-    """Check *updater*'s staged image, read back from flash, and name it in the boot record.
+def verify(updater):
+    """Check *updater*'s staged image, read back from flash; return (Manifest, SHA-256).
 
-    A generator that yields after every block. Raises OTAError with the record unchanged.
+    A generator that yields after every block. Raises OTAError.
     """
     if not updater.progress:
         raise OTAError(_NO_DATA)
@@ -28,7 +28,7 @@ def verify_and_stage(updater):
     received = updater.sha256.digest()
     calculated = updater.md5 and hexlify(updater.md5.digest()).decode()
     updater.md5 = updater.sha256 = None
-    forget_modules("md5", "md5_bytecode", "espota_auth", "espota_transfer", "espota_invitation")
+    forget_modules("md5", "md5_bytecode", "espota_transfer")
     from .keys import is_required
 
     signed = is_required()
@@ -47,10 +47,7 @@ def verify_and_stage(updater):
         f.seek(0)
         updater.buffer = None  # what reads the image needs the room more
         manifest = yield from _read(f, small_buffer())
-    forget_modules("image")
-    from .stage import stage
-
-    stage(manifest, updater.progress, digest, updater.ota.settings)
+    return manifest, digest
 
 
 def _read_back(f, updater, image_bytes=0, of_image=None):

@@ -61,7 +61,7 @@ SEEDED_BUGS = (
         "what was written is not compared with what arrived",
         checks.damaged_on_arrival_is_refused,
         (("verify.py", "digest != received", "False"),
-         ("image.py", "not manifest.matches(found)", "False")),
+         ("image.py", "not reader.matches(found)", "False")),
     ),
     SeededBug(
         "attempts are counted after the application is imported",
@@ -139,7 +139,7 @@ SEEDED_BUGS = (
     SeededBug(
         "the slot is not read back after unpacking",
         checks.damaged_slot_is_dropped,
-        (("install.py", "slots.verify(slot, buf)", "slots.read_manifest(slot)"),),
+        (("install.py", ".verify_slot(slot, buf)", ".read_manifest(slot)"),),
     ),
     SeededBug(
         "unpacked over the slot that runs",

@@ -5,7 +5,7 @@ import random
 from hashlib import sha256
 
 from ota.errors import OTAError
-from ota.manifest import Manifest
+from ota.manifest import ManifestReader
 from sample_image import code_of
 
 _DIGEST = b"0123456789abcdef" * 4
@@ -25,30 +25,31 @@ _SEED = 20240817
 _MUTATIONS = 24000
 
 
-def _manifest(*lines):
-    m = Manifest()
+def _reader(*lines):
+    reader = ManifestReader()
     for line in lines:
-        m.take(line)
-    return m
+        reader.take(line)
+    return reader
 
 
 def _refused(line, *before):
     # Whether `line` is refused after the first line and those of `before`, which are not.
-    m = _manifest(b"mpota 1\n", *before)
-    return code_of(m.take, line) == 38
+    reader = _reader(b"mpota 1\n", *before)
+    return code_of(reader.take, line) == 38
 
 
 def test_takes_every_line_of_a_good_one():
-    m = _manifest(*_GOOD)
-    m.check()
+    reader = _reader(*_GOOD)
+    reader.check()
+    m = reader.manifest
     assert (m.name, m.version, m.sequence) == ("sample", "1.2.3", 7)
     assert (m.board, m.mpy, m.files, m.total_bytes) == ("esp8266", "6.3", 2, 12)
 
 
 def test_take_returns_what_a_file_line_lists_and_none_for_others():
-    m = Manifest()
+    reader = ManifestReader()
     for line in _GOOD:
-        item = m.take(line)
+        item = reader.take(line)
         if line == _FILE:
             assert item == (12, _DIGEST.decode(), "app.py")
         elif line[:5] != b"file ":
@@ -66,7 +67,7 @@ def test_the_first_line_must_name_the_format():
         b"name sample\n",
         b"x\n",
     ):
-        assert code_of(Manifest().take, line) == 38, line
+        assert code_of(ManifestReader().take, line) == 38, line
 
 
 def test_unknown_keys_are_ignored():
@@ -81,9 +82,9 @@ def test_unknown_keys_are_ignored():
         b" file 1\n",
         b"~\n",
     ):
-        m = _manifest(b"mpota 1\n", line, *known)
-        assert m.take(line) is None
-        m.check()
+        reader = _reader(b"mpota 1\n", line, *known)
+        assert reader.take(line) is None
+        reader.check()
 
 
 def test_lines_hold_printable_ascii_only():
@@ -110,24 +111,25 @@ def test_a_name_version_board_mpy_and_downgrade_are_one_word_and_stand_once():
 
 
 def test_downgrade_is_read_and_not_there_unless_it_is():
-    assert _manifest(*_GOOD).downgrade == ""
-    m = _manifest(*_GOOD, b"downgrade yes\n")
-    m.check()
+    assert _reader(*_GOOD).manifest.downgrade == ""
+    reader = _reader(*_GOOD, b"downgrade yes\n")
+    reader.check()
+    m = reader.manifest
     assert (m.downgrade, m.name, m.sequence) == ("yes", "sample", 7)
     for line, word in ((b"downgrade no\n", "no"), (b"downgrade YES\n", "YES")):
-        assert _manifest(*_GOOD, line).downgrade == word
+        assert _reader(*_GOOD, line).manifest.downgrade == word
     # A key of its own: nothing that only begins like it.
-    assert _manifest(*_GOOD, b"downgrades yes\n").downgrade == ""
+    assert _reader(*_GOOD, b"downgrades yes\n").manifest.downgrade == ""
 
 
 def test_a_word_may_fill_its_line():
     name = b"n" * 250
-    assert _manifest(b"mpota 1\n", b"name " + name + b"\n").name == name.decode()
+    assert _reader(b"mpota 1\n", b"name " + name + b"\n").manifest.name == name.decode()
 
 
 def test_the_sequence_is_a_positive_number_and_stands_once():
     for word in (b"1", b"7", b"%d" % _MAX, b"0000000009"):
-        assert _manifest(b"mpota 1\n", b"sequence " + word + b"\n").sequence == int(word)
+        assert _reader(b"mpota 1\n", b"sequence " + word + b"\n").manifest.sequence == int(word)
     for word in (
         b"0",
         b"",
@@ -172,20 +174,20 @@ def test_a_file_line_has_size_digest_and_name():
 
 
 def test_there_are_256_files_at_most():
-    m = _manifest(b"mpota 1\n")
+    reader = _reader(b"mpota 1\n")
     for i in range(256):
-        m.take(b"file 3 " + _DIGEST + b" f%d\n" % i)
-    assert (m.files, m.total_bytes) == (256, 768)
-    assert code_of(m.take, _FILE) == 38
+        reader.take(b"file 3 " + _DIGEST + b" f%d\n" % i)
+    assert (reader.manifest.files, reader.manifest.total_bytes) == (256, 768)
+    assert code_of(reader.take, _FILE) == 38
 
 
 def test_name_version_sequence_and_a_file_must_be_there():
     needed = (b"name n\n", b"version v\n", b"sequence 1\n", _FILE)
-    _manifest(b"mpota 1\n", *needed).check()
+    _reader(b"mpota 1\n", *needed).check()
     for missing in needed:
-        m = _manifest(b"mpota 1\n", *[line for line in needed if line != missing])
-        assert code_of(m.check) == 38, missing
-    assert code_of(Manifest().check) == 38
+        reader = _reader(b"mpota 1\n", *[line for line in needed if line != missing])
+        assert code_of(reader.check) == 38, missing
+    assert code_of(ManifestReader().check) == 38
 
 
 def test_it_matches_the_file_lines_alone_in_their_order():
@@ -198,14 +200,14 @@ def test_it_matches_the_file_lines_alone_in_their_order():
         (b"".join(_GOOD), False),
     ):
         # Asked once only: a digest is final.
-        assert _manifest(*_GOOD).matches(sha256(found)) == matches, found
+        assert _reader(*_GOOD).matches(sha256(found)) == matches, found
 
 
 def test_read_line_gives_whole_lines_and_refuses_others():
     stream = io.BytesIO(b"mpota 1\nname x\n" + b"y" * 255 + b"\n")
-    m = Manifest()
+    reader = ManifestReader()
     for line in (b"mpota 1\n", b"name x\n", b"y" * 255 + b"\n"):
-        assert m.read_line(stream, 10000) == line
+        assert reader.read_line(stream, 10000) == line
     for data, left in (
         (b"", 10),
         (b"name", 100),
@@ -215,7 +217,7 @@ def test_read_line_gives_whole_lines_and_refuses_others():
         (b"x" * 100000, 100000),
     ):
         stream = io.BytesIO(data)
-        assert code_of(Manifest().read_line, stream, left) == 38, data[:20]
+        assert code_of(ManifestReader().read_line, stream, left) == 38, data[:20]
         assert stream.tell() <= 257
 
 
@@ -227,10 +229,10 @@ def test_an_error_names_the_line_it_is_in():
             return e.detail
         raise AssertionError("no OTAError")
 
-    assert message(Manifest().take, b"x\n") == "line 1: not 'mpota 1'"
-    assert message(_manifest(b"mpota 1\n", b"name x\n").take, b"name y\n") == "line 3: name"
-    assert message(Manifest().read_line, io.BytesIO(b"mpota"), 5)[:7] == "line 1:"
-    third = _manifest(b"mpota 1\n", b"name x\n")
+    assert message(ManifestReader().take, b"x\n") == "line 1: not 'mpota 1'"
+    assert message(_reader(b"mpota 1\n", b"name x\n").take, b"name y\n") == "line 3: name"
+    assert message(ManifestReader().read_line, io.BytesIO(b"mpota"), 5)[:7] == "line 1:"
+    third = _reader(b"mpota 1\n", b"name x\n")
     assert message(third.read_line, io.BytesIO(b"vers"), 4)[:7] == "line 3:"
 
 
@@ -262,15 +264,15 @@ def test_of_mutated_lines_nothing_but_an_ota_error_comes():
     for i in range(_MUTATIONS):
         # A line alone after the first, or as the first; and whole ones with a mutation, as read.
         line = _mutated(_GOOD[i & 7])
-        m = _manifest(b"mpota 1\n") if i % 9 else Manifest()
-        code = code_of(m.take, line)
+        reader = _reader(b"mpota 1\n") if i % 9 else ManifestReader()
+        code = code_of(reader.take, line)
         assert code in (None, 38), (i, line)
         if code:
             refused += 1
         else:
             taken += 1
-        assert code_of(m.check) in (None, 38)
-        assert 0 <= m.sequence <= _MAX and m.files <= 1
+        assert code_of(reader.check) in (None, 38)
+        assert 0 <= reader.manifest.sequence <= _MAX and reader.manifest.files <= 1
     assert taken > 1000 and refused > 1000, (taken, refused)
 
 
@@ -280,14 +282,14 @@ def test_of_mutated_streams_nothing_but_an_ota_error_comes():
     outcomes = {None: 0, 38: 0}
 
     def read(data):
-        m = Manifest()
+        reader = ManifestReader()
         stream = io.BytesIO(data)
         left = len(data)
         while left:
-            line = m.read_line(stream, left)
+            line = reader.read_line(stream, left)
             left -= len(line)
-            m.take(line)
-        m.check()
+            reader.take(line)
+        reader.check()
 
     for _ in range(3000):
         outcomes[code_of(read, _mutated(whole))] += 1

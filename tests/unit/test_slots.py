@@ -4,7 +4,7 @@ import os
 
 import sample_image
 from flash_stubs import Os, fill_up
-from ota import slots
+from ota import slot_contents, slots
 from ota.errors import OTAError
 from sample_image import FILES, code_of
 
@@ -68,7 +68,7 @@ def test_room_that_is_there_keeps_the_idle_slot():
     _clean()
     _fill_slot("b")
     slots.make_room("a", 10000)
-    assert slots.verify("b", _BUF)
+    assert slot_contents.verify_slot("b", _BUF)
 
 
 def _with_free_blocks(before, after, function):
@@ -96,8 +96,8 @@ def test_room_that_is_not_there_costs_the_idle_slot():
         _fill_slot("a")
         _fill_slot("b")
         assert _with_free_blocks(2, 3, lambda active=active: slots.make_room(active, 12288)) is None
-        assert slots.verify(gone, _BUF) is None
-        assert slots.verify(kept, _BUF)
+        assert slot_contents.verify_slot(gone, _BUF) is None
+        assert slot_contents.verify_slot(kept, _BUF)
 
 
 def test_too_little_room_is_error_4_and_spares_the_active_slot():
@@ -105,7 +105,7 @@ def test_too_little_room_is_error_4_and_spares_the_active_slot():
     _fill_slot("a")
     _fill_slot("b")
     assert _with_free_blocks(2, 3, lambda: slots.make_room("a", 12289)) == 4
-    assert slots.verify("a", _BUF)
+    assert slot_contents.verify_slot("a", _BUF)
 
 
 def test_less_than_no_free_blocks_is_no_room():
@@ -114,7 +114,7 @@ def test_less_than_no_free_blocks_is_no_room():
         _clean()
         _fill_slot("b")
         assert _with_free_blocks(free, 3, lambda: slots.make_room("a", 12288)) is None
-        assert slots.verify("b", _BUF) is None
+        assert slot_contents.verify_slot("b", _BUF) is None
         assert _with_free_blocks(free, free, lambda: slots.make_room("a", 1)) == 4
 
 
@@ -133,7 +133,7 @@ def test_read_manifest_gives_the_facts_and_visits_every_file():
     _clean()
     _fill_slot("a")
     seen = []
-    m = slots.read_manifest("a", lambda *item: seen.append(item))
+    m = slot_contents.read_manifest("a", lambda *item: seen.append(item))
     assert (m.name, m.version, m.sequence, m.board, m.files) == (
         "sample",
         "1.2.3",
@@ -142,26 +142,26 @@ def test_read_manifest_gives_the_facts_and_visits_every_file():
         len(FILES),
     )
     assert [(size, name) for size, _, name in seen] == [(len(d), n) for n, d in FILES]
-    assert slots.read_manifest("a").total_bytes == sum([len(data) for _, data in FILES])
+    assert slot_contents.read_manifest("a").total_bytes == sum([len(data) for _, data in FILES])
 
 
 def test_read_manifest_raises_when_there_is_none_or_it_is_broken():
     _clean()
     try:
-        slots.read_manifest("a")
+        slot_contents.read_manifest("a")
         raise AssertionError("no OSError")
     except OSError:
         pass
     good = sample_image.manifest(FILES)
     for text in (b"", b"mpota 2\n", good[:-1], good + b"\n", good + b"x" * 300, b"mpota 1\n"):
         _fill_slot("a", text=text)
-        assert code_of(slots.read_manifest, "a") == 38, text
+        assert code_of(slot_contents.read_manifest, "a") == 38, text
 
 
 def test_a_whole_slot_verifies():
     _clean()
     _fill_slot("a")
-    m = slots.verify("a", _BUF)
+    m = slot_contents.verify_slot("a", _BUF)
     assert m.sequence == 7 and m.files == len(FILES)
 
 
@@ -174,27 +174,45 @@ def test_a_slot_with_any_file_damaged_does_not_verify():
             spoilt += [data[:-1], data[:-1] + b"?"]
         for content in spoilt:
             _fill_slot("a")
-            assert slots.verify("a", _BUF)
+            assert slot_contents.verify_slot("a", _BUF)
             _write(path, content)
-            assert slots.verify("a", _BUF) is None, path
+            assert slot_contents.verify_slot("a", _BUF) is None, path
         _fill_slot("a")
         os.remove(path)
-        assert slots.verify("a", _BUF) is None, path
+        assert slot_contents.verify_slot("a", _BUF) is None, path
+
+
+def test_a_lack_of_memory_does_not_say_that_a_slot_is_broken():
+    def no_memory(name, buf):
+        raise MemoryError
+
+    _clean()
+    _fill_slot("a")
+    real = slot_contents.file_digest
+    slot_contents.file_digest = no_memory
+    try:
+        slot_contents.verify_slot("a", _BUF)
+        raise AssertionError("no MemoryError")
+    except MemoryError:
+        pass
+    finally:
+        slot_contents.file_digest = real
+    assert slot_contents.verify_slot("a", _BUF)
 
 
 def test_a_slot_without_a_good_manifest_does_not_verify():
     _clean()
-    assert slots.verify("a", _BUF) is None
+    assert slot_contents.verify_slot("a", _BUF) is None
     _fill_slot("a")
     os.remove("/.ota/a/MANIFEST")
-    assert slots.verify("a", _BUF) is None
+    assert slot_contents.verify_slot("a", _BUF) is None
     _fill_slot("a", text=sample_image.manifest(FILES)[:-1])
-    assert slots.verify("a", _BUF) is None
+    assert slot_contents.verify_slot("a", _BUF) is None
     # A name of MANIFEST that is a folder.
     _fill_slot("a", [("lib", b"")], text=sample_image.manifest([("lib", b"")]))
     os.remove("/.ota/a/lib")
     os.mkdir("/.ota/a/lib")
-    assert slots.verify("a", _BUF) is None
+    assert slot_contents.verify_slot("a", _BUF) is None
 
 
 def test_file_digest_is_that_of_the_file_whatever_the_buffer():
@@ -204,7 +222,7 @@ def test_file_digest_is_that_of_the_file_whatever_the_buffer():
     expected = sample_image.file_line("x", data).split(b" ")[2]
     for size in (1, 7, 512, 5020, 6000):
         buf = memoryview(bytearray(size))
-        assert slots.file_digest("/.ota/file", buf) == (len(data), expected)
+        assert slot_contents.file_digest("/.ota/file", buf) == (len(data), expected)
 
 
 def test_errors_are_of_the_one_class():

@@ -1,6 +1,7 @@
 """Which verified release this board takes: floor, jump, way back, application, board."""
 
 import os
+import sys
 
 from ota import record, slots
 from ota.manifest import Manifest
@@ -142,6 +143,30 @@ def test_a_board_without_an_application_takes_any():
     with open("/.ota/a/MANIFEST", "wb") as f:
         f.write(b"not a manifest\n")
     assert _verdict(_release(name="other")) is None
+
+
+def test_a_manifest_that_is_not_text_names_no_application():
+    _board("garden")
+    with open("/.ota/a/MANIFEST", "wb") as f:
+        f.write(b"mpota 1\nname \xff\xfe\n")
+    assert _verdict(_release(name="other")) is None
+
+
+def test_a_lack_of_memory_does_not_let_another_application_in():
+    def no_memory(name, mode):
+        raise MemoryError
+
+    _board("garden")
+    module = sys.modules["ota.stage"]
+    module.open = no_memory
+    try:
+        stage(_release(name="other"), 4321, _DIGEST, {})
+        raise AssertionError("no MemoryError")
+    except MemoryError:
+        pass
+    finally:
+        del module.open
+    assert record.load().size_bytes == 0
 
 
 def test_the_board():

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import sample_image
 from flash_stubs import Os, fails
-from ota import Callbacks, slots, updater
+from ota import Callbacks, record, slots, updater
 from ota.errors import OTAError
 from ota.md5 import md5
 from ota.record import Record, load
@@ -166,6 +166,23 @@ def test_a_second_begin_is_error_15_and_does_the_running_one_no_harm():
     u.write(_IMAGE[1000:])
     u.end()
     assert load().size_bytes == len(_IMAGE)
+
+
+def test_while_one_runs_another_updater_s_begin_is_error_15():
+    u = _clean()
+    other = updater.Updater(u.ota, Callbacks())
+    u.begin(len(_IMAGE))
+    u.write(_IMAGE)
+    end = u.ending()
+    next(end)
+    assert code_of(other.begin, 5000) == 15
+    other.abort(6)
+    for _ in end:
+        pass
+    assert load().size_bytes == len(_IMAGE)
+    other.begin(5000)
+    other.abort(6)
+    assert updater.running is None
 
 
 def test_a_size_of_nothing_or_less_is_error_5():
@@ -576,13 +593,11 @@ def test_a_record_that_cannot_be_written_is_error_3_and_the_old_one_stands():
     u = _clean()
     u.begin(len(_IMAGE))
     u.write(_IMAGE)
-    from ota import stage
-
-    stage.record.os = Os(rename=fails)
+    record.os = Os(rename=fails)
     try:
         assert code_of(u.end) == 3
     finally:
-        stage.record.os = os
+        record.os = os
     assert _is_discarded(u, 3)
 
 
@@ -690,13 +705,11 @@ def test_room_for_the_unpacked_files_is_asked_for_before_the_record_names_the_im
     u = _clean()
     u.begin(len(_IMAGE))
     u.write(_IMAGE)
-    from ota import stage
-
-    stage.slots.os = Os(statvfs=lambda path: (4096, 4096, 763, 3))
+    slots.os = Os(statvfs=lambda path: (4096, 4096, 763, 3))
     try:
         assert code_of(u.end) == 4
     finally:
-        stage.slots.os = os
+        slots.os = os
     assert _is_discarded(u, 4)
 
 
