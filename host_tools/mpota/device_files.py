@@ -6,17 +6,40 @@ The layout of `/.ota` is that of docs/SPEC.md.
 import hashlib
 import io
 import json
-import re
-import string
 import struct
 import tarfile
-import tokenize
 from pathlib import Path
 
 from mpota.compile import BOARD_ARCHITECTURE, compile_module
 from mpota.image import Manifest
+from mpota.short_names import pairs, with_short_names
 
 _RECORD = "<4sIBBBBIIII32s"
+
+# Names in lib/ota that no application has to do with, and what they are on the board: names that
+# MicroPython's own modules have. Tracebacks of a board show these.
+IN_FIRMWARE = pairs("""
+    address=acos admit=addressof after=appendleft answer=asin ask_at=atan at=atan2
+    attempts=b2a_base64 authenticate=blit become_healthy=bound_method begin_anew=bytearray_at
+    begun=byteorder bits=bytes_at block=calcsize blocks=call_exception_handler boot_record=ceil
+    boots=closure change=copysign check=cos check_signed=current_task chip_id=degrees
+    cnonce=dict_view counters=difference_update deadline=discard der=divmod drop_pending=unpack_from
+    fail=dump failures=dumps field=ellipse file_digest=errorcode files=exp folder=fabs
+    found=fill_rect generation=fmod give_up=frexp high=fromkeys image_bytes=frozenset
+    installs=gather is_off=generator is_past=get_event_loop is_required=get_extra_info
+    joined=getrandbits KEYS=getvalue last=gmtime left=heap_lock legacy=heap_unlock letter=heapify
+    limit=heappop listener=heappush load_for_update=hline low=intersection
+    make_room=intersection_update Manifest=isalpha matches=isdisjoint MD5=isenabled ms=isfinite
+    new=isinf nonce=islower of_image=isnan open_session=isspace overrides=issubclass
+    own_until=issubset period_ms=issuperset put_first=isupper read_back=iterator read_keys=kbd_intr
+    read_line=ldexp read_manifest=loads read_settings=localtime read_trailer=lstrip Record=maxsize
+    rejected=mem_info response=mktime result=modf running=namedtuple seen=new_event_loop
+    services=open_connection Session=opt_level set_counters=pack_into since=pend_throw sink=pixel
+    size_bytes=popitem slot=popleft small_buffer=qstr_info steps=radians tag=readlines take=rindex
+    take_datagram=rsplit tcp=rstrip timer=run_until_complete total_bytes=scroll
+    transfer=server_hostname udp=sin view=sleep_us visit=sqrt Watchdog=stack_use what=start_server
+    woke_from_sleep=symmetric_difference word=symmetric_difference_update words=tan
+""")
 
 
 def device_root() -> Path:
@@ -30,8 +53,8 @@ def device_files(
 ) -> dict[str, bytes]:
     """Return boot.py, main.py and lib/ota compiled for *architecture*: absolute name → content.
 
-    A name takes up heap on the board for good, once the module that has it was loaded. So private
-    ones are shortened, unless *short_names* is False; they are also what tracebacks show.
+    A name takes up heap on the board for good, once the module that has it was loaded. So those
+    that applications do not use are replaced, unless *short_names* is False: see short_names.py.
     """
     root = device_root()
     files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
@@ -40,27 +63,9 @@ def device_files(
         # Under the name that the board loads it by, which is in memory anyway.
         text = source.read_text()
         if short_names:
-            text = _with_short_names(text)
+            text = with_short_names(text, IN_FIRMWARE)
         files[name] = compile_module(text, name, architecture, line_numbers=False)
     return files
-
-
-def _with_short_names(source: str) -> str:
-    # `_a`, `_b`, … in every module, so that they share what each of them costs.
-    lines = source.splitlines(keepends=True)
-    tokens = [
-        token
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.NAME and re.match("_[a-z]", token.string)
-    ]
-    letters = string.ascii_lowercase
-    short = [f"_{letter}" for letter in letters] + [f"_{a}{b}" for a in letters for b in letters]
-    names = dict(zip(dict.fromkeys(token.string for token in tokens), short, strict=False))
-    for token in reversed(tokens):
-        row = token.start[0] - 1
-        line = lines[row]
-        lines[row] = line[: token.start[1]] + names[token.string] + line[token.end[1] :]
-    return "".join(lines)
 
 
 def settings_file(settings: dict[str, object]) -> dict[str, bytes]:
