@@ -1,0 +1,248 @@
+"""The keeper of one simulated board: its power, its resets, and what it says."""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mpota.errors import CommandError
+from mpota.sim.board_process import BoardProcess
+from mpota.sim.control_page import ControlPage
+from mpota.sim.rom_modules import control
+
+# Values of machine.reset_cause() on the chip.
+POWER_ON = 0
+EXCEPTION = 2
+SOFTWARE_WATCHDOG = 3
+SOFT_RESTART = 4
+RESET_PIN = 6
+
+DEFAULT_HEAP = "56k"  # as much as 38 KiB are on the board: objects are larger on a 64-bit machine
+WATCHDOG_MS = 5000
+
+
+class Board:
+    """A board that runs as a process of its own for every boot, with only the flash carried over.
+
+    `flash` is an image file (see `create_flash`); `ip` the board's own address, of 127.0.0.0/8;
+    `on_line` is called with every line of the serial port. Use it as a context manager, or call
+    `power_on()` and `stop()`.
+    """
+
+    def __init__(
+        self,
+        flash: Path,
+        *,
+        ip: str = "127.0.0.2",
+        heap: str = DEFAULT_HEAP,
+        watchdog_ms: int = WATCHDOG_MS,
+        scripts: tuple[str, ...] = ("boot.py", "main.py"),
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.flash = Path(flash)
+        self.ip = ip
+        self.lines: list[str] = []
+        self.boots = 0
+        self._heap = heap
+        self._scripts = scripts
+        self._on_line = on_line
+        self._changed = threading.Condition()
+        self._process: BoardProcess | None = None
+        self._thread: threading.Thread | None = None
+        self._wanted = False
+        self._next_cause: int | None = None
+        self._failure: BaseException | None = None  # what ended the keeper's thread
+        self.control = ControlPage()
+        self.control[control.CUT_AFTER] = control.NEVER
+        self.control[control.WATCHDOG_MS] = watchdog_ms
+        self.control[control.CHIP_ID] = 0xC0FF00 | int(ip.rpartition(".")[2])
+        self.control[control.NETWORK] = 1
+        self.control.set_text(control.IP, ip, 16)
+        self.control.clear_rtc()
+
+    def __enter__(self) -> "Board":
+        self.power_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # Power
+
+    def power_on(self) -> None:
+        """Start the board; it resets as often as it likes until `power_off` or a power cut."""
+        if self._thread is not None and self._thread.is_alive():
+            raise CommandError("the board is on already")
+        self.control[control.REQUEST] = control.REQUEST_NONE
+        self._wanted = True
+        self._next_cause = None
+        self._failure = None
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def power_off(self) -> None:
+        """Take the power away at once. RTC memory is lost."""
+        self._wanted = False
+        self._kill()
+        if self._thread is not None:
+            self._thread.join()
+        self.control.clear_rtc()
+
+    def reset(self) -> None:
+        """Press the reset button: RTC memory is kept."""
+        self._next_cause = RESET_PIN
+        self._kill()
+
+    def stop(self) -> None:
+        """Take the power away for good."""
+        self.power_off()
+
+    def cut_power_after(self, operations: int | None, torn: str = "none") -> None:
+        """Let the power fail before the flash operation that follows *operations* more of them.
+
+        *torn*, one of control.TORN_MODES, says how much of that operation is still carried out.
+        """
+        self.control[control.TORN] = control.TORN_MODES.index(torn)
+        limit = control.NEVER if operations is None else self.operations + operations
+        self.control[control.CUT_AFTER] = limit
+
+    @property
+    def is_on(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    # What is known of it
+
+    @property
+    def operations(self) -> int:
+        """Flash programs and erases so far."""
+        return self.control[control.OPERATIONS]
+
+    @property
+    def programmed_bytes(self) -> int:
+        return self.control[control.BYTES_PROGRAMMED]
+
+    @property
+    def erases(self) -> int:
+        return self.control[control.ERASES]
+
+    @property
+    def violations(self) -> int:
+        """Flash calls that NOR flash would not have carried out; each raised an error."""
+        return self.control[control.VIOLATIONS]
+
+    @property
+    def violation(self) -> str:
+        """The first of the `violations`, or ''."""
+        return self.control.text(control.VIOLATION_TEXT, 128)
+
+    @property
+    def power_failed(self) -> bool:
+        """Whether the power cut that was asked for has come."""
+        return self.control[control.REQUEST] == control.REQUEST_POWER_CUT
+
+    @property
+    def network(self) -> bool:
+        """Whether the access point is in reach; may be set at any time."""
+        return self.control[control.NETWORK] == 1
+
+    @network.setter
+    def network(self, in_reach: bool) -> None:
+        self.control[control.NETWORK] = int(in_reach)
+
+    def wait_for(self, pattern: str, timeout_s: float = 30, start: int = 0) -> re.Match[str]:
+        """Wait for a line, from line number *start* on, in which the regular expression is found.
+
+        Raises TimeoutError, with the board's last lines, when none comes or the power goes first,
+        and at once whatever the keeper's thread failed with.
+        """
+        wanted = re.compile(pattern)
+        deadline = time.monotonic() + timeout_s
+        seen = start
+        with self._changed:
+            while True:
+                while seen < len(self.lines):
+                    if match := wanted.search(self.lines[seen]):
+                        return match
+                    seen += 1
+                self._raise_failure()
+                left = deadline - time.monotonic()
+                if left <= 0 or not self.is_on:
+                    last = "\n".join(self.lines[-25:])
+                    why = "in time" if left <= 0 else "before the power went"
+                    raise TimeoutError(f"the board never said {pattern!r} {why}; it said:\n{last}")
+                self._changed.wait(min(left, 0.2))
+
+    def join(self) -> None:
+        """Wait until the power is gone, which takes a power cut or `power_off`.
+
+        Raises what the keeper's thread failed with.
+        """
+        while self.is_on:
+            self._thread.join(0.2)  # type: ignore[union-attr]
+        self._raise_failure()
+
+    def wait_for_power_cut(self, timeout_s: float = 60) -> bool:
+        """Wait until the board is off; return whether the power cut that was asked for came.
+
+        Raises what the keeper's thread failed with.
+        """
+        assert self._thread is not None
+        self._thread.join(timeout_s)
+        self._raise_failure()
+        return not self.is_on and self.power_failed
+
+    # The keeper's thread
+
+    def _kill(self) -> None:
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _keep(self) -> None:
+        cause = POWER_ON
+        try:
+            while self._wanted:
+                cause = self._boot(cause)
+                if self.power_failed:
+                    self.control.clear_rtc()
+                    break
+        except BaseException as e:  # told to who waits for the board
+            self._failure = e
+        with self._changed:
+            self._changed.notify_all()
+
+    def _boot(self, cause: int) -> int:
+        # Runs the board until its process ends; returns the cause of the reset that follows.
+        page = self.control
+        page[control.REQUEST] = control.REQUEST_NONE
+        page[control.RESET_CAUSE] = cause
+        page[control.WATCHDOG] = 0
+        self.boots += 1
+        process = BoardProcess(self.flash, page, self._heap, self._scripts, self._say)
+        self._process = process
+        if not self._wanted:
+            process.kill()
+        process.run()
+        self._process = None
+        if process.bitten:
+            self._say("watchdog reset")
+            return SOFTWARE_WATCHDOG
+        if page[control.REQUEST] == control.REQUEST_RESET:
+            return SOFT_RESTART
+        if self._next_cause is not None:
+            cause, self._next_cause = self._next_cause, None
+            return cause
+        if self._wanted and not self.power_failed:
+            self._say(f"the interpreter ended with status {process.status}")
+        return EXCEPTION
+
+    def _say(self, line: str) -> None:
+        self._on_line(line)  # first, so that it is shown before whoever waits for it goes on
+        with self._changed:
+            self.lines.append(line)
+            self._changed.notify_all()
