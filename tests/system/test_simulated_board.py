@@ -6,10 +6,10 @@ import sys
 import time
 
 import pytest
-from boards import board_with, own_ip, small_image
+from boards import CHIP_HEAP, board_with, own_ip, small_image
 from mpota.errors import CommandError
 from mpota.sim import Board, create_flash, read_flash
-from mpota.sim.board_process import POWER_ON, SOFT_RESTART, SOFTWARE_WATCHDOG
+from mpota.sim.board import POWER_ON, SOFT_RESTART, SOFTWARE_WATCHDOG
 from mpota.sim.rom_modules import control
 
 
@@ -332,7 +332,8 @@ t.send(b"hello")
             assert connection.recv(10) == b"hello"
 
 
-def test_the_board_s_code_finds_no_more_heap_than_a_bare_interpreter_of_that_size(tmp_path):
+@pytest.mark.parametrize(("heap", "least"), [("56k", 0.8), (CHIP_HEAP, 0.96)])
+def test_the_board_s_code_finds_no_more_heap_than_on_the_chip(tmp_path, heap, least):
     script = "import gc\ngc.collect()\nprint('free', gc.mem_free())\n"
     bare = subprocess.run(
         [sys.executable, "-m", "micropython_unix", "-X", "heapsize=56k", "-c", script],
@@ -341,9 +342,47 @@ def test_the_board_s_code_finds_no_more_heap_than_a_bare_interpreter_of_that_siz
         text=True,
     )
     create_flash(tmp_path / "flash.img", {"/boot.py": script.encode()})
-    with Board(tmp_path / "flash.img", ip=own_ip()) as board:
+    with Board(tmp_path / "flash.img", ip=own_ip(), heap=heap) as board:
         free = int(board.wait_for(r"^free (\d+)")[1])
-    assert 0.95 * int(bare.stdout.split()[1]) < free <= int(bare.stdout.split()[1])
+    assert least * int(bare.stdout.split()[1]) < free <= int(bare.stdout.split()[1])
+
+
+def test_the_interpreter_is_started_with_the_heap_that_is_asked_for(tmp_path):
+    script = "import gc\nprint('heap', gc.mem_free() + gc.mem_alloc())\n"
+    bare = subprocess.run(
+        [sys.executable, "-m", "micropython_unix", "-X", "heapsize=56k", "-c", script],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    with board_that_runs(tmp_path, script) as board:
+        assert board.wait_for(r"^heap \d+")[0] == bare.stdout.strip()
+
+
+def test_poll_tells_of_every_socket_that_is_ready(tmp_path):
+    script = """
+import network, select, socket
+station = network.WLAN(network.WLAN.IF_STA)
+station.active(True)
+station.connect("simulated", "")
+poll = select.poll()
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+for port, each in enumerate(sockets, 7001):
+    each.bind(("", port))
+    poll.register(each, select.POLLIN)
+sockets[2].sendto(b"x", (station.ifconfig()[0], 7001))
+sockets[2].sendto(b"x", (station.ifconfig()[0], 7002))
+ready = poll.poll(1000)
+print("ready", sorted([sockets.index(each) for each, events in ready if events == select.POLLIN]))
+"""
+    with board_that_runs(tmp_path, script) as board:
+        assert board.wait_for("^ready (.*)")[1] == "[0, 1]"
+
+
+def test_time_can_be_imported_with_a_star(tmp_path):
+    script = "from time import *\nsleep_ms(1)\nprint('slept', ticks_diff(ticks_ms(), 0) > 0)\n"
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for("^slept True$")
 
 
 def test_timers_call_back_while_the_program_sleeps(tmp_path):

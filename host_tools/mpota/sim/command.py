@@ -17,7 +17,7 @@ from mpota.device_files import application_files, device_files, settings_file
 from mpota.errors import CommandError
 from mpota.pack import pack_directory
 from mpota.signature import load_public_key
-from mpota.sim.board_process import DEFAULT_HEAP, Board
+from mpota.sim.board import DEFAULT_HEAP, Board
 from mpota.sim.flash import create_flash, read_flash
 from mpota.sim.rom import ARCHITECTURE
 
@@ -42,7 +42,9 @@ def sim(
     publickey: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Make the flash so that only images signed by this key are taken."
+            metavar="FILE",
+            help="Make the flash so that only images signed by this key are taken. One of 4096 "
+            "bits needs --heap 64k.",
         ),
     ] = None,
     confirm_after: Annotated[
@@ -56,8 +58,9 @@ def sim(
         str,
         typer.Option(
             metavar="SIZE",
-            help="The heap that the board's code has, as with micropython -X heapsize; 56k is what "
-            "38 KiB are on the chip. The simulator's own modules get theirs on top.",
+            help="The heap of the interpreter, as with micropython -X heapsize; 56k stands for the "
+            "chip's 38 KiB. The simulator's own modules take some 10k of it: 64k leaves as much as "
+            "on the chip.",
         ),
     ] = DEFAULT_HEAP,
     power_cut_after: Annotated[

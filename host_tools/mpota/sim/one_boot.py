@@ -12,10 +12,6 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 
-# What the ROM's modules take up in the interpreter's heap, where the chip's are in its flash. It is
-# added, so that boot.py finds as much as in an interpreter that was started bare with HEAP.
-_OWN_HEAP_BYTES = 13000
-
 # Filled in: where the ROM, the control page and the flash are mapped.
 _PROGRAM = """
 import sys, uctypes, vfs
@@ -23,12 +19,12 @@ rom = vfs.VfsRom(uctypes.bytearray_at({rom}, {rom_size}))
 vfs.mount(rom, "/rom")
 sys.path[:] = ["/rom"]
 import power
-power.attach({control}, rom)
+power.rom = rom
+power.page = uctypes.bytearray_at({control}, {control_size})
+power.words = uctypes.struct({control}, (uctypes.ARRAY, {control_size} // 4 | uctypes.UINT32))
 import esp
-esp.attach({flash}, {flash_size})
-del sys, uctypes, vfs, power, esp, rom
-import power_on
-power_on.power_on({scripts})
+esp.flash = memoryview(uctypes.bytearray_at({flash}, {flash_size}))
+power.on({scripts})
 """
 
 
@@ -38,11 +34,6 @@ def _map(fd: int, access: int) -> mmap.mmap:
 
 def _address(mapped: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(mapped))
-
-
-def _heap_bytes(size: str) -> int:
-    units = {"k": 1024, "m": 1024 * 1024}
-    return int(size[:-1]) * units[size[-1]] if size[-1] in units else int(size)
 
 
 def main() -> None:
@@ -58,12 +49,12 @@ def main() -> None:
         rom=_address(rom),
         rom_size=len(rom),
         control=_address(control),
+        control_size=len(control),
         flash=_address(flash),
         flash_size=len(flash),
         scripts=scripts,
     )
-    heap_bytes = _heap_bytes(heap) + _OWN_HEAP_BYTES
-    run_main(["micropython", "-X", f"heapsize={heap_bytes}", "-c", program])
+    run_main(["micropython", "-X", f"heapsize={heap}", "-c", program])
 
 
 main()

@@ -2,7 +2,6 @@
 
 import control
 import power
-import uctypes
 from micropython import const
 
 _SECTOR = const(4096)
@@ -11,13 +10,7 @@ _OTHERS = (
     " check_fw=esp_chip osdebug=esp_chip "
 )
 
-flash = None
-
-
-def attach(address, size):
-    """Map the flash image, *size* bytes at *address*."""
-    global flash
-    flash = memoryview(uctypes.bytearray_at(address, size))
+flash = None  # memoryview of the flash image; set by one_boot.py
 
 
 def __getattr__(name):

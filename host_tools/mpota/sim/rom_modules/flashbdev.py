@@ -1,34 +1,38 @@
-"""The board's block device: the flash from `esp.flash_user_start()` to 20 KiB before its end."""
+"""The board's block device, `bdev`: the flash from 1 MiB to 20 KiB before its end.
+
+It is this module itself: a class and its object would take up more heap.
+"""
+
+import sys
 
 import esp
+from micropython import const
+
+SEC_SIZE = 4096
+
+_START = const(0x100)  # sector of esp.flash_user_start()
+_RESERVED = const(5)  # sectors at the end, of the SDK
+
+bdev = sys.modules["flashbdev"]
 
 
-class FlashBdev:
-    SEC_SIZE = 4096
-
-    def __init__(self, start_sec, blocks):
-        self.start_sec = start_sec
-        self.blocks = blocks
-
-    def readblocks(self, n, buf, off=0):
-        esp.flash_read((n + self.start_sec) * 4096 + off, buf)
-
-    def writeblocks(self, n, buf, off=None):
-        if off is None:
-            self.ioctl(6, n)
-            off = 0
-        esp.flash_write((n + self.start_sec) * 4096 + off, buf)
-
-    def ioctl(self, op, arg):
-        if op == 4:
-            return self.blocks
-        if op == 5:
-            return 4096
-        if op == 6:
-            esp.flash_erase(self.start_sec + arg)
-            return 0
-        return None
+def readblocks(n, buf, off=0):
+    esp.flash_read((n + _START) * 4096 + off, buf)
 
 
-_start = esp.flash_user_start() // 4096
-bdev = FlashBdev(_start, esp.flash_size() // 4096 - 5 - _start)
+def writeblocks(n, buf, off=None):
+    if off is None:
+        ioctl(6, n)
+        off = 0
+    esp.flash_write((n + _START) * 4096 + off, buf)
+
+
+def ioctl(op, arg):
+    if op == 4:
+        return len(esp.flash) // 4096 - _RESERVED - _START
+    if op == 5:
+        return 4096
+    if op == 6:
+        esp.flash_erase(arg + _START)
+        return 0
+    return None

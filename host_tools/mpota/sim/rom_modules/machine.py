@@ -2,18 +2,14 @@
 
 import control
 import power
-from machine_timer import Timer  # noqa: F401
-from machine_wdt import WDT  # noqa: F401
 
 _OTHERS = (
     " reset_cause=machine_chip unique_id=machine_chip freq=machine_chip idle=machine_chip"
-    " mem32=machine_chip RTC=machine_chip Pin=machine_pin"
+    " mem32=machine_chip RTC=machine_chip Pin=machine_pin Timer=machine_clocks WDT=machine_clocks"
     " PWRON_RESET=0 WDT_RESET=1 SOFT_RESET=4 DEEPSLEEP_RESET=5 HARD_RESET=6 "
 )
 
-# What the parts have to remember.
-hz = 80000000
-levels = {}
+hz = 80000000  # of the processor
 
 
 def reset():

@@ -1,6 +1,8 @@
 """The board's pins, which remember their level."""
 
-from machine import levels
+import machine
+
+_levels = {}
 
 
 class Pin:
@@ -18,12 +20,12 @@ class Pin:
         if value is not None:
             self.value(value)
         elif pull == Pin.PULL_UP:
-            levels.setdefault(id, 1)
+            _levels.setdefault(id, 1)
 
     def value(self, level=None):
         if level is None:
-            return levels.get(self._id, 0)
-        levels[self._id] = 1 if level else 0
+            return _levels.get(self._id, 0)
+        _levels[self._id] = 1 if level else 0
 
     __call__ = value
 
@@ -35,3 +37,6 @@ class Pin:
 
     def irq(self, handler=None, trigger=3, hard=False):
         """Accept a handler; nothing changes a pin from outside, so it is never called."""
+
+
+machine.Pin = Pin  # so that it is loaded once

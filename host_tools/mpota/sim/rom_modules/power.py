@@ -2,24 +2,18 @@
 the ROM, whose less used modules are loaded when they are asked for and not kept.
 """
 
+import gc
 import os
 import sys
 
+import __main__
 import control
-import uctypes
 import vfs
 
+# Set by one_boot.py.
 words = None  # the control page as words: words[control.FED // 4]
 page = None  # the same as bytes
-_rom = None
-
-
-def attach(address, rom):
-    """Map the control page at *address*, an int; *rom* is the mounted file system of the ROM."""
-    global words, page, _rom
-    words = uctypes.struct(address, (uctypes.ARRAY, control.SIZE // 4 | uctypes.UINT32))
-    page = uctypes.bytearray_at(address, control.SIZE)
-    _rom = rom
+rom = None  # the file system of the ROM
 
 
 def load(name, attribute):
@@ -31,7 +25,7 @@ def load(name, attribute):
     is_mounted = "/rom" in folders  # while the board starts
     if not is_mounted:
         sys.path[:] = ["/rom"]
-        vfs.mount(_rom, "/rom")
+        vfs.mount(rom, "/rom")
     try:
         module = __import__(name)
     finally:
@@ -59,3 +53,51 @@ def down(request):
     """End this boot at once: no finally block and no buffer flush runs, as on the chip."""
     words[control.REQUEST // 4] = request
     os.system("kill -KILL $PPID")
+
+
+def _run(path):
+    # Returns whether the next script is to run: as in the firmware, not after one that raised.
+    try:
+        with open(path) as script:
+            code = compile(script.read(), path, "exec")
+    except OSError:
+        return True
+    try:
+        exec(code, __main__.__dict__)
+    except Exception as e:
+        sys.print_exception(e)
+        return False
+    except SystemExit:
+        return False  # to the prompt
+    return True
+
+
+def on(scripts):
+    """Do what the chip and the frozen `_boot.py` do: mount the flash's file system at '/'.
+
+    Then run *scripts*, `boot.py` and `main.py`, one after the other, and never return.
+    """
+    # While sys.path names the ROM alone: these take the place of the interpreter's own.
+    import flashbdev
+    import hashlib  # noqa: F401
+    import machine  # noqa: F401
+    import network  # noqa: F401
+    import select  # noqa: F401
+    import socket  # noqa: F401
+    import time
+
+    vfs.umount("/rom")
+    vfs.umount("/")
+    sys.path[:] = ["", ".frozen", "/lib", "/"]
+    gc.threshold((gc.mem_free() + gc.mem_alloc()) // 4)
+    vfs.mount(flashbdev.bdev, "/")
+    os.chdir("/")
+    names = __main__.__dict__
+    names.clear()
+    names["__name__"] = "__main__"
+    gc.collect()
+    for script in scripts:
+        if not _run(script):
+            break
+    while True:  # the prompt of a board that nobody types to
+        time.sleep_ms(50)

@@ -3,9 +3,14 @@
 Addresses are (ip, port) tuples everywhere, as in extmod/modlwip.c of MicroPython.
 """
 
+import io
+
 import network
 import power
 import usocket
+from micropython import const
+
+_GET_FILENO = const(10)  # MP_STREAM_GET_FILENO of MicroPython's py/stream.h
 
 _OTHERS = (
     " AF_INET=2 AF_INET6=10 SOCK_STREAM=1 SOCK_DGRAM=2 IPPROTO_IP=0 IPPROTO_TCP=6 SOL_SOCKET=1"
@@ -22,12 +27,12 @@ def _pack(address):
     return usocket.getaddrinfo(address[0] or "0.0.0.0", address[1])[0][-1]
 
 
-def _unpack(raw):
+def unpack(raw):
     parts = usocket.sockaddr(raw)
     return (".".join([str(b) for b in parts[1]]), parts[2])
 
 
-class socket:
+class socket(io.IOBase):
     def __init__(self, af=2, type=1, proto=0, _accepted=None):
         self._bound = _accepted is not None
         self._socket = _accepted or usocket.socket(af, type)
@@ -40,7 +45,7 @@ class socket:
 
     def accept(self):
         accepted, raw = self._socket.accept()
-        return socket(_accepted=accepted), _unpack(raw)
+        return socket(_accepted=accepted), unpack(raw)
 
     def connect(self, address):
         self.bind(("", 0))
@@ -48,7 +53,7 @@ class socket:
 
     def recvfrom(self, size, flags=0):
         data, raw = self._socket.recvfrom(size)
-        return data, _unpack(raw)
+        return data, unpack(raw)
 
     def sendto(self, buf, address):
         self.bind(("", 0))
@@ -59,6 +64,10 @@ class socket:
 
     def makefile(self, mode="rb", buffering=0):
         return self
+
+    def ioctl(self, request, arg):
+        # For select: the number of the host's file.
+        return self._socket.fileno() if request == _GET_FILENO else -1
 
     def __getattr__(self, name):
         # listen, send, recv, readinto, write, settimeout, close and so on are the same.

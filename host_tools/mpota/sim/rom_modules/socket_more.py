@@ -3,26 +3,26 @@
 import errno
 
 import usocket
-from socket import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IPPROTO_IP, IPPROTO_TCP, _unpack
+from socket import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IPPROTO_IP, IPPROTO_TCP, unpack
 from socket import SO_BROADCAST, SO_REUSEADDR, TCP_NODELAY
 
 
 def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
     raw = usocket.getaddrinfo(host, port)[0][-1]
-    return [(2, 1, 0, "", _unpack(raw))]
+    return [(2, 1, 0, "", unpack(raw))]
 
 
-def setsockopt(inner, level, option, value):
-    """Set on *inner*, a socket of the host, the board's *option*: the numbers differ."""
+def setsockopt(sock, level, option, value):
+    """Set on *sock*, a socket of the host, the board's *option*: the numbers differ."""
     if option == SO_REUSEADDR:
-        inner.setsockopt(usocket.SOL_SOCKET, usocket.SO_REUSEADDR, value)
+        sock.setsockopt(usocket.SOL_SOCKET, usocket.SO_REUSEADDR, value)
     elif level == IPPROTO_TCP:
-        inner.setsockopt(IPPROTO_TCP, TCP_NODELAY, value)
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, value)
     elif option == SO_BROADCAST:
-        inner.setsockopt(usocket.SOL_SOCKET, usocket.SO_BROADCAST, value)
+        sock.setsockopt(usocket.SOL_SOCKET, usocket.SO_BROADCAST, value)
     elif option == IP_ADD_MEMBERSHIP:
-        inner.setsockopt(IPPROTO_IP, usocket.IP_ADD_MEMBERSHIP, value)
+        sock.setsockopt(IPPROTO_IP, usocket.IP_ADD_MEMBERSHIP, value)
     elif option == IP_DROP_MEMBERSHIP:
-        inner.setsockopt(IPPROTO_IP, usocket.IP_DROP_MEMBERSHIP, value)
+        sock.setsockopt(IPPROTO_IP, usocket.IP_DROP_MEMBERSHIP, value)
     else:
         raise OSError(errno.EINVAL)

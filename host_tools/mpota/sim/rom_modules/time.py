@@ -1,3 +1,9 @@
-"""The board's `time`: the interpreter's own, in a module that machine_timer.py can change."""
+"""The board's `time`: the interpreter's own, in a module that machine_clocks.py can change."""
 
-from utime import *  # noqa: F403
+import utime
+
+
+def __getattr__(name):
+    if name == "__all__":  # of `from time import *`
+        return [name for name in dir(utime) if name[0] != "_"]
+    return getattr(utime, name)

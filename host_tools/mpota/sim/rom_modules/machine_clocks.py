@@ -1,13 +1,28 @@
-"""The board's timers. The chip calls them between bytecodes; here it is done whenever the program
-waits or looks at the time: `time` and `select` are made to, when there is a first timer.
+"""The board's watchdog and timers. The chip calls timers between bytecodes; here it is done when
+the program waits or looks at the time: `time` and `select` are made to, once this module is loaded.
 """
 
 import select
 import time
+
+import control
+import machine
+import power
 import utime
 from micropython import const
 
 _SLICE_MS = const(10)
+
+
+class WDT:
+    def __init__(self, id=0, timeout=5000):
+        if id != 0 or timeout != 5000:
+            raise ValueError
+        power.words[control.WATCHDOG // 4] = power.words[control.WATCHDOG_MS // 4]
+        self.feed()
+
+    def feed(self):
+        power.words[control.FED // 4] += 1
 
 
 class Timer:
@@ -26,11 +41,6 @@ class Timer:
         self._callback = callback
         self._due = utime.ticks_add(utime.ticks_ms(), self._period)
         Timer._running.append(self)
-        if not select.run_timers:
-            select.run_timers = _run_timers
-            time.ticks_ms = _ticks_ms
-            time.sleep_ms = _sleep_ms
-            time.sleep = lambda seconds: _sleep_ms(int(seconds * 1000))
 
     def deinit(self):
         if self in Timer._running:
@@ -59,3 +69,12 @@ def _sleep_ms(ms):
         if left <= 0:
             return
         utime.sleep_ms(min(left, _SLICE_MS))
+
+
+# So that all of this is loaded once.
+machine.WDT = WDT
+machine.Timer = Timer
+select.run_timers = _run_timers
+time.ticks_ms = _ticks_ms
+time.sleep_ms = _sleep_ms
+time.sleep = lambda seconds: _sleep_ms(int(seconds * 1000))
