@@ -21,7 +21,9 @@ from rich.table import Table
 APPS = Path(__file__).parent / "apps"
 KEYS = Path(__file__).parent.parent / "tests" / "vectors" / "keys"
 IMAGE_BYTES = 300_000
-ROUNDS = 5
+ROUNDS = 9
+# Long enough that a moment at which the machine does something else does not count for much.
+UPLOAD_BYTES = 1_000_000
 # A 38 KiB heap of the chip is 56 KiB here, where objects are larger.
 SCALE = 38 / 56
 
@@ -110,7 +112,8 @@ def _send(board: Board, data: bytes) -> float:
 
 
 def _throughput(folder: Path) -> tuple[float, float]:
-    data = _image("quick", "2", 2, IMAGE_BYTES)
+    # The fastest of each: what slows one down is the machine, and it is not the same for both.
+    data = _image("quick", "2", 2, UPLOAD_BYTES)
     ours, theirs = [], []
     for _ in range(ROUNDS):
         with _board(folder, "quick") as board:
@@ -119,7 +122,7 @@ def _throughput(folder: Path) -> tuple[float, float]:
         with _script_board(folder, (APPS / "receive_only.py").read_bytes()) as board:
             board.wait_for("waiting")
             theirs.append(_send(board, data))
-    return statistics.median(ours) / statistics.median(theirs), statistics.median(ours)
+    return max(ours) / max(theirs), max(ours)
 
 
 def _written(folder: Path) -> float:
