@@ -25,10 +25,6 @@ def main(ota):
         ota.handle()
 """
 
-# The simulator's own modules take some of the 56k that stand for the chip's 38 KiB. With this, the
-# board's code has as much as on the chip.
-CHIP_HEAP = "64k"
-
 _numbers = itertools.count()
 
 

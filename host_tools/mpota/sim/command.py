@@ -43,8 +43,7 @@ def sim(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Make the flash so that only images signed by this key are taken. One of 4096 "
-            "bits needs --heap 64k.",
+            help="Make the flash so that only images signed by this key are taken.",
         ),
     ] = None,
     confirm_after: Annotated[
@@ -58,9 +57,8 @@ def sim(
         str,
         typer.Option(
             metavar="SIZE",
-            help="The heap of the interpreter, as with micropython -X heapsize; 56k stands for the "
-            "chip's 38 KiB. The simulator's own modules take some 10k of it: 64k leaves as much as "
-            "on the chip.",
+            help="The heap that the board's code has, as with micropython -X heapsize; 56k is what "
+            "38 KiB are on the chip. The simulator's own modules get theirs on top.",
         ),
     ] = DEFAULT_HEAP,
     power_cut_after: Annotated[
