@@ -10,6 +10,9 @@ _MPY_VERSION = const("6.3")
 # The largest step from the floor to a release: one absurdly high would end all that come after.
 _MAX_JUMP = const(1000000)
 
+# Of a manifest, with its newline.
+_MAX_LINE = const(256)
+
 _REJECTED = const(35)
 _BELOW_FLOOR = const(36)
 _WRONG_BOARD = const(41)
@@ -67,7 +70,9 @@ def _running_app(active):
         return None
     try:
         with open("/.ota/" + active + "/MANIFEST", "rb") as f:
-            for line in f:
+            line = b"\n"
+            while line.endswith(b"\n"):  # else it is the end, or longer than a line may be
+                line = f.readline(_MAX_LINE)
                 if line[:5] == b"name ":
                     return line[5:-1].decode()
     except (OSError, UnicodeError):

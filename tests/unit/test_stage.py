@@ -152,6 +152,31 @@ def test_a_manifest_that_is_not_text_names_no_application():
     assert _verdict(_release(name="other")) is None
 
 
+class _Endless:
+    # A file that has no newline and no end.
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        pass
+
+    def readline(self, n):
+        return b"x" * n
+
+    def __iter__(self):
+        raise MemoryError
+
+
+def test_a_manifest_of_one_endless_line_names_no_application():
+    _board("garden")
+    module = sys.modules["ota.stage"]
+    module.open = lambda name, mode: _Endless()
+    try:
+        assert _verdict(_release(name="other")) is None
+    finally:
+        del module.open
+
+
 def test_a_lack_of_memory_does_not_let_another_application_in():
     def no_memory(name, mode):
         raise MemoryError
