@@ -343,9 +343,6 @@ def test_the_board_s_code_finds_no_more_heap_than_a_bare_interpreter_of_that_siz
     create_flash(tmp_path / "flash.img", {"/boot.py": script.encode()})
     with Board(tmp_path / "flash.img", ip=own_ip()) as board:
         free = int(board.wait_for(r"^free (\d+)")[1])
-    # But for the table of 320 names, of 11 bytes each, that the names of the board's modules make
-    # necessary sooner or later.
-    free -= 320 * 11
     assert 0.95 * int(bare.stdout.split()[1]) < free <= int(bare.stdout.split()[1])
 
 
