@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from mpota import device_files
+from mpota.device_files import IN_FIRMWARE
 from mpota.short_names import pairs, with_short_names
-from mpota.sim import rom
 
 PACKAGE = sorted((device_files.device_root() / "lib" / "ota").glob("*.py"))
-ROM = sorted(Path(rom.__file__).with_name("rom_modules").glob("*.py"))
 
 
 def names_in(source: str) -> set[str]:
@@ -72,29 +71,22 @@ def test_pairs_are_separated_by_any_white_space():
     assert pairs("a=b\n  c=d e=f\n") == {"a": "b", "c": "d", "e": "f"}
 
 
-@pytest.fixture(params=["lib/ota", "rom"])
-def replaced(request):
-    """The sources whose names are replaced, and what by."""
-    if request.param == "rom":
-        return [path.read_text() for path in ROM], rom._IN_FIRMWARE
-    return [path.read_text() for path in PACKAGE], device_files.IN_FIRMWARE
+def names_of_the_package() -> set[str]:
+    return set.union(*(names_in(path.read_text()) for path in PACKAGE))
 
 
-def test_every_name_that_is_replaced_is_still_in_use(replaced):
-    sources, in_firmware = replaced
-    assert set(in_firmware) <= set.union(*map(names_in, sources))
+def test_every_name_that_is_replaced_is_still_in_use():
+    assert set(IN_FIRMWARE) <= names_of_the_package()
 
 
-def test_what_names_are_replaced_by_means_one_of_them_only(replaced):
-    sources, in_firmware = replaced
-    assert len(set(in_firmware.values())) == len(in_firmware)
-    assert not set(in_firmware.values()) & set.union(*map(names_in, sources))
+def test_what_names_are_replaced_by_means_one_of_them_only():
+    assert len(set(IN_FIRMWARE.values())) == len(IN_FIRMWARE)
+    assert not set(IN_FIRMWARE.values()) & names_of_the_package()
 
 
-def test_the_interpreter_has_the_names_that_are_put_in(replaced):
-    _, in_firmware = replaced
+def test_the_interpreter_has_the_names_that_are_put_in():
     script = "import micropython\ndef f(x):\n" + "".join(
-        f"    x.{name}\n" for name in [*in_firmware.values(), "not_in_firmware"]
+        f"    x.{name}\n" for name in [*IN_FIRMWARE.values(), "not_in_firmware"]
     )
     said = subprocess.run(
         [sys.executable, "-m", "micropython_unix", "-c", script + "micropython.qstr_info(1)\n"],
@@ -103,7 +95,7 @@ def test_the_interpreter_has_the_names_that_are_put_in(replaced):
     # The names that had to be put into the table beside its own.
     added = {line[2:-1] for line in said.splitlines() if line.startswith("Q(")}
     assert "not_in_firmware" in added
-    assert not added & set(in_firmware.values())
+    assert not added & set(IN_FIRMWARE.values())
 
 
 # What an application can reach. Not `_private` there, and not these, of which no document speaks.
@@ -148,7 +140,7 @@ def test_a_name_that_an_application_may_use_is_not_replaced():
     root = device_files.device_root() / "lib" / "ota"
     public = set.union(*(public_names(root / name, parts) for name, parts in API.items()))
     assert {"on_start", "gate", "confirm", "set_md5", "expected_sha256", "seconds"} <= public
-    assert public & set(device_files.IN_FIRMWARE) <= INTERNAL
+    assert public & set(IN_FIRMWARE) <= INTERNAL
 
 
 def test_what_start_uses_of_a_slot_s_own_package_is_not_replaced():
@@ -158,4 +150,4 @@ def test_what_start_uses_of_a_slot_s_own_package_is_not_replaced():
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names} - own
     assert {"OTA", "begin", "handle", "forget_modules"} <= used
-    assert not used & set(device_files.IN_FIRMWARE)
+    assert not used & set(IN_FIRMWARE)

@@ -1,7 +1,6 @@
 """Large images and many failures in the heap of the board."""
 
 import random
-import re
 
 import boards
 import pytest
@@ -53,24 +52,6 @@ def test_an_image_of_300_kb_goes_through_the_heap_beside_the_example(tmp_path):
         board.wait_for("is confirmed")
         board.wait_for("app 2 runs")
         assert board.violation == ""
-
-
-def test_it_does_so_in_an_interpreter_that_has_56k_and_nothing_on_top(tmp_path):
-    heap = str(56 * 1024 - one_boot_heap())
-    board = boards.board_with(tmp_path, GARDEN, heap=heap, confirm_s=0.1)
-    files = {"app.py": APP.replace("{version}", "2").encode(), "data.bin": bytes(300_000)}
-    with board:
-        board.wait_for("listens on port")
-        espota.upload(
-            image.build(name="garden", version="2", sequence=2, files=files), board_ip=board.ip
-        )
-        board.wait_for("is confirmed")
-
-
-def one_boot_heap():
-    """Return what the interpreter is given beside the heap that is asked for, in bytes."""
-    source = (boards.ROOT / "host_tools" / "mpota" / "sim" / "one_boot.py").read_text()
-    return int(re.search(r"^_OWN_HEAP_BYTES = (\d+)", source, re.MULTILINE)[1])
 
 
 def test_an_image_of_256_files_is_installed(tmp_path):

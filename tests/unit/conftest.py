@@ -16,6 +16,9 @@ from mpota.sim.rom import ARCHITECTURE
 _HERE = Path(__file__).parent
 _TIMEOUT_S = 120
 
+# The interpreter's own cannot be changed, and fake_clock.py does.
+_TIME = b"from utime import *\n"
+
 _START = """
 import sys
 sys.path.append("/tests")
@@ -47,6 +50,7 @@ class DeviceTestFile(pytest.File):
         if self.said is None:
             files = device_files.device_files(ARCHITECTURE, short_names=False)
             files |= device_files.settings_file(SETTINGS)
+            files["/lib/time.py"] = _TIME
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()
             for vectors in (_HERE.parent / "vectors").rglob("*"):

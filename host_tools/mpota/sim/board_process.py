@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mpota.errors import CommandError
 from mpota.sim.control_page import ControlPage
-from mpota.sim.rom import rom_path
+from mpota.sim.rom import build_rom
 from mpota.sim.rom_modules import control
 
 _CHECK_S = 0.02
@@ -41,10 +41,12 @@ class BoardProcess:
         self.status: int | None = None
         self._page = page
         self._say = say
+        rom = build_rom()
         self._process = subprocess.Popen(
             [
                 sys.executable, "-S", "-E", str(Path(__file__).with_name("one_boot.py")),
-                _interpreter_folder(), str(flash), str(page.fd), str(rom_path()), heap, *scripts,
+                _interpreter_folder(), str(flash), str(page.fd),
+                str(rom.path), "\n".join(rom.names), heap, *scripts,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -23,6 +23,7 @@ from mpota.sim.rom import ARCHITECTURE
 
 _READY = re.compile(r"espota: (\S+) listens on port (\d+)")
 _OTA_PORT = 8266
+_LEAST_HEAP_KB = 32  # with 28, the services do not start beside a small application
 
 
 def sim(
@@ -57,8 +58,8 @@ def sim(
         str,
         typer.Option(
             metavar="SIZE",
-            help="The heap that the board's code has, as with micropython -X heapsize; 56k is what "
-            "38 KiB are on the chip. The simulator's own modules get theirs on top.",
+            help="MicroPython's heap, as with micropython -X heapsize; 56k is what 38 KiB are on "
+            "the chip.",
         ),
     ] = DEFAULT_HEAP,
     power_cut_after: Annotated[
@@ -99,6 +100,12 @@ def _show(line: str, ip: str) -> None:
 def _check_heap(heap: str) -> None:
     if not re.fullmatch(r"[1-9][0-9]{0,8}[km]?", heap):
         raise CommandError(f"--heap {heap} is no size: give it like 56k")
+    size = int(heap.rstrip("km")) * {"k": 1024, "m": 1024 * 1024}.get(heap[-1], 1)
+    if size < _LEAST_HEAP_KB * 1024:
+        raise CommandError(
+            f"--heap {heap} is less than a board starts with: give {_LEAST_HEAP_KB}k or more; "
+            f"{DEFAULT_HEAP} is what the chip has"
+        )
 
 
 def _check_address(ip: str) -> None:

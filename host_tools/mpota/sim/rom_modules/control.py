@@ -21,8 +21,14 @@ FED = 40  # times the watchdog was fed
 WATCHDOG_MS = 44  # what machine.WDT() arms
 CHIP_ID = 48
 NETWORK = 52  # 1: the access point is in reach
+TIMERS = 56  # 64 bits: the address of the function that runs the timers that are due; 0: no timer
 IP = 64  # the board's own address, dotted, NUL-terminated, 16 bytes
+TICKED = 80  # 1: that function is about to be called
+ACTIVE = 84  # 1: the station is active; and as much for the access point, four bytes further
 VIOLATION_TEXT = 128  # the first violation, NUL-terminated, 128 bytes
+TEXT_SIZE = 40  # of the texts that follow, with the NUL at their end
+SSID = 256  # the name of the network that the station is to join, then the access point's own
+HOST_NAME = 336
 RTC = 512  # the 512 bytes of RTC user memory, 0x60001200 on the chip
 RTC_SIZE = 512
 

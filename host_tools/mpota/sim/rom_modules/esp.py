@@ -5,16 +5,16 @@ import power
 from micropython import const
 
 _SECTOR = const(4096)
-_OTHERS = (
-    " flash_size=esp_chip flash_id=esp_chip flash_user_start=esp_chip freemem=esp_chip"
-    " check_fw=esp_chip osdebug=esp_chip "
-)
 
-flash = None  # memoryview of the flash image; set by one_boot.py
+flash = None  # memoryview of the flash image; set by power.py
 
 
 def __getattr__(name):
-    return power.look_up(_OTHERS, name)
+    return power.look_up(
+        " flash_size=esp_chip flash_id=esp_chip flash_user_start=esp_chip freemem=esp_chip"
+        " check_fw=esp_chip osdebug=esp_chip ",
+        name,
+    )
 
 
 @micropython.viper
@@ -31,12 +31,10 @@ def _fill(at: ptr8, value: int, n: int):
         at[i] = value
 
 
-def _check(call, offset, n, text=""):
-    # *text* is what else is wrong.
-    if offset < 0 or offset + n > len(flash):
-        text = call + " outside the flash"
-    if text:
-        power.load("flash_faults", "violation")(offset, n, text)
+def _check(is_wrong, action, offset, n, why):
+    # *why* is a short name for what flash_faults.py says.
+    if is_wrong or offset < 0 or offset + n > len(flash):
+        power.load("flash_faults", "violation")(action, offset, n, why if is_wrong else "outside")
 
 
 def _count_operation(offset, n, new):
@@ -51,17 +49,16 @@ def _count_operation(offset, n, new):
 
 def flash_read(offset, len_or_buf):
     buf = bytearray(len_or_buf) if isinstance(len_or_buf, int) else len_or_buf
-    _check("read", offset, len(buf))
+    _check(False, "read", offset, len(buf), "")
     memoryview(buf)[:] = flash[offset : offset + len(buf)]
     return bytes(buf) if isinstance(len_or_buf, int) else None
 
 
 def flash_write(offset, buf):
     n = len(buf)
-    _check("program", offset, n, "len must be multiple of 4" if n % 4 or offset % 4 else "")
+    _check(n % 4 or offset % 4, "program", offset, n, "unaligned")
     target = flash[offset : offset + n]
-    if _sets_a_bit(target, buf, n):
-        _check("program", offset, n, "program sets a bit that is not erased")
+    _check(_sets_a_bit(target, buf, n), "program", offset, n, "sets a bit")
     _count_operation(offset, n, buf)
     target[:] = buf
     power.words[control.PROGRAMS // 4] += 1
@@ -70,7 +67,7 @@ def flash_write(offset, buf):
 
 def flash_erase(sector):
     offset = sector * _SECTOR
-    _check("erase", offset, _SECTOR)
+    _check(False, "erase", offset, _SECTOR, "")
     _count_operation(offset, _SECTOR, None)
     _fill(flash[offset:], 0xFF, _SECTOR)
     power.words[control.ERASES // 4] += 1

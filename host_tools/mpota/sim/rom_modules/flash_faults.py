@@ -11,9 +11,19 @@ _SECTOR = const(4096)
 _UNIT = const(32)
 
 
-def violation(offset, n, text):
-    """Count a call for *n* bytes at *offset*, keep the first one's *text*, and raise ValueError."""
-    text = "%s: %d bytes at %#x" % (text, n, offset)
+_WHY = {
+    "outside": "%s outside the flash",
+    "unaligned": "%s: len must be multiple of 4",
+    "sets a bit": "%s sets a bit that is not erased",
+}
+
+
+def violation(action, offset, n, why):
+    """Count a call for *n* bytes at *offset*, keep what was wrong with the first; raise ValueError.
+
+    *why* is a key of `_WHY`.
+    """
+    text = _WHY[why] % action + ": %d bytes at %#x" % (n, offset)
     power.words[control.VIOLATIONS // 4] += 1
     page = power.page
     if page[control.VIOLATION_TEXT] == 0:

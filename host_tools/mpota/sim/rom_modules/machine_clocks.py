@@ -1,17 +1,11 @@
-"""The board's watchdog and timers. The chip calls timers between bytecodes; here it is done when
-the program waits or looks at the time: `time` and `select` are made to, once this module is loaded.
-"""
+"""The board's watchdog and timers."""
 
-import select
-import time
+import struct
 
 import control
 import machine
 import power
-import utime
-from micropython import const
-
-_SLICE_MS = const(10)
+import time
 
 
 class WDT:
@@ -38,8 +32,8 @@ class Timer:
         self.deinit()
         self._period = 1000 // freq if freq else period
         self._periodic = mode == Timer.PERIODIC
-        self._callback = callback
-        self._due = utime.ticks_add(utime.ticks_ms(), self._period)
+        self._on_due = callback
+        self._due = time.ticks_add(time.ticks_ms(), self._period)
         Timer._running.append(self)
 
     def deinit(self):
@@ -47,34 +41,19 @@ class Timer:
             Timer._running.remove(self)
 
 
-def _run_timers():
-    for timer in list(Timer._running):
-        if utime.ticks_diff(utime.ticks_ms(), timer._due) >= 0:
+def _run_timers(_):
+    power.words[control.TICKED // 4] = 0
+    for timer in Timer._running[:]:
+        if time.ticks_diff(time.ticks_ms(), timer._due) >= 0:
             if timer._periodic:
-                timer._due = utime.ticks_add(timer._due, timer._period)
+                timer._due = time.ticks_add(timer._due, timer._period)
             else:
                 timer.deinit()
-            timer._callback(timer)
-
-
-def _ticks_ms():
-    _run_timers()
-    return utime.ticks_ms()
-
-
-def _sleep_ms(ms):
-    end = utime.ticks_add(utime.ticks_ms(), ms)
-    while True:
-        left = utime.ticks_diff(end, _ticks_ms())
-        if left <= 0:
-            return
-        utime.sleep_ms(min(left, _SLICE_MS))
+            timer._on_due(timer)
 
 
 # So that all of this is loaded once.
 machine.WDT = WDT
 machine.Timer = Timer
-select.run_timers = _run_timers
-time.ticks_ms = _ticks_ms
-time.sleep_ms = _sleep_ms
-time.sleep = lambda seconds: _sleep_ms(int(seconds * 1000))
+machine._run_timers = _run_timers
+struct.pack_into("<Q", power.page, control.TIMERS, id(_run_timers))

@@ -22,10 +22,10 @@ class Pin:
         elif pull == Pin.PULL_UP:
             _levels.setdefault(id, 1)
 
-    def value(self, level=None):
-        if level is None:
+    def value(self, high=None):
+        if high is None:
             return _levels.get(self._id, 0)
-        _levels[self._id] = 1 if level else 0
+        _levels[self._id] = 1 if high else 0
 
     __call__ = value
 

@@ -1,34 +1,46 @@
 """The part of the board's `network` that is used now and then."""
 
 import control
-import network
 import power
+
+
+def _set_text(at, text):
+    raw = text.encode()[: control.TEXT_SIZE - 1]
+    power.page[at : at + control.TEXT_SIZE] = raw + bytes(control.TEXT_SIZE - len(raw))
 
 
 def hostname(name=None):
     if name is None:
-        return network.name
+        return power.text(control.HOST_NAME)
     if not 0 < len(name) <= 32:
         raise ValueError
-    network.name = name
+    _set_text(control.HOST_NAME, name)
 
 
 # Methods of WLAN.
 
 
+def _active(wlan):
+    return control.ACTIVE // 4 + wlan.interface
+
+
+def _ssid(wlan):
+    return control.SSID + wlan.interface * control.TEXT_SIZE
+
+
 def active(wlan, on=None):
     if on is None:
-        return wlan.state[1]
-    wlan.state[1] = bool(on)
+        return power.words[_active(wlan)] != 0
+    power.words[_active(wlan)] = 1 if on else 0
 
 
 def connect(wlan, ssid=None, key=None, *, bssid=None):
     if ssid is not None:
-        wlan.state[2] = ssid
+        _set_text(_ssid(wlan), ssid)
 
 
 def disconnect(wlan):
-    wlan.state[2] = ""
+    _set_text(_ssid(wlan), "")
 
 
 def status(wlan, what=None):
@@ -36,25 +48,34 @@ def status(wlan, what=None):
         return -60
     if wlan.isconnected():
         return 5
-    return 1 if wlan.state[2] else 0
+    return 1 if power.text(_ssid(wlan)) else 0
 
 
 def ifconfig(wlan):
     if not wlan.isconnected():
         return ("0.0.0.0", "0.0.0.0", "0.0.0.0", "0.0.0.0")
-    return (network.ip(), "255.0.0.0", "127.0.0.1", "127.0.0.1")
+    return (power.text(control.IP), "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
 
 def config(wlan, *what, **settings):
     if "ssid" in settings:
-        wlan.state[2] = settings["ssid"]
+        _set_text(_ssid(wlan), settings["ssid"])
     if not what:
         return None
     if what[0] == "mac":
         chip = bytes(reversed(bytes(power.page[control.CHIP_ID : control.CHIP_ID + 3])))
-        return (b"\x5e\xcf\x7f" if wlan.state[0] else b"\x5c\xcf\x7f") + chip
+        return (b"\x5e\xcf\x7f" if wlan.interface else b"\x5c\xcf\x7f") + chip
     if what[0] in ("ssid", "essid"):
-        return wlan.state[2]
+        return power.text(_ssid(wlan))
     if what[0] == "hostname":
         return hostname()
     raise ValueError("unknown config param")
+
+
+def reset():
+    """Put the radio into the state that a board without a program has."""
+    for interface in (0, 1):
+        power.words[control.ACTIVE // 4 + interface] = interface
+    _set_text(control.SSID, "")
+    _set_text(control.SSID + control.TEXT_SIZE, "MicroPython-simulated")
+    _set_text(control.HOST_NAME, "MPY-ESP8266")

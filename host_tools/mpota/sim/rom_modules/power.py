@@ -5,15 +5,16 @@ the ROM, whose less used modules are loaded when they are asked for and not kept
 import gc
 import os
 import sys
+import time
 
 import __main__
 import control
+import uctypes
 import vfs
 
-# Set by one_boot.py.
-words = None  # the control page as words: words[control.FED // 4]
-page = None  # the same as bytes
-rom = None  # the file system of the ROM
+page = None  # the control page
+words = None  # the same as words: words[control.FED // 4]
+_rom = None  # the file system of the ROM
 
 
 def load(name, attribute):
@@ -25,7 +26,7 @@ def load(name, attribute):
     is_mounted = "/rom" in folders  # while the board starts
     if not is_mounted:
         sys.path[:] = ["/rom"]
-        vfs.mount(rom, "/rom")
+        vfs.mount(_rom, "/rom")
     try:
         module = __import__(name)
     finally:
@@ -47,6 +48,12 @@ def look_up(table, name):
     at += len(name) + 2
     value = table[at : table.find(" ", at)]
     return int(value) if value.isdigit() else load(value, name)
+
+
+def text(at):
+    """Return the text that is in the control page at *at*, of less than control.TEXT_SIZE bytes."""
+    raw = bytes(page[at : at + control.TEXT_SIZE])
+    return raw[: raw.find(b"\0")].decode()
 
 
 def down(request):
@@ -72,19 +79,26 @@ def _run(path):
     return True
 
 
-def on(scripts):
+def on(rom, control_at, flash_at, flash_size, scripts):
     """Do what the chip and the frozen `_boot.py` do: mount the flash's file system at '/'.
 
-    Then run *scripts*, `boot.py` and `main.py`, one after the other, and never return.
+    Then run *scripts*, `boot.py` and `main.py`, one after the other, and never return. The control
+    page and the flash are in the memory of this process, at the addresses given.
     """
+    global page, words, _rom
+    _rom = rom
+    page = uctypes.bytearray_at(control_at, control.SIZE)
+    words = uctypes.struct(control_at, (uctypes.ARRAY, control.SIZE // 4 | uctypes.UINT32))
     # While sys.path names the ROM alone: these take the place of the interpreter's own.
+    import esp
     import flashbdev
     import hashlib  # noqa: F401
     import machine  # noqa: F401
     import network  # noqa: F401
-    import select  # noqa: F401
     import socket  # noqa: F401
-    import time
+
+    load("network_wlan", "reset")()
+    esp.flash = memoryview(uctypes.bytearray_at(flash_at, flash_size))
 
     vfs.umount("/rom")
     vfs.umount("/")

@@ -5,25 +5,24 @@ Addresses are (ip, port) tuples everywhere, as in extmod/modlwip.c of MicroPytho
 
 import io
 
-import network
+import control
 import power
 import usocket
 from micropython import const
 
 _GET_FILENO = const(10)  # MP_STREAM_GET_FILENO of MicroPython's py/stream.h
 
-_OTHERS = (
-    " AF_INET=2 AF_INET6=10 SOCK_STREAM=1 SOCK_DGRAM=2 IPPROTO_IP=0 IPPROTO_TCP=6 SOL_SOCKET=1"
-    " SO_REUSEADDR=4 SO_BROADCAST=32 IP_ADD_MEMBERSHIP=1024 IP_DROP_MEMBERSHIP=1025 TCP_NODELAY=1"
-    " getaddrinfo=socket_more "
-)
-
 
 def __getattr__(name):
-    return power.look_up(_OTHERS, name)
+    return power.look_up(
+        " AF_INET=2 AF_INET6=10 SOCK_STREAM=1 SOCK_DGRAM=2 IPPROTO_IP=0 IPPROTO_TCP=6 SOL_SOCKET=1"
+        " SO_REUSEADDR=4 SO_BROADCAST=32 IP_ADD_MEMBERSHIP=1024 IP_DROP_MEMBERSHIP=1025"
+        " TCP_NODELAY=1 getaddrinfo=socket_more ",
+        name,
+    )
 
 
-def _pack(address):
+def pack(address):
     return usocket.getaddrinfo(address[0] or "0.0.0.0", address[1])[0][-1]
 
 
@@ -34,41 +33,34 @@ def unpack(raw):
 
 class socket(io.IOBase):
     def __init__(self, af=2, type=1, proto=0, _accepted=None):
-        self._bound = _accepted is not None
-        self._socket = _accepted or usocket.socket(af, type)
+        self.bound = _accepted is not None
+        self.inner = _accepted or usocket.socket(af, type)
 
     def bind(self, address):
         # The host has many addresses; the board has one, and none before it has a network.
-        if not self._bound:
-            self._socket.bind(_pack((network.ip(), address[1])))
-            self._bound = True
+        if not self.bound:
+            self.inner.bind(pack((power.text(control.IP), address[1])))
+            self.bound = True
 
     def accept(self):
-        accepted, raw = self._socket.accept()
+        accepted, raw = self.inner.accept()
         return socket(_accepted=accepted), unpack(raw)
 
-    def connect(self, address):
-        self.bind(("", 0))
-        self._socket.connect(_pack(address))
-
     def recvfrom(self, size, flags=0):
-        data, raw = self._socket.recvfrom(size)
+        data, raw = self.inner.recvfrom(size)
         return data, unpack(raw)
 
     def sendto(self, buf, address):
         self.bind(("", 0))
-        return self._socket.sendto(buf, _pack(address))
-
-    def setsockopt(self, level, option, value):
-        power.load("socket_more", "setsockopt")(self._socket, level, option, value)
-
-    def makefile(self, mode="rb", buffering=0):
-        return self
+        return self.inner.sendto(buf, pack(address))
 
     def ioctl(self, request, arg):
         # For select: the number of the host's file.
-        return self._socket.fileno() if request == _GET_FILENO else -1
+        return self.inner.fileno() if request == _GET_FILENO else -1
 
     def __getattr__(self, name):
+        if name in "connect makefile setsockopt":
+            method = power.load("socket_more", name)
+            return lambda *args: method(self, *args)
         # listen, send, recv, readinto, write, settimeout, close and so on are the same.
-        return getattr(self._socket, name)
+        return getattr(self.inner, name)

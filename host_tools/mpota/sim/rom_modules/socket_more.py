@@ -3,7 +3,7 @@
 import errno
 
 import usocket
-from socket import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IPPROTO_IP, IPPROTO_TCP, unpack
+from socket import IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IPPROTO_IP, IPPROTO_TCP, pack, unpack
 from socket import SO_BROADCAST, SO_REUSEADDR, TCP_NODELAY
 
 
@@ -12,8 +12,21 @@ def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
     return [(2, 1, 0, "", unpack(raw))]
 
 
+# Methods of socket.
+
+
+def connect(sock, address):
+    sock.bind(("", 0))
+    sock.inner.connect(pack(address))
+
+
+def makefile(sock, mode="rb", buffering=0):
+    return sock
+
+
 def setsockopt(sock, level, option, value):
-    """Set on *sock*, a socket of the host, the board's *option*: the numbers differ."""
+    """Set the board's *option* on the host's socket: the numbers differ."""
+    sock = sock.inner
     if option == SO_REUSEADDR:
         sock.setsockopt(usocket.SOL_SOCKET, usocket.SO_REUSEADDR, value)
     elif level == IPPROTO_TCP:
