@@ -171,6 +171,18 @@ tell("lost")
         assert board.wait_for("^lost (.*)")[1] == nowhere
 
 
+def test_the_name_of_a_network_may_be_text_or_bytes_of_32_at_most(tmp_path):
+    script = """
+import network
+station, point = network.WLAN(0), network.WLAN(1)
+station.connect(b"roses", b"key")
+point.config(ssid="garden" * 6)
+print("names", station.config("ssid"), point.config("ssid"))
+"""
+    with board_that_runs(tmp_path, script) as board:
+        assert board.wait_for("^names (.*)")[1] == "roses " + ("garden" * 6)[:32]
+
+
 def test_the_host_name_is_kept_and_one_that_is_too_long_refused(tmp_path):
     script = """
 import network
@@ -426,13 +438,18 @@ def test_a_timer_can_be_told_to_call_once_and_to_stop(tmp_path):
     script = """
 import machine, time
 calls = []
+def count(timer):
+    calls.append("three")
+    if calls.count("three") == 3:
+        timer.deinit()
 once, stopped, three = [machine.Timer(-1) for _ in range(3)]
 once.init(period=1, mode=machine.Timer.ONE_SHOT, callback=lambda t: calls.append("once"))
 stopped.init(period=1, callback=lambda t: calls.append("stopped"))
 stopped.deinit()
-three.init(freq=100, callback=lambda t: calls.append("three"))
+three.init(freq=100, callback=count)
 while calls.count("three") < 3:
     time.sleep_ms(1)
+time.sleep_ms(50)
 print("calls", sorted(calls))
 """
     with board_that_runs(tmp_path, script) as board:
@@ -440,9 +457,24 @@ print("calls", sorted(calls))
         assert said == "['once', 'three', 'three', 'three']"
 
 
-def test_a_socket_s_timeout_ends_though_timers_go_on(tmp_path):
+def test_a_timer_that_is_just_calling_can_be_stopped(tmp_path):
     script = """
-import machine, network, socket
+import machine, time
+timer = machine.Timer(-1)
+for _ in range(500):
+    timer.init(period=1, mode=machine.Timer.ONE_SHOT, callback=lambda t: None)
+    time.sleep_us(1000)
+    timer.deinit()
+print("stopped")
+"""
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for("^stopped$|Error")
+        assert board.lines[-1] == "stopped"
+
+
+def test_waits_are_as_long_as_they_were_to_be_though_timers_go_on(tmp_path):
+    script = """
+import machine, network, select, socket, time
 network.WLAN(network.STA_IF).active(True)
 network.WLAN(network.STA_IF).connect("simulated", "")
 ticks = []
@@ -450,13 +482,72 @@ machine.Timer(-1).init(period=20, callback=ticks.append)
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("", 7001))
 s.settimeout(0.3)
-try:
-    s.recvfrom(10)
-except OSError as e:
-    print("ended", e.errno)
+poll = select.poll()
+poll.register(s, select.POLLIN)
+def receive():
+    try:
+        s.recvfrom(10)
+    except OSError:
+        pass
+for wait in (lambda: time.sleep(0.3), lambda: time.sleep_ms(300), lambda: poll.poll(300), receive):
+    begun = time.ticks_ms()
+    wait()
+    print("waited", time.ticks_diff(time.ticks_ms(), begun))
+print("ticks", len(ticks))
 """
     with board_that_runs(tmp_path, script) as board:
-        board.wait_for(r"^ended \d+$")
+        assert int(board.wait_for(r"^ticks (\d+)")[1]) >= 3
+        waits_ms = [int(line.split()[1]) for line in board.lines if line.startswith("waited")]
+        assert len(waits_ms) == 4
+        assert min(waits_ms) >= 290
+
+
+def test_a_timer_s_call_finds_the_flash_and_the_firmware_at_rest(tmp_path):
+    script = """
+import machine, network
+names = ["/%d.txt" % i for i in range(6)]
+for i, name in enumerate(names):
+    with open(name, "w") as file:
+        file.write(str(i) * 900)
+wrong = []
+calls = []
+def holds(i):
+    with open(names[i]) as file:
+        return file.read() == str(i) * 900
+def in_between(timer):
+    calls.append(network.WLAN(0).status())
+    wrong.extend([i for i in (5,) if not holds(i)])
+machine.Timer(-1).init(period=10, callback=in_between)
+station = network.WLAN(0)
+while len(calls) < 60:
+    station.ifconfig()
+    wrong.extend([i for i in range(5) if not holds(i)])
+print("wrong", wrong)
+"""
+    with board_that_runs(tmp_path, script) as board:
+        assert board.wait_for("^wrong (.*)|Error")[1] == "[]"
+        assert not any("Error" in line for line in board.lines)
+
+
+def test_timers_go_on_after_the_queue_of_calls_was_full(tmp_path):
+    script = """
+import machine, micropython, time
+ticks = []
+machine.Timer(-1).init(period=10, callback=ticks.append)
+until = time.ticks_add(time.ticks_ms(), 200)
+while time.ticks_diff(until, time.ticks_ms()) > 0:
+    try:
+        while True:
+            micropython.schedule(lambda _: None, None)
+    except RuntimeError:
+        pass
+seen = len(ticks)
+while len(ticks) < seen + 5:
+    time.sleep_ms(1)
+print("they go on")
+"""
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for("^they go on$")
 
 
 def test_asyncio_streams_work_over_the_board_s_sockets(tmp_path):

@@ -1,9 +1,10 @@
-"""Names that the chip has in its flash, put beside those that the interpreter was built with.
+"""A table of names outside the heap, beside those that the interpreter was built with.
 
 Every name that a program uses has an entry in one of the interpreter's tables of names, the
-`qstr_pool_t` of MicroPython's py/qstr.h. The tables of the firmware are in the chip's flash. For
-names that programs add there is one in the heap, which grows in ever larger pieces and never
-shrinks: without this, the names of the simulated board's own modules would be in there.
+`qstr_pool_t` of MicroPython's py/qstr.h. The tables of the firmware, with the names that its own
+modules use, are in the chip's flash. For names that programs add there is one in the heap, which
+grows in ever larger pieces and never shrinks: without this, the names that the simulated board's
+own modules use would be in there.
 """
 
 import ctypes
@@ -80,4 +81,4 @@ def _make_writable(interpreter: ctypes.CDLL, address: int, size: int) -> None:
     if interpreter.mprotect(
         ctypes.c_void_p(begin), ctypes.c_size_t(address + size - begin), access
     ):
-        raise OSError("mprotect")
+        raise OSError("the interpreter's tables of names cannot be made writable")

@@ -52,7 +52,7 @@ def main() -> None:
         _address(rom), len(rom), _address(control), _address(flash), len(flash), scripts
     )
     arguments = ["micropython", "-X", f"heapsize={heap}", "-c", program]
-    argv = (ctypes.c_char_p * len(arguments))(*[argument.encode() for argument in arguments])
+    argv = (ctypes.c_char_p * (len(arguments) + 1))(*[argument.encode() for argument in arguments])
     interpreter.micropython_unix_main(len(arguments), argv)
 
 

@@ -20,7 +20,7 @@ ARCHITECTURE = "x64"
 
 
 class Rom(NamedTuple):
-    """A file with the ROM's image, and the names that its modules use."""
+    """A file with the ROM's image, and all names that its modules use or know."""
 
     path: Path
     names: list[str]
@@ -39,7 +39,11 @@ def build_rom() -> Rom:
         code = compile_module(_with_numbers(text), f"/rom/{name}", ARCHITECTURE)
         writer.mkfile(name, code)
         # With those that power.look_up() knows.
-        names |= {source.stem, *names_in(code), *re.findall(r"[ \"](\w+)=\w+(?=[ \"])", text)}
+        names |= {
+            source.stem,
+            *names_in(code),
+            *re.findall(r"[ \"]([A-Za-z]\w*)=[a-z0-9]+(?=[ \"])", text),
+        }
     with tempfile.NamedTemporaryFile(prefix="mpota-", suffix=".rom", delete=False) as file:
         file.write(writer.finalise())
     path = Path(file.name)

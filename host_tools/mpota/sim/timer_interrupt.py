@@ -1,21 +1,22 @@
 """The timer interrupt of the board: has MicroPython call the timers that are due.
 
-As on the chip, they are called between two bytecodes, whatever the program is doing.
+They are called between two bytecodes, whatever the program is doing; other than on the chip, not
+before a call of a socket that blocks is over, nor more often than once in a tick.
 """
 
 import ctypes
 import mmap
+import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 from rom_modules import control
 
 _TICK_S = 0.01
-# Calls of Linux on x86-64 that are gone on with after a signal: poll, select, pselect6, ppoll. (A
-# socket's own timeout would begin anew.)
-_WAITS = ("7 ", "23 ", "270 ", "271 ")
+# Linux on x86-64: poll, select, pselect6 and ppoll, which MicroPython resumes after a signal for
+# the time that is left. A socket's own timeout would begin anew.
+_WAITS = (b"7 ", b"23 ", b"270 ", b"271 ")
 
 
 def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
@@ -26,9 +27,11 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
     function = ctypes.c_uint64.from_buffer(page, control.TIMERS)
     ticked = ctypes.c_uint32.from_buffer(page, control.TICKED)
     function.value = ticked.value = 0  # of an earlier boot
+    schedule = interpreter.mp_sched_schedule
+    schedule.restype = ctypes.c_bool
     signal.signal(signal.SIGUSR1, lambda *_: None)
     main = threading.get_ident()
-    waits_in = Path(f"/proc/self/task/{threading.get_native_id()}/syscall")
+    doing = _open(f"/proc/self/task/{threading.get_native_id()}/syscall")
 
     def tick() -> None:
         while True:
@@ -36,10 +39,19 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
             if not function.value:
                 continue
             if not ticked.value:
-                ticked.value = 1
                 address = ctypes.c_void_p(function.value)
-                interpreter.mp_sched_schedule(address, address)
-            if waits_in.read_text().startswith(_WAITS):
+                ticked.value = 1  # before the call may come
+                if not schedule(address, address):  # the queue is full; the argument may be any
+                    ticked.value = 0
+            if doing is not None and os.pread(doing, 4, 0).startswith(_WAITS):
                 signal.pthread_kill(main, signal.SIGUSR1)
 
     threading.Thread(target=tick, daemon=True).start()
+
+
+def _open(path: str) -> int | None:
+    # None with a kernel that does not tell: timers are called when the wait is over.
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError:
+        return None

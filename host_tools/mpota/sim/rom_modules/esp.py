@@ -48,26 +48,38 @@ def _count_operation(offset, n, new):
 
 
 def flash_read(offset, len_or_buf):
-    buf = bytearray(len_or_buf) if isinstance(len_or_buf, int) else len_or_buf
-    _check(False, "read", offset, len(buf), "")
-    memoryview(buf)[:] = flash[offset : offset + len(buf)]
-    return bytes(buf) if isinstance(len_or_buf, int) else None
+    power.busy += 1
+    try:
+        buf = bytearray(len_or_buf) if isinstance(len_or_buf, int) else len_or_buf
+        _check(False, "read", offset, len(buf), "")
+        memoryview(buf)[:] = flash[offset : offset + len(buf)]
+        return bytes(buf) if isinstance(len_or_buf, int) else None
+    finally:
+        power.busy -= 1
 
 
 def flash_write(offset, buf):
-    n = len(buf)
-    _check(n % 4 or offset % 4, "program", offset, n, "unaligned")
-    target = flash[offset : offset + n]
-    _check(_sets_a_bit(target, buf, n), "program", offset, n, "sets a bit")
-    _count_operation(offset, n, buf)
-    target[:] = buf
-    power.words[control.PROGRAMS // 4] += 1
-    power.words[control.BYTES_PROGRAMMED // 4] += n
+    power.busy += 1
+    try:
+        n = len(buf)
+        _check(n % 4 or offset % 4, "program", offset, n, "unaligned")
+        target = flash[offset : offset + n]
+        _check(_sets_a_bit(target, buf, n), "program", offset, n, "sets a bit")
+        _count_operation(offset, n, buf)
+        target[:] = buf
+        power.words[control.PROGRAMS // 4] += 1
+        power.words[control.BYTES_PROGRAMMED // 4] += n
+    finally:
+        power.busy -= 1
 
 
 def flash_erase(sector):
-    offset = sector * _SECTOR
-    _check(False, "erase", offset, _SECTOR, "")
-    _count_operation(offset, _SECTOR, None)
-    _fill(flash[offset:], 0xFF, _SECTOR)
-    power.words[control.ERASES // 4] += 1
+    power.busy += 1
+    try:
+        offset = sector * _SECTOR
+        _check(False, "erase", offset, _SECTOR, "")
+        _count_operation(offset, _SECTOR, None)
+        _fill(flash[offset:], 0xFF, _SECTOR)
+        power.words[control.ERASES // 4] += 1
+    finally:
+        power.busy -= 1

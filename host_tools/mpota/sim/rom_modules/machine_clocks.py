@@ -37,16 +37,22 @@ class Timer:
         Timer._running.append(self)
 
     def deinit(self):
-        if self in Timer._running:
+        try:
             Timer._running.remove(self)
+        except ValueError:  # it does not run
+            pass
 
 
 def _run_timers(_):
     power.words[control.TICKED // 4] = 0
+    if power.busy:
+        return  # they are called at the next tick
     for timer in Timer._running[:]:
-        if time.ticks_diff(time.ticks_ms(), timer._due) >= 0:
+        late_ms = time.ticks_diff(time.ticks_ms(), timer._due)
+        if late_ms >= 0:
             if timer._periodic:
-                timer._due = time.ticks_add(timer._due, timer._period)
+                # What was missed for long is not made up for.
+                timer._due = time.ticks_add(timer._due, max(timer._period, late_ms))
             else:
                 timer.deinit()
             timer._on_due(timer)

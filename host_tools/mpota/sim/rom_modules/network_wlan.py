@@ -2,17 +2,20 @@
 
 import control
 import power
+from micropython import const
+
+_LONGEST = const(32)  # bytes of a network's name
 
 
 def _set_text(at, text):
-    raw = text.encode()[: control.TEXT_SIZE - 1]
+    raw = (text.encode() if isinstance(text, str) else text)[:_LONGEST]
     power.page[at : at + control.TEXT_SIZE] = raw + bytes(control.TEXT_SIZE - len(raw))
 
 
 def hostname(name=None):
     if name is None:
         return power.text(control.HOST_NAME)
-    if not 0 < len(name) <= 32:
+    if not 0 < len(name) <= _LONGEST:
         raise ValueError
     _set_text(control.HOST_NAME, name)
 

@@ -16,12 +16,17 @@ page = None  # the control page
 words = None  # the same as words: words[control.FED // 4]
 _rom = None  # the file system of the ROM
 
+# How many calls deep the program is in what is one step on the chip: no timer is called meanwhile.
+busy = 0
+
 
 def load(name, attribute):
     """Return *attribute* of the ROM's module *name*, loaded, and kept as long as it is in use.
 
     Raises AttributeError.
     """
+    global busy
+    busy += 1
     folders = sys.path[:]
     is_mounted = "/rom" in folders  # while the board starts
     if not is_mounted:
@@ -29,11 +34,12 @@ def load(name, attribute):
         vfs.mount(_rom, "/rom")
     try:
         module = __import__(name)
+        sys.modules.pop(name)
     finally:
         if not is_mounted:
             vfs.umount("/rom")
             sys.path[:] = folders
-    sys.modules.pop(name)
+        busy -= 1
     return getattr(module, attribute)
 
 

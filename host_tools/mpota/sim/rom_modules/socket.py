@@ -59,7 +59,7 @@ class socket(io.IOBase):
         return self.inner.fileno() if request == _GET_FILENO else -1
 
     def __getattr__(self, name):
-        if name in "connect makefile setsockopt":
+        if name == "connect" or name == "makefile" or name == "setsockopt":  # no tuple in the heap
             method = power.load("socket_more", name)
             return lambda *args: method(self, *args)
         # listen, send, recv, readinto, write, settimeout, close and so on are the same.
