@@ -5,7 +5,6 @@ only ever grows: a name takes about 20 bytes, and a table that is full is follow
 the size. Names that the firmware has itself take nothing.
 """
 
-import ast
 import io
 import re
 import string
@@ -19,14 +18,11 @@ def with_short_names(source: str, in_firmware: dict[str, str]) -> str:
     that modules share, names of the firmware that no module uses. Tracebacks show what is put in.
     Raises ValueError where there is an f-string: the names in it would be missed.
     """
-    if any(isinstance(node, ast.JoinedStr) for node in ast.walk(ast.parse(source))):
-        raise ValueError("names in an f-string cannot be replaced: use % instead")
     lines = io.StringIO(source).readlines()
-    tokens = [
-        token
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.NAME
-    ]
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    if any(map(_begins_an_f_string, tokens)):
+        raise ValueError("names in an f-string cannot be replaced: use % instead")
+    tokens = [token for token in tokens if token.type == tokenize.NAME]
     # Those in capitals come last, since most are constants, of which nothing is left.
     private = sorted(
         {t.string: 0 for t in tokens if re.match("_[A-Za-z]", t.string)}, key=str.isupper
@@ -40,6 +36,12 @@ def with_short_names(source: str, in_firmware: dict[str, str]) -> str:
         replacement = names.get(token.string, token.string)
         lines[row - 1] = line[:column] + replacement + line[token.end[1] :]
     return "".join(lines)
+
+
+def _begins_an_f_string(token: tokenize.TokenInfo) -> bool:
+    if token.type == tokenize.STRING:  # up to Python 3.11, where it is a string with a prefix
+        return "f" in re.split("['\"]", token.string)[0].lower()
+    return tokenize.tok_name[token.type] == "FSTRING_START"
 
 
 def pairs(text: str) -> dict[str, str]:

@@ -62,9 +62,15 @@ def test_only_a_newline_ends_a_line():
     assert with_short_names(source, {"deadline": "cos"}) == source.replace("deadline", "cos")
 
 
-def test_an_f_string_whose_names_would_be_missed_is_an_error():
+@pytest.mark.parametrize("text", ['f"{deadline}"', "Rf'''{deadline}'''", "'a' fr'{deadline}'"])
+def test_an_f_string_whose_names_would_be_missed_is_an_error(text):
     with pytest.raises(ValueError, match="use % instead"):
-        with_short_names('x = f"{deadline}"\n', {"deadline": "cos"})
+        with_short_names(f"x = {text}\n", {"deadline": "cos"})
+
+
+@pytest.mark.parametrize("text", ["b'f'", "'off'", 'r"f{x}"'])
+def test_a_string_that_merely_has_an_f_in_it_is_none(text):
+    assert with_short_names(f"x = {text}\n", {}) == f"x = {text}\n"
 
 
 def test_pairs_are_separated_by_any_white_space():

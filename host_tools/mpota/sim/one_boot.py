@@ -7,13 +7,13 @@ SCRIPT…`. The board's own modules sit in a ROM outside the heap and run in pla
 import ctypes
 import mmap
 import os
-import signal
 import sys
 
 import names_in_flash
 import timer_interrupt
 
 _PR_SET_PDEATHSIG = 1
+_SIGKILL = 9
 
 # It is compiled in the board's heap and stays there, so the rest is in rom_modules/power.py.
 _PROGRAM = """
@@ -37,7 +37,7 @@ def _address(mapped: mmap.mmap) -> int:
 def main() -> None:
     site, flash_path, control_fd, rom_path, names, heap, *scripts = sys.argv[1:]
     libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     sys.path.append(site)
     import micropython_run
 

@@ -4,11 +4,11 @@ They are called between two bytecodes, whatever the program is doing; other than
 before a call of a socket that blocks is over, nor more often than once in a tick.
 """
 
+import _signal  # threading and signal themselves would make every boot a tenth longer
+import _thread
 import ctypes
 import mmap
 import os
-import signal
-import threading
 import time
 
 from rom_modules import control
@@ -29,11 +29,11 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
     function.value = ticked.value = 0  # of an earlier boot
     schedule = interpreter.mp_sched_schedule
     schedule.restype = ctypes.c_bool
-    signal.signal(signal.SIGUSR1, lambda *_: None)
-    main = threading.get_ident()
-    doing = _open(f"/proc/self/task/{threading.get_native_id()}/syscall")
+    _signal.signal(_signal.SIGUSR1, lambda *_: None)
+    main = _thread.get_ident()
+    doing = _open(f"/proc/self/task/{_thread.get_native_id()}/syscall")
 
-    def tick() -> None:
+    def tick_for_ever() -> None:
         while True:
             time.sleep(_TICK_S)
             if not function.value:
@@ -44,9 +44,9 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
                 if not schedule(address, address):  # the queue is full; the argument may be any
                     ticked.value = 0
             if doing is not None and os.pread(doing, 4, 0).startswith(_WAITS):
-                signal.pthread_kill(main, signal.SIGUSR1)
+                _signal.pthread_kill(main, _signal.SIGUSR1)
 
-    threading.Thread(target=tick, daemon=True).start()
+    _thread.start_new_thread(tick_for_ever, ())
 
 
 def _open(path: str) -> int | None:
