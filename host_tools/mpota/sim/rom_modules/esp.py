@@ -3,13 +3,10 @@
 import control
 import power
 from micropython import const
-from uctypes import addressof
 
 _SECTOR = const(4096)
 
-# Set by power.py: the address of the flash in the memory of this process, and its size in bytes.
-flash_at = 0
-size = 0
+flash = None  # memoryview of the flash image; set by power.py
 
 
 def __getattr__(name):
@@ -21,33 +18,22 @@ def __getattr__(name):
 
 
 @micropython.viper
-def _sets_a_bit(old: int, new: int, n: int) -> bool:
-    old_bytes = ptr8(old)
-    new_bytes = ptr8(new)
+def _sets_a_bit(old: ptr8, new: ptr8, n: int) -> bool:
     for i in range(n):
-        if new_bytes[i] & (old_bytes[i] ^ 0xFF):
+        if new[i] & (old[i] ^ 0xFF):
             return True
     return False
 
 
 @micropython.viper
-def _copy(to: int, source: int, n: int):
-    to_bytes = ptr8(to)
-    source_bytes = ptr8(source)
+def _fill(at: ptr8, value: int, n: int):
     for i in range(n):
-        to_bytes[i] = source_bytes[i]
-
-
-@micropython.viper
-def _erase(at: int):
-    at_bytes = ptr8(at)
-    for i in range(_SECTOR):
-        at_bytes[i] = 0xFF
+        at[i] = value
 
 
 def _check(is_wrong, action, offset, n, why):
     # *why* is a short name for what flash_faults.py says.
-    if is_wrong or offset < 0 or offset + n > size:
+    if is_wrong or offset < 0 or offset + n > len(flash):
         power.load("flash_faults", "violation")(action, offset, n, why if is_wrong else "outside")
 
 
@@ -65,9 +51,8 @@ def flash_read(offset, len_or_buf):
     power.busy += 1
     try:
         buf = bytearray(len_or_buf) if isinstance(len_or_buf, int) else len_or_buf
-        n = len(buf)
-        _check(False, "read", offset, n, "")
-        _copy(addressof(buf), flash_at + offset, n)
+        _check(False, "read", offset, len(buf), "")
+        memoryview(buf)[:] = flash[offset : offset + len(buf)]
         return bytes(buf) if isinstance(len_or_buf, int) else None
     finally:
         power.busy -= 1
@@ -78,10 +63,10 @@ def flash_write(offset, buf):
     try:
         n = len(buf)
         _check(n % 4 or offset % 4, "program", offset, n, "unaligned")
-        is_wrong = _sets_a_bit(flash_at + offset, addressof(buf), n)
-        _check(is_wrong, "program", offset, n, "sets a bit")
+        target = flash[offset : offset + n]
+        _check(_sets_a_bit(target, buf, n), "program", offset, n, "sets a bit")
         _count_operation(offset, n, buf)
-        _copy(flash_at + offset, addressof(buf), n)
+        target[:] = buf
         power.words[control.PROGRAMS // 4] += 1
         power.words[control.BYTES_PROGRAMMED // 4] += n
     finally:
@@ -94,7 +79,7 @@ def flash_erase(sector):
         offset = sector * _SECTOR
         _check(False, "erase", offset, _SECTOR, "")
         _count_operation(offset, _SECTOR, None)
-        _erase(flash_at + offset)
+        _fill(flash[offset:], 0xFF, _SECTOR)
         power.words[control.ERASES // 4] += 1
     finally:
         power.busy -= 1

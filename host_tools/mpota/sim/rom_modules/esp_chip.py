@@ -6,7 +6,7 @@ _USER_START = 0x100000
 
 
 def flash_size():
-    return esp.size
+    return len(esp.flash)
 
 
 def flash_id():

@@ -3,7 +3,6 @@
 import control
 import esp
 import power
-import uctypes
 from micropython import const
 
 _SECTOR = const(4096)
@@ -36,10 +35,9 @@ def violation(action, offset, n, why):
 def tear(offset, n, new):
     """Carry out a part of a program (*new*: its bytes) or of an erase (None)."""
     mode = power.words[control.TORN // 4]
-    flash = uctypes.bytearray_at(esp.flash_at, esp.size)
     for i in range(n):
         if _is_kept(mode, i, n):
-            flash[offset + i] = 0xFF if new is None else new[i]
+            esp.flash[offset + i] = 0xFF if new is None else new[i]
 
 
 def _is_kept(mode, i, n):

@@ -29,7 +29,7 @@ def writeblocks(n, buf, off=None):
 
 def ioctl(op, arg):
     if op == 4:
-        return esp.size // 4096 - _RESERVED - _START
+        return len(esp.flash) // 4096 - _RESERVED - _START
     if op == 5:
         return 4096
     if op == 6:

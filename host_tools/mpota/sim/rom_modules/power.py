@@ -104,7 +104,7 @@ def on(rom, control_at, flash_at, flash_size, scripts):
     import socket  # noqa: F401
 
     load("network_wlan", "reset")()
-    esp.flash_at, esp.size = flash_at, flash_size
+    esp.flash = memoryview(uctypes.bytearray_at(flash_at, flash_size))
 
     vfs.umount("/rom")
     vfs.umount("/")
