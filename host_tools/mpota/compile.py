@@ -37,5 +37,7 @@ def compile_module(
         if process.returncode != 0:
             lines = said.decode(errors="replace").strip().splitlines()
             where = next((x.strip() for x in lines if "line " in x), name)
-            raise CommandError(f"{where}: {lines[-1] if lines else 'mpy-cross failed'}")
+            raise CommandError(
+                f"{where}: {lines[-1] if lines else 'mpy-cross failed'}: correct the source"
+            )
         return output.read_bytes()

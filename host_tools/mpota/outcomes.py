@@ -78,7 +78,7 @@ OUTCOMES = {
     40: Outcome("the files are not what the image's MANIFEST says", _PACK),
     41: Outcome(
         "the image is for another kind of board, or for another MicroPython's bytecode",
-        "pack it from sources, with this board's --board",
+        "pack it again from sources, with 'mpota pack'",
     ),
     42: Outcome("what the board received is not what was announced", _AGAIN),
     43: Outcome("the release's sequence is far above the board's", "pack it with a lower sequence"),
@@ -87,6 +87,12 @@ OUTCOMES = {
         'send it to its own board, or set "app" in the board\'s ota.json',
     ),
 }
+
+
+_NO_PASSWORD_SET = Outcome(
+    "the board wants a password and has none that it could check",
+    "set one in its /ota.json over serial, or mend that file",
+)
 
 
 class UploadError(CommandError):
@@ -145,6 +151,8 @@ class RefusedError(UploadError):
         found = re.search(r"ERROR\[(\d{1,4})\]", words)
         self.code = int(found[1]) if found else None
         outcome = OUTCOMES.get(self.code)
+        if "no password is set" in words:
+            outcome = _NO_PASSWORD_SET
         if outcome:
             super().__init__(f"{outcome.cause}: {outcome.remedy} (the board said: {words})")
         else:

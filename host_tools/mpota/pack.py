@@ -26,7 +26,6 @@ _KEYS = {
     "name": _STRING,
     "version": _STRING,
     "sequence": (int, "a number"),
-    "board": _STRING,
     "mpy": (bool, "true or false"),
     "exclude": (list, "a list of strings"),
 }
@@ -47,31 +46,29 @@ def pack_directory(
     name: str | None = None,
     version: str | None = None,
     sequence: int | None = None,
-    board: str | None = None,
     mpy: bool | None = None,
-    exclude: tuple[str, ...] = (),
     downgrade: bool = False,
     private_key: RSAPrivateKey | None = None,
 ) -> PackedImage:
     """Make an image of the application in `directory`.
 
-    What is None comes from `[tool.mpota]` in the directory's pyproject.toml; `exclude` adds globs
-    to the table's own. With `mpy`, sources are compiled; with `downgrade`, a board may take the
-    image below its floor; with a `private_key`, the image is signed. Raises CommandError.
+    What is None comes from `[tool.mpota]` in the directory's pyproject.toml. With `mpy`, sources
+    are compiled; with `downgrade`, a board may take the image below its floor; with a
+    `private_key`, the image is signed. Raises CommandError.
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is no directory: give the application's directory")
     settings = _settings(directory)
-    given = {"name": name, "version": version, "sequence": sequence, "board": board, "mpy": mpy}
+    given = {"name": name, "version": version, "sequence": sequence, "mpy": mpy}
     settings |= {key: value for key, value in given.items() if value is not None}
     for key in ("name", "version", "sequence"):
         if key not in settings:
             raise CommandError(
-                f"the image needs a {key}: give --{key}, or '{key} = …' under [tool.mpota] in "
-                f"{directory / SETTINGS_FILE}"
+                f"the image needs a {key}: write '{key} = …' under [tool.mpota] in "
+                f"{directory / SETTINGS_FILE}, or give --{key} to 'mpota pack'"
             )
     earlier_images = f"{glob.escape(settings['name'])}-*.tar"
-    globs = [*EXCLUDED, *settings.get("exclude", ()), *exclude, earlier_images]
+    globs = [*EXCLUDED, *settings.get("exclude", ()), earlier_images]
     files = dict(sorted(_Collection(directory, globs).files.items()))
     check_sources(files)
     if settings.get("mpy", False):
@@ -80,7 +77,7 @@ def pack_directory(
         name=settings["name"],
         version=settings["version"],
         sequence=settings["sequence"],
-        board=settings.get("board", image.BOARD),
+        board=image.BOARD,
         mpy=bytecode_version(files),
         files=files,
         downgrade=downgrade,
@@ -102,7 +99,6 @@ def pack(
     sequence: Annotated[
         int | None, typer.Option(help="The release's number; grows with every release.")
     ] = None,
-    board: Annotated[str | None, typer.Option(help=f"Default: {image.BOARD}.")] = None,
     mpy: Annotated[
         bool | None, typer.Option("--mpy/--no-mpy", help="Compile sources to bytecode.")
     ] = None,
@@ -116,7 +112,8 @@ def pack(
 ) -> None:
     """Make an application image of DIR, which has app.py (or app/__init__.py) with main().
 
-    Options left out come from [tool.mpota] in DIR/pyproject.toml. The image is signed when
+    Options left out come from [tool.mpota] in DIR/pyproject.toml, where 'exclude', a list of globs,
+    leaves files out. The image is signed when
     private.key lies in DIR.
     """
     packed = pack_directory(
@@ -124,7 +121,6 @@ def pack(
         name=name,
         version=version,
         sequence=sequence,
-        board=board,
         mpy=mpy,
         downgrade=allow_downgrade,
         private_key=application_key(directory),

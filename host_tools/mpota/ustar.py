@@ -15,7 +15,7 @@ BLOCK = 512
 # devmajor, devminor, prefix.
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
 _CHECKSUM = slice(148, 156)
-_OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
+_OCTAL = re.compile(rb"([0-7]+)[ \0]*")
 _REMEDY = "pack the application again"
 
 

@@ -10,10 +10,11 @@ from .espota import ArduinoOTA
 def begin(ota):
     """Set up *ota*: its trial, its watchdog, its Wi-Fi station, its listener, its clocks."""
     get = ota.settings.get
-    # Still loaded where a program keeps its own main.py: then the slot is put first here.
+    # Still loaded where a program keeps its own main.py: then the slot is put first here, but for a
+    # package of its own in the place of this one, which is at work.
     boot = sys.modules.get("ota.boot")
     if boot and boot.slot:
-        sys.path[:0] = ["/.ota/" + boot.slot, "/.ota/" + boot.slot + "/lib"]
+        boot.put_on_path(boot.slot)
     boot_record = record.load()
     # Another version may be on trial than the one that runs, if boot could not note that it takes
     # it back, or what it tries: then it must not be confirmed.

@@ -30,12 +30,8 @@ def decide():
 
 
 def put_first(active):
-    """Put the slot *active* and its lib first on sys.path, so that it can bring newer libraries.
-
-    If this package is among them, the one that was flashed over serial is forgotten.
-    """
-    sys.path.insert(0, "/.ota/" + active + "/lib")
-    sys.path.insert(0, "/.ota/" + active)
+    """Put the slot *active* first on sys.path; forget this package if the slot brings its own."""
+    put_on_path(active)
     try:
         os.stat("/.ota/" + active + "/lib/ota")
     except OSError:
@@ -47,6 +43,11 @@ def put_first(active):
             module = modules.pop(name)
             if name != "ota.start":
                 module.__dict__.clear()
+
+
+def put_on_path(active):
+    """Put the slot *active* and its lib first on sys.path, so that it can bring newer libraries."""
+    sys.path[:0] = ["/.ota/" + active, "/.ota/" + active + "/lib"]
 
 
 def _decide():
@@ -100,7 +101,8 @@ def _try(boot_record):
     boot_record.attempts += 1
     boot_record.store()
     hal.watchdog()
-    log.info("boot: slot %s on trial, boot %d of 3", boot_record.trial, boot_record.attempts)
+    text = "boot: slot %s on trial, boot %d of %d"
+    log.info(text, boot_record.trial, boot_record.attempts, _MAX_ATTEMPTS)
     return boot_record.trial
 
 

@@ -145,6 +145,9 @@ def _member(block):
 
 
 def _octal(field):
+    # Ends with a space or a zero byte; begins with neither, but that it may be nothing at all.
+    if field[0] == 32:
+        raise OTAError(_DAMAGED, "not a tar")
     value = 0
     for c in field:
         if c in (0, 32):

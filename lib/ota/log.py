@@ -1,8 +1,5 @@
 """Log lines on the serial port, as `[ota] E: install app.py: digest mismatch`."""
 
-# 0: errors alone are shown; 1: the steps of an update's life as well.
-level = 1
-
 
 def error(text, *args):
     """Log what went wrong; *args* are filled into *text* by `%`."""
@@ -11,5 +8,4 @@ def error(text, *args):
 
 def info(text, *args):
     """Log a step of an update's life."""
-    if level:
-        print("[ota] I:", text % args)
+    print("[ota] I:", text % args)

@@ -8,6 +8,8 @@ from micropython import const
 
 # How long the services run without the application before the board restarts.
 _SERVICES_MS = const(300000)
+# For `confirm_s`: longer than that.
+_NEVER_S = const(1000000)
 
 
 def run():
@@ -30,8 +32,8 @@ def run():
         sys.print_exception(e)
         services.reject()  # in a trial: does not return
     gc.collect()
-    # Services without the application are no healthy boot, and confirm nothing: not in this time.
-    services.settings["confirm_s"] = _SERVICES_MS
+    # Services without the application are no healthy boot, and confirm nothing.
+    services.settings["confirm_s"] = _NEVER_S
     _serve(services, _SERVICES_MS)
     from .hal import reset
 

@@ -97,7 +97,7 @@ class Updater:
         self.expected_md5 = digest.lower()
 
     def write(self, data):
-        """Append *data* to the staged image; return its length. What does not fit is not taken."""
+        """Append *data* to the staged image; return its length. Raises OTAError: 4 for too much."""
         n = len(data)
         try:
             if not self.is_running:

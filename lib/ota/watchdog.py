@@ -4,7 +4,7 @@ import time
 
 from micropython import const
 
-_LIMIT_MS = const(5000)
+_LIMIT_MS = const(5000)  # as long as OTA's _MAX_AWAY_MS: who is away for less is healthy
 # The chip's own watchdog bites after 1.6 to 3.2 s, whatever machine.WDT says (ets_alt_task.c of the
 # port). An application may be busy for longer, so a timer feeds it in between; the bite comes that
 # much later.

@@ -6,7 +6,7 @@ import random
 import tarfile
 
 import pytest
-from mpota import image
+from mpota import image, ustar
 from mpota.errors import CommandError
 
 FILES = {"app.py": b"def main(ota):\n    pass\n", "lib/valves.py": bytes(range(256)) * 5, "e": b""}
@@ -229,6 +229,15 @@ def test_what_is_no_regular_file_is_refused(kind):
     member.type, member.linkname = kind, "/etc/passwd"
     with pytest.raises(CommandError, match="no regular file"):
         image.read(_after_manifest(member.tobuf(tarfile.USTAR_FORMAT)))
+
+
+def test_a_size_that_begins_with_a_space_is_refused():
+    member = bytearray(ustar.member("app.py", b""))
+    member[124:136] = b"          0\0"
+    member[148:156] = b" " * 8
+    member[148:156] = b"%06o\0 " % sum(member)
+    with pytest.raises(CommandError, match="no regular file"):
+        image.read(_after_manifest(bytes(member)))
 
 
 def test_a_tar_without_manifest_and_what_is_no_tar_is_refused():

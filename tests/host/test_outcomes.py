@@ -35,6 +35,14 @@ def test_the_error_numbers_are_those_of_the_protocol():
     assert sorted(OUTCOMES) == [*range(17), *range(32, 45)]
 
 
+def test_a_board_without_a_password_that_it_needs_comes_with_a_remedy():
+    def script(board):
+        board.invited()
+        board.say("ERR: no password is set")
+
+    assert "set one in its /ota.json over serial" in failure(script, outcomes.RefusedError)
+
+
 def test_a_refusal_without_a_known_number_is_told_in_the_boards_words():
     def script(board):
         board.invited()

@@ -142,7 +142,7 @@ def test_the_command_writes_where_it_is_told_to(garden, tmp_path):
 
 
 def test_the_command_takes_each_field_in_the_place_of_the_tables(garden, tmp_path):
-    options = {"--name": "shed", "--version": "2.0.0-rc1", "--sequence": 20, "--board": "esp32"}
+    options = {"--name": "shed", "--version": "2.0.0-rc1", "--sequence": 20}
     for option, value in options.items():
         assert run(garden, "-o", tmp_path / "x.tar", option, value).exit_code == 0
         lines = image.read((tmp_path / "x.tar").read_bytes()).text().splitlines()

@@ -3,6 +3,7 @@
 An edit's text must be in its file exactly once: when the code moves on, the edit has to follow.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,12 +34,18 @@ class SeededBug:
     def caught_by(self, timeout_s: float) -> str | None:
         """Return how the check failed, None if it did not. Raises StaleEditError.
 
-        *timeout_s* is how long the check waits for a board that the bug keeps from going on.
+        *timeout_s* is how long the check waits for a board that the bug keeps from going on. Raises
+        TimeoutError if that is too short for the code without the bug.
         """
         self.sources()  # an edit that cannot be made is no bug that was caught
         try:
             self.check(self.edits, timeout_s)
-        except (AssertionError, TimeoutError) as e:
+        except AssertionError as e:
+            return str(e)
+        except TimeoutError as e:
+            self.check((), timeout_s)
+            if broken := re.search("(Name|Syntax|Import)Error", str(e)):
+                raise StaleEditError(f"seeded bug {self.name!r} is a {broken[0]}: {e}") from None
             return str(e)
         return None
 

@@ -7,7 +7,7 @@ from power_cut import in_parallel
 from seeded_bugs import SEEDED_BUGS, SeededBug
 
 # A board that a seeded bug keeps from going on is not waited for any longer than this.
-_PATIENCE_S = 4
+_PATIENCE_S = 8
 
 
 @pytest.mark.parametrize("check", life_checks.CHECKS, ids=lambda check: check.__name__)

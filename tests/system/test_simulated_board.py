@@ -583,5 +583,5 @@ def test_a_file_that_is_no_flash_image_is_named_with_a_remedy(tmp_path):
     with pytest.raises(CommandError, match="not a flash image"):
         read_flash(tmp_path / "x.img")
     (tmp_path / "y.img").write_bytes(small_image("1", 1).ljust(4 * 1024 * 1024, b"\0"))
-    with pytest.raises(CommandError, match="holds no littlefs"):
+    with pytest.raises(CommandError, match="holds no littlefs: delete it to start anew"):
         read_flash(tmp_path / "y.img")

@@ -268,7 +268,15 @@ def test_a_header_without_the_magic_or_with_another_checksum_is_refused():
 
 
 def test_a_size_that_is_no_octal_number_is_refused():
-    for size in (b"8\0", b"0000000001a\0", b"-1\0", b"\x80" + bytes(11), b"\xff" * 12, b"+1\0"):
+    for size in (
+        b"8\0",
+        b"0000000001a\0",
+        b"-1\0",
+        b"\x80" + bytes(11),
+        b"\xff" * 12,
+        b"+1\0",
+        b"          0\0",
+    ):
         assert code_of(read, _with(header(b"app.py", size) + bytes(512))) == _DAMAGED, size
 
 
