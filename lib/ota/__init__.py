@@ -91,6 +91,8 @@ class OTA(Callbacks):
         busy = False
         get = self.settings.get
         try:
+            if not self.arduino:
+                self.begin()
             if self.watchdog:
                 self.watchdog.feed()
             connected = self.station.isconnected()
@@ -134,7 +136,7 @@ class OTA(Callbacks):
     @property
     def is_updating(self):
         """Whether an update, or the talk before it, is going on."""
-        return self.arduino.session is not None
+        return bool(self.arduino and self.arduino.session)
 
     def allow_for(self, seconds):
         """Allow updates for *seconds* from now, and after that only when `gate` does."""

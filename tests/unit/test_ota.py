@@ -64,6 +64,14 @@ class Board(Clock):
         return bool(r.trial)
 
 
+def test_handle_begins_if_the_application_has_not():
+    services = Board().ota
+    assert not services.is_updating
+    services.handle()
+    assert services.arduino and not services.is_updating
+    services.arduino.end()
+
+
 # Health
 
 
