@@ -89,8 +89,8 @@ class OTA(Callbacks):
         """Do what there is to do now, for about 25 ms at most; return whether an update goes on."""
         now = time.ticks_ms()
         busy = False
-        get = self.settings.get
         try:
+            get = self.settings.get  # takes memory, and must not fail outside
             if not self.arduino:
                 self.begin()
             if self.watchdog:
@@ -135,8 +135,9 @@ class OTA(Callbacks):
 
     @property
     def is_updating(self):
-        """Whether an update, or the talk before it, is going on."""
-        return bool(self.arduino and self.arduino.session)
+        """Whether an update is going on: from the moment at which its host has proved itself."""
+        session = self.arduino and self.arduino.session
+        return bool(session and session.stage)
 
     def allow_for(self, seconds):
         """Allow updates for *seconds* from now, and after that only when `gate` does."""

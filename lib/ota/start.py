@@ -49,7 +49,10 @@ def _run_application(services):
         import asyncio
 
         asyncio.create_task(services.run())
-        asyncio.run(running)
+        try:
+            asyncio.run(running)
+        except asyncio.CancelledError:  # which is none of the Exceptions
+            raise RuntimeError("main was cancelled")
 
 
 def _serve(services, ms):

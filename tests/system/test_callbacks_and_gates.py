@@ -2,7 +2,7 @@
 
 import pytest
 from device import APP, FAILED, Device
-from mpota.outcomes import ConnectionLostError, RefusedError
+from mpota.outcomes import ConnectionLostError, RefusedError, WrongPasswordError
 
 pytestmark = pytest.mark.parallel
 
@@ -207,3 +207,19 @@ def test_is_updating_is_true_during_an_update_only(device):
         told = [line for line in device.board.lines[start:] if "is_updating" in line]
         assert told == ["is_updating True", "is_updating False"]
     assert "first False" in device.board.lines
+
+
+def test_who_has_not_proved_to_know_the_password_makes_no_application_believe_in_an_update(
+    tmp_path,
+):
+    app = APP.replace(
+        "        ota.handle()\n",
+        "        ota.handle()\n        if ota.is_updating:\n            print('updating')\n",
+    )
+    with Device(tmp_path, app, password="secret") as device:
+        with pytest.raises(WrongPasswordError):
+            device.upload(device.next_image(), password="wrong")
+        device.board.wait_for("authentication failed")
+        assert "updating" not in device.board.lines
+        device.upload(device.next_image())
+        device.board.wait_for("^updating$")

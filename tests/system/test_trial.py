@@ -15,6 +15,8 @@ RAISES = {
     "raises in main": "def main(ota):\n    raise ValueError('in main')",
     "raises in its loop": "def main(ota):\n    for i in range(3):\n        ota.handle()\n    1 / 0",
     "raises in async main": "async def main(ota):\n    raise ValueError('in async main')",
+    "cancels itself": "import asyncio\nasync def main(ota):\n    asyncio.current_task().cancel()\n"
+    "    await asyncio.sleep(1)",
     "main takes nothing": "def main():\n    pass",
     "main is no function": "main = 5",
     "out of memory": "def main(ota):\n    x = []\n    while True:\n        x += [bytearray(99)]",
