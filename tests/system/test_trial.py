@@ -15,8 +15,6 @@ RAISES = {
     "raises in main": "def main(ota):\n    raise ValueError('in main')",
     "raises in its loop": "def main(ota):\n    for i in range(3):\n        ota.handle()\n    1 / 0",
     "raises in async main": "async def main(ota):\n    raise ValueError('in async main')",
-    "cancels itself": "import asyncio\nasync def main(ota):\n    asyncio.current_task().cancel()\n"
-    "    await asyncio.sleep(1)",
     "main takes nothing": "def main():\n    pass",
     "main is no function": "main = 5",
     "out of memory": "def main(ota):\n    x = []\n    while True:\n        x += [bytearray(99)]",
@@ -51,6 +49,17 @@ def test_a_version_that_raises_is_taken_back_and_not_taken_again(device, what):
     falls_back(device, old, start)
     device.refuses(data, REJECTED)
     device.takes_an_update()
+
+
+def test_a_version_that_ends_with_a_task_that_was_cancelled_is_taken_back_at_once(device):
+    device.spoiled = True
+    old, start = device.sequence, device.said
+    lines = ["import asyncio", "async def work():", "    await asyncio.sleep(9)"]
+    lines += ["async def main(ota):", "    task = asyncio.create_task(work())"]
+    lines += ["    await asyncio.sleep_ms(1)", "    task.cancel()", "    await task"]
+    device.upload(device.next_image("\n".join(lines)))
+    falls_back(device, old, start)
+    assert not any("boot 2 of 3" in line for line in device.board.lines[start:])
 
 
 @pytest.mark.parametrize("what", HANGS)

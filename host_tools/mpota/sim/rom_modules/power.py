@@ -77,11 +77,9 @@ def _run(path):
         return True
     try:
         exec(code, __main__.__dict__)
-    except Exception as e:
+    except BaseException as e:
         sys.print_exception(e)
         return False
-    except SystemExit:
-        return False  # to the prompt
     return True
 
 
