@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from mpota import espota, image, signature
-from mpota.device_files import application_files, device_files, settings_file
+from mpota import arduino, image
+from mpota.board.files import application_files, device_files, settings_file
+from mpota.image import signature
 from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
 from rich.console import Console
@@ -103,7 +104,7 @@ def _script_board(folder: Path, script: bytes) -> Board:
 def _send(board: Board, data: bytes) -> float:
     # Bytes a second, from the first to the last byte acknowledged.
     times: list[float] = []
-    espota.upload(
+    arduino.upload(
         data,
         board_ip=board.ip,
         progress=lambda done, total: times.append(time.perf_counter()),

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mpota.device_files import application_files, device_files, settings_file
-from mpota.pack import pack_directory
+from mpota.board.files import application_files, device_files, settings_file
+from mpota.image.directory import pack_directory
 from mpota.sim import Board, create_flash, read_flash
 from mpota.sim.rom import ARCHITECTURE
 

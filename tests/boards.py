@@ -7,7 +7,8 @@ import itertools
 import os
 from pathlib import Path
 
-from mpota import device_files, image
+from mpota import image
+from mpota.board.files import application_files, device_files, settings_file
 from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
 
@@ -42,14 +43,14 @@ def small_image(version: str, sequence: int, files: dict[str, bytes] | None = No
 
 @functools.cache
 def _device_files() -> dict[str, bytes]:
-    return device_files.device_files(ARCHITECTURE)
+    return device_files(ARCHITECTURE)
 
 
 def flash_with(path: Path, application: bytes | None, **settings: object) -> Path:
     """Write a flash image to *path* with the device code and *application* (an image) in slot a."""
-    files = _device_files() | device_files.settings_file(SETTINGS | settings)
+    files = _device_files() | settings_file(SETTINGS | settings)
     if application is not None:
-        files |= device_files.application_files(application, image.read(application))
+        files |= application_files(application, image.read(application))
     create_flash(path, files)
     return path
 

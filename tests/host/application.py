@@ -2,7 +2,7 @@
 
 import pytest
 from mpota.errors import CommandError
-from mpota.pack import pack_directory
+from mpota.image.directory import pack_directory
 
 MAIN = "def main(ota):\n    pass\n"
 TABLE = '[tool.mpota]\nname = "garden"\nversion = "1.4.0"\nsequence = 17\n'

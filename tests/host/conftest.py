@@ -2,8 +2,8 @@
 
 import pytest
 from application import MAIN, TABLE
-from mpota.invitation import Invitation
-from mpota.transfer import Transfer
+from mpota.arduino.invitation import Invitation
+from mpota.arduino.transfer import Transfer
 
 
 @pytest.fixture

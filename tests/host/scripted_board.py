@@ -13,8 +13,8 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from mpota import espota
-from mpota.transfer import CHUNK
+from mpota import arduino
+from mpota.arduino.transfer import CHUNK
 
 BOARD_IP, STRANGER_IP = "127.0.0.2", "127.0.0.9"
 NONCE = "0123456789abcdef0123456789abcdef"
@@ -228,7 +228,7 @@ def guarded(password, only_classic=False):
 def send(board, data=IMAGE, **options):
     """Upload to a board."""
     options = {"board_ip": board.ip, "board_port": board.port} | options
-    espota.upload(data, **options)
+    arduino.upload(data, **options)
 
 
 def transferred(script, **options):

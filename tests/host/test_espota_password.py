@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import scripted_board
-from mpota import outcomes
-from mpota.handshake import classic_response
+from mpota.arduino import outcomes
+from mpota.arduino.handshake import classic_response
 from scripted_board import IMAGE, NONCE, ScriptedBoard, guarded
 
 VECTORS = Path(__file__).parent.parent / "vectors"

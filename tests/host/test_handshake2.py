@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from mpota import outcomes
-from mpota.handshake import Handshake, strong_response
+from mpota.arduino import outcomes
+from mpota.arduino.handshake import Handshake, strong_response
 from openssl_command import openssl
 from scripted_board import (
     DENIED,

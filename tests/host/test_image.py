@@ -6,8 +6,9 @@ import random
 import tarfile
 
 import pytest
-from mpota import image, ustar
+from mpota import image
 from mpota.errors import CommandError
+from mpota.image import ustar
 
 FILES = {"app.py": b"def main(ota):\n    pass\n", "lib/valves.py": bytes(range(256)) * 5, "e": b""}
 FIELDS = {"name": "garden", "version": "1.4.0", "sequence": 17}

@@ -6,9 +6,10 @@ import socket
 import threading
 
 import pytest
-from mpota import espota, outcomes
-from mpota.handshake import Announcement
-from mpota.invitation import Invitation
+from mpota import arduino
+from mpota.arduino import outcomes
+from mpota.arduino.handshake import Announcement
+from mpota.arduino.invitation import Invitation
 from scripted_board import (
     BOARD_IP,
     IMAGE,
@@ -87,7 +88,7 @@ def test_a_closed_port_is_told(impatient):
         udp.bind((BOARD_IP, 0))
         port = udp.getsockname()[1]
     with pytest.raises(outcomes.NoAnswerError, match=f"nothing listens on UDP port {port}"):
-        espota.upload(IMAGE, board_ip=BOARD_IP, board_port=port)
+        arduino.upload(IMAGE, board_ip=BOARD_IP, board_port=port)
 
 
 class Filtered(socket.socket):
@@ -120,7 +121,7 @@ def unanswered(listener=socket.socket, inviter=socket.socket, said=()):
             board.sendto(datagram, udp.getsockname())
         invitation = Invitation(tcp, udp, board.getsockname(), lambda step: None)
         with pytest.raises(outcomes.NoAnswerError) as caught:
-            invitation.run(Announcement.of(IMAGE, espota.FLASH), "", "strict")
+            invitation.run(Announcement.of(IMAGE, arduino.FLASH), "", "strict")
     return str(caught.value)
 
 

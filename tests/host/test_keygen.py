@@ -4,9 +4,8 @@ import os
 import stat
 
 import pytest
-from mpota import keygen
-from mpota.cli import app
-from mpota.signature import load_private_key, load_public_key
+from mpota.cli import app, keygen
+from mpota.image.signature import load_private_key, load_public_key
 from openssl_command import openssl
 from typer.testing import CliRunner
 

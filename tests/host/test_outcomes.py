@@ -1,8 +1,8 @@
 """Every refusal of the board becomes a line with cause and remedy."""
 
 import pytest
-from mpota import outcomes
-from mpota.outcomes import OUTCOMES
+from mpota.arduino import outcomes
+from mpota.arduino.outcomes import OUTCOMES
 from scripted_board import (
     ScriptedBoard,
     failure,

@@ -5,9 +5,10 @@ import tarfile
 
 import pytest
 from application import MAIN, TABLE, names, refusal
-from mpota import image, signature
+from mpota import image
 from mpota.cli import app
-from mpota.pack import pack_directory
+from mpota.image import signature
+from mpota.image.directory import pack_directory
 from openssl_command import public_key, test_key
 from typer.testing import CliRunner
 

@@ -2,7 +2,7 @@
 
 import pytest
 from application import MAIN, TABLE, names, refusal
-from mpota.pack import pack_directory
+from mpota.image.directory import pack_directory
 
 # The entry
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mpota import device_files
+from mpota.board.files import _first_record
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "record.txt"
 
@@ -103,7 +103,7 @@ def test_the_vectors_are_what_the_layout_says():
 
 @pytest.mark.parametrize("floor", [1, 17, 2**30 - 1])
 def test_the_first_record_makes_slot_a_active_and_nothing_else(floor):
-    assert parsed(device_files._first_record(floor)) == {
+    assert parsed(_first_record(floor)) == {
         "generation": 1,
         "active": "a",
         "trial": "-",
@@ -118,7 +118,7 @@ def test_the_first_record_makes_slot_a_active_and_nothing_else(floor):
 
 
 def test_the_first_record_is_the_first_vector():
-    assert device_files._first_record(1).hex() == VECTORS.read_text().split(maxsplit=1)[0]
+    assert _first_record(1).hex() == VECTORS.read_text().split(maxsplit=1)[0]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 import random
 
-from mpota.replies import Replies
-from mpota.transfer import CHUNK
+from mpota.arduino.replies import Replies
+from mpota.arduino.transfer import CHUNK
 
 
 def test_random_replies_never_break_the_reader():

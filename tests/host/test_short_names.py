@@ -8,11 +8,10 @@ import tokenize
 from pathlib import Path
 
 import pytest
-from mpota import device_files
-from mpota.device_files import IN_FIRMWARE
-from mpota.short_names import pairs, with_short_names
+from mpota.board.files import IN_FIRMWARE, device_root
+from mpota.board.short_names import pairs, with_short_names
 
-PACKAGE = sorted((device_files.device_root() / "lib" / "ota").glob("*.py"))
+PACKAGE = sorted((device_root() / "lib" / "ota").glob("*.py"))
 
 
 def names_in(source: str) -> set[str]:
@@ -143,7 +142,7 @@ def public_names(path: Path, classes_and_functions: set[str]) -> set[str]:
 
 
 def test_a_name_that_an_application_may_use_is_not_replaced():
-    root = device_files.device_root() / "lib" / "ota"
+    root = device_root() / "lib" / "ota"
     public = set.union(*(public_names(root / name, parts) for name, parts in API.items()))
     assert {"on_start", "gate", "confirm", "set_md5", "expected_sha256", "seconds"} <= public
     assert public & set(IN_FIRMWARE) <= INTERNAL
@@ -151,7 +150,7 @@ def test_a_name_that_an_application_may_use_is_not_replaced():
 
 def test_what_start_uses_of_a_slot_s_own_package_is_not_replaced():
     # The start.py that was flashed runs with the lib/ota of a release, which may be a later one.
-    tree = ast.parse((device_files.device_root() / "lib" / "ota" / "start.py").read_text())
+    tree = ast.parse((device_root() / "lib" / "ota" / "start.py").read_text())
     own = {"put_first", "slot"}  # of the package that start.py itself belongs to
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names} - own

@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from mpota import signature
 from mpota.errors import CommandError
+from mpota.image import signature
 from openssl_command import openssl, public_key, test_key, tried
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "signature.json"

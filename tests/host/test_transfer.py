@@ -4,8 +4,8 @@ import contextlib
 import socket
 
 import pytest
-from mpota import outcomes
-from mpota.transfer import CHUNK, Transfer
+from mpota.arduino import outcomes
+from mpota.arduino.transfer import CHUNK, Transfer
 from scripted_board import (
     IMAGE,
     ScriptedBoard,

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from mpota import signature
+from mpota.arduino.transfer import CHUNK
 from mpota.cli import app
-from mpota.pack import pack_directory
-from mpota.transfer import CHUNK
+from mpota.image import signature
+from mpota.image.directory import pack_directory
 from openssl_command import test_key
 from scripted_board import DENIED, IMAGE, ScriptedBoard, classic, guarded, well_behaved
 from terminal import plain

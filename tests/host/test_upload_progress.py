@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from mpota.upload_progress import show_progress
+from mpota.cli.progress import show_progress
 from terminal import WIDTH, Terminal
 
 TOTAL = 300_000

@@ -4,9 +4,9 @@ import hashlib
 import struct
 
 import pytest
-from mpota import signature
 from mpota.cli import app
-from mpota.pack import pack_directory
+from mpota.image import signature
+from mpota.image.directory import pack_directory
 from openssl_command import openssl, public_key, test_key
 from typer.testing import CliRunner
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from boards import SETTINGS, own_ip
 from littlefs import LittleFS, UserContext
-from mpota import device_files, image
-from mpota.compile import compile_module
+from mpota import image
+from mpota.board.files import application_files, device_root, settings_file
+from mpota.board.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, SECTOR_BYTES
+from mpota.image.compile import compile_module
 from mpota.sim import Board, create_flash
-from mpota.sim.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, SECTOR_BYTES
 from mpota.sim.rom import ARCHITECTURE
 from releases import (
     AFTER,
@@ -108,7 +109,7 @@ def edited_sources(edits: tuple[Edit, ...]) -> dict[str, str]:
 
     Raises StaleEditError.
     """
-    package = device_files.device_root() / "lib" / "ota"
+    package = device_root() / "lib" / "ota"
     sources = {path.name: path.read_text() for path in package.glob("*.py")}
     for name, before, after in edits:
         found = sources.get(name, "").count(before)
@@ -120,7 +121,7 @@ def edited_sources(edits: tuple[Edit, ...]) -> dict[str, str]:
 
 def _device_files(edits: tuple[Edit, ...], marks: bool = False) -> dict[str, bytes]:
     # With *marks*, the board tells where it stores the record.
-    root = device_files.device_root()
+    root = device_root()
     files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
     sources = edited_sources(edits)
     if marks:
@@ -161,9 +162,9 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...], marks: bool) -> Pat
         shutil.copy(_base_flash(scenario, (), False), path)
         replace_files(path, _device_files(edits, marks))
         return path
-    files = _device_files(()) | device_files.settings_file(SETTINGS | {"confirm_s": 0})
+    files = _device_files(()) | settings_file(SETTINGS | {"confirm_s": 0})
     first = release(OLDER if scenario.updated_before else OLD)
-    files |= device_files.application_files(first, image.read(first))
+    files |= application_files(first, image.read(first))
     files["/lib/bringer.mpy"] = _module("/lib/bringer.mpy", _BRINGER)
     for name, data in _images(scenario).items():
         files[f"/data/{name}.tar"] = data

@@ -6,9 +6,9 @@ raises AssertionError or TimeoutError.
 
 from base_flash import Edit, bringing, replace_files
 from boards import SETTINGS
-from mpota import espota
-from mpota.device_files import settings_file
-from mpota.outcomes import WrongPasswordError
+from mpota import arduino
+from mpota.arduino.outcomes import WrongPasswordError
+from mpota.board.files import settings_file
 from power_cut import (
     PLAIN_BOOT,
     RUNS,
@@ -112,7 +112,7 @@ def wrong_password_is_refused(edits: Edits, timeout_s: float) -> None:
             board.wait_for("listens on port", timeout_s)
             for auth in ("strict", "classic"):
                 try:
-                    espota.upload(release(NEW), board_ip=board.ip, password="wrong", auth=auth)
+                    arduino.upload(release(NEW), board_ip=board.ip, password="wrong", auth=auth)
                 except WrongPasswordError:
                     continue
                 raise AssertionError(f"a wrong password was taken, handshake {auth}")

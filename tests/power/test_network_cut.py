@@ -2,8 +2,8 @@
 
 import random
 
-from mpota.invitation import Invitation
-from mpota.transfer import Transfer
+from mpota.arduino.invitation import Invitation
+from mpota.arduino.transfer import Transfer
 from power_cut import count_operations, in_parallel
 from upload_cut import UploadCut, run_upload_cut
 

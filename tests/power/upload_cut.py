@@ -4,7 +4,7 @@ import contextlib
 import threading
 from dataclasses import dataclass
 
-from mpota import espota
+from mpota import arduino
 from mpota.errors import CommandError
 from power_cut import Life, repeatable
 from releases import NEW, SCENARIOS, release
@@ -43,4 +43,4 @@ def run_upload_cut(case: UploadCut) -> list[str]:
 
 def _upload(ip: str) -> None:
     with contextlib.suppress(CommandError):  # the board is gone
-        espota.upload(release(NEW), board_ip=ip)
+        arduino.upload(release(NEW), board_ip=ip)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import boards
 import pytest
-from mpota import espota
-from mpota.outcomes import RefusedError, UploadError
+from mpota import arduino
+from mpota.arduino.outcomes import RefusedError, UploadError
 from mpota.sim import read_flash
 
 # Says what it is, and when a session has ended: the listener is free again then.
@@ -69,7 +69,7 @@ class Device:
 
     def upload(self, data: bytes, **options: object) -> None:
         """Send `data` as the host tool does. Raises UploadError."""
-        espota.upload(data, **{"board_ip": self.board.ip, "password": self.password} | options)
+        arduino.upload(data, **{"board_ip": self.board.ip, "password": self.password} | options)
 
     def confirmed(self, start: int) -> None:
         """Wait, from line `start` on, until the release `sequence` runs and is confirmed."""

@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 
-from mpota.transfer import CHUNK
+from mpota.arduino.transfer import CHUNK
 
 BOARD_PORT = 8266
 PASSWORD = "geheim"  # what the hosts know, unless said otherwise

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from device import Device
-from mpota.outcomes import PasswordNeededError, WrongPasswordError
+from mpota.arduino.outcomes import PasswordNeededError, WrongPasswordError
 from raw_host import RawHost
 
 pytestmark = pytest.mark.parallel

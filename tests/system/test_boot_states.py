@@ -2,7 +2,7 @@
 
 import pytest
 from device import APP, Device
-from mpota.outcomes import RefusedError
+from mpota.arduino.outcomes import RefusedError
 from mpota.sim import create_flash
 
 pytestmark = pytest.mark.parallel

@@ -2,7 +2,7 @@
 
 import pytest
 from device import APP, FAILED, Device
-from mpota.outcomes import ConnectionLostError, RefusedError, WrongPasswordError
+from mpota.arduino.outcomes import ConnectionLostError, RefusedError, WrongPasswordError
 
 pytestmark = pytest.mark.parallel
 

@@ -5,8 +5,8 @@ import re
 import boards
 import pytest
 from device import APP, FAILED, Device
-from mpota import espota, image
-from mpota.outcomes import RefusedError
+from mpota import arduino, image
+from mpota.arduino.outcomes import RefusedError
 
 pytestmark = pytest.mark.parallel
 
@@ -76,7 +76,7 @@ def test_the_valve_of_the_garden_is_shut_while_an_update_goes_on(tmp_path, versi
             board.wait_for("changed: 1", start=start)
             start = len(board.lines)
             with pytest.raises(RefusedError) as caught:
-                espota.upload(NOT_AN_IMAGE, board_ip=board.ip)
+                arduino.upload(NOT_AN_IMAGE, board_ip=board.ip)
             assert caught.value.code == DAMAGED
             board.wait_for("watering goes on", start=start)
             assert levels(board, start, "before") == [1]
@@ -86,7 +86,7 @@ def test_the_valve_of_the_garden_is_shut_while_an_update_goes_on(tmp_path, versi
         start = len(board.lines)
         files = {"app.py": boards.SMALL_APP.encode()}
         data = image.build(name="garden", version="next", sequence=2, files=files)
-        espota.upload(data, board_ip=board.ip)
+        arduino.upload(data, board_ip=board.ip)
         board.wait_for("is confirmed", start=start)
         assert levels(board, start, "before") == [1]
         assert set(levels(board, start, "progress")) == {0} and levels(board, start, "end") == [0]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from device import Device
-from mpota.outcomes import PasswordNeededError, StrongOnlyError, WrongPasswordError
+from mpota.arduino.outcomes import PasswordNeededError, StrongOnlyError, WrongPasswordError
 from raw_host import CNONCE, PASSWORD, RawHost, StrongHost, sha256_hex
 
 pytestmark = pytest.mark.parallel

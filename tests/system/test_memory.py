@@ -5,8 +5,8 @@ import random
 import boards
 import pytest
 from device import APP, Device
-from mpota import espota, image
-from mpota.pack import pack_directory
+from mpota import arduino, image
+from mpota.image.directory import pack_directory
 from raw_host import RawHost
 
 pytestmark = pytest.mark.parallel
@@ -48,7 +48,7 @@ def test_an_image_of_300_kb_goes_through_the_heap_beside_the_example(tmp_path):
     data = image.build(name="garden", version="2", sequence=2, files=files)
     with board:
         board.wait_for("listens on port")
-        espota.upload(data, board_ip=board.ip)
+        arduino.upload(data, board_ip=board.ip)
         board.wait_for("is confirmed")
         board.wait_for("app 2 runs")
         assert board.violation == ""

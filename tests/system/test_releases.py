@@ -8,7 +8,8 @@ import sys
 import pytest
 import tars
 from device import APP, Device
-from mpota import device_files, image
+from mpota import image
+from mpota.board.files import settings_file
 from mpota.sim import create_flash
 from raw_host import RawHost
 
@@ -56,7 +57,7 @@ def test_the_setting_app_allows_another_application(tmp_path, allowed):
     device = Device(tmp_path)
     files = device.files()
     settings = json.loads(files["/ota.json"]) | {"app": allowed}
-    create_flash(device.board.flash, files | device_files.settings_file(settings))
+    create_flash(device.board.flash, files | settings_file(settings))
     with device:
         device.sequence += 1
         device.update(release(device, 2, name="other"))

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from device import APP, FAILED
-from mpota.outcomes import RefusedError
+from mpota.arduino.outcomes import RefusedError
 from openssl_command import test_key
 from raw_host import RawHost
 from signing import FIRST, SECOND, SignedDevice, key_file, signed, with_trailer

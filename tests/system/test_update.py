@@ -5,8 +5,9 @@ import hashlib
 import boards
 import pytest
 from device import APP, Device
-from mpota import device_files, espota, image
-from mpota.pack import pack_directory
+from mpota import arduino, image
+from mpota.board.files import device_files
+from mpota.image.directory import pack_directory
 from mpota.sim import Board
 from mpota.sim.rom import ARCHITECTURE
 
@@ -75,7 +76,7 @@ def test_the_slot_holds_exactly_the_files_of_the_image(device):
 def test_an_update_may_bring_its_own_copy_of_this_package(device):
     package = {
         name.lstrip("/"): code
-        for name, code in device_files.device_files(ARCHITECTURE).items()
+        for name, code in device_files(ARCHITECTURE).items()
         if name.startswith("/lib/ota/")
     }
     source = APP.replace("def main(ota):", "import ota as package\n\ndef main(ota):")
@@ -91,7 +92,7 @@ def test_the_example_garden_is_updated_with_its_valve_shut_first(tmp_path):
     with board:
         board.wait_for("garden 1.0.0: watering")
         board.wait_for("listens on port")
-        espota.upload(GARDEN_2, board_ip=board.ip)
+        arduino.upload(GARDEN_2, board_ip=board.ip)
         board.wait_for("is confirmed")
         board.wait_for("garden 2.0.0: watering by schedule")
         shut = board.lines.index("garden: valve shut for the update")

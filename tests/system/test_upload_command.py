@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from device import Device
-from mpota.outcomes import WrongPasswordError
+from mpota.arduino.outcomes import WrongPasswordError
 
 pytestmark = pytest.mark.parallel
 

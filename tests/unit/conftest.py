@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from boards import SETTINGS, own_ip
-from mpota import device_files
+from mpota.board.files import device_files, settings_file
 from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
 
@@ -48,8 +48,8 @@ class DeviceTestFile(pytest.File):
     def run(self, folder: Path) -> list[str]:
         """Return what the board said, running it the first time that a test of the file asks."""
         if self.said is None:
-            files = device_files.device_files(ARCHITECTURE, short_names=False)
-            files |= device_files.settings_file(SETTINGS)
+            files = device_files(ARCHITECTURE, short_names=False)
+            files |= settings_file(SETTINGS)
             files["/lib/time.py"] = _TIME
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()

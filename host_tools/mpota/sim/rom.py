@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from mpremote.romfs import VfsRomWriter
 
-from mpota.bytecode import names_in
-from mpota.compile import compile_module
+from mpota.image.bytecode import names_in
+from mpota.image.compile import compile_module
 from mpota.sim.rom_modules import control
 
 _SOURCES = Path(__file__).parent / "rom_modules"

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from mpota import signature, ustar
 from mpota.errors import CommandError
-from mpota.keys import load_public_key
+from mpota.image import signature, ustar
+from mpota.image.keys import load_public_key
 
 _SIGN = "sign it with 'mpota sign', or pack it with private.key in the application's folder"
 

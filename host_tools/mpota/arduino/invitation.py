@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from mpota.handshake import STRONG_ONLY, STRONG_PREFIX, Announcement, Auth, Handshake
-from mpota.outcomes import (
+from mpota.arduino.handshake import STRONG_ONLY, STRONG_PREFIX, Announcement, Auth, Handshake
+from mpota.arduino.outcomes import (
     DowngradeError,
     NoAnswerError,
     NoConnectionError,

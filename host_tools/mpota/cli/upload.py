@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mpota import espota, image
+from mpota import arduino, image
+from mpota.arduino.handshake import Handshake
+from mpota.cli.progress import show_progress
+from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError
-from mpota.handshake import Handshake
-from mpota.pack import pack_directory
-from mpota.sign import SIGNED, application_key
-from mpota.upload_progress import show_progress
+from mpota.image.directory import pack_directory
 
 _PORT_LIMIT = 65535
 
@@ -47,7 +47,7 @@ def upload(
     ] = "0.0.0.0",
     port: Annotated[
         int, typer.Option("-p", "--port", min=1, max=_PORT_LIMIT, help="The board's UDP port.")
-    ] = espota.BOARD_PORT,
+    ] = arduino.BOARD_PORT,
     host_port: Annotated[
         int,
         typer.Option(
@@ -106,13 +106,13 @@ def upload(
     options["debug"] = debug = debug or options["debug"]
     payload = _payload(_chosen(file, image_file), spiffs, console)
     with show_progress(console, len(payload.data), tell_steps=debug) as shown:
-        espota.upload(
+        arduino.upload(
             payload.data,
             board_ip=ip,
             board_port=port,
             host_ip=host_ip,
             host_port=host_port,
-            command=espota.FILE_SYSTEM if spiffs else espota.FLASH,
+            command=arduino.FILE_SYSTEM if spiffs else arduino.FLASH,
             password=auth,
             auth="auto" if classic else "strict",
             name=payload.name,

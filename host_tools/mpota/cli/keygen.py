@@ -9,7 +9,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mpota.errors import CommandError
-from mpota.keys import EXPONENT, LONGEST_BITS, PRIVATE_KEY, PUBLIC_KEY, SHORTEST_BITS, check_bits
+from mpota.image.keys import (
+    EXPONENT,
+    LONGEST_BITS,
+    PRIVATE_KEY,
+    PUBLIC_KEY,
+    SHORTEST_BITS,
+    check_bits,
+)
 
 _SECRET, _PUBLIC = 0o600, 0o644  # modes
 

@@ -7,9 +7,9 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from mpota import ustar
 from mpota.errors import CommandError
-from mpota.ustar import damaged
+from mpota.image import ustar
+from mpota.image.ustar import damaged
 
 # The board refuses what exceeds these.
 PART_LIMIT = 8  # parts of a file's name: the board's stack ends after a few dozen

@@ -4,14 +4,14 @@ import socket
 import time
 from collections.abc import Callable
 
-from mpota.outcomes import (
+from mpota.arduino.outcomes import (
     ConnectionLostError,
     NoResultError,
     RefusedError,
     UnexpectedReplyError,
     printable,
 )
-from mpota.replies import Replies
+from mpota.arduino.replies import Replies
 
 CHUNK = 1460  # bytes: what one TCP segment carries; espota.py's
 _RECEIVE_LIMIT = 256  # bytes

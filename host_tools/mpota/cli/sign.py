@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from mpota import signature
 from mpota.errors import CommandError
-from mpota.keys import PRIVATE_KEY, load_private_key, load_public_key, warn_of_exposure
+from mpota.image import signature
+from mpota.image.keys import PRIVATE_KEY, load_private_key, load_public_key, warn_of_exposure
 
 ENABLING = "Enabling binary signing"
 SIGNED = "Signed binary: {}"

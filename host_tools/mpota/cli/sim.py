@@ -13,12 +13,12 @@ from typing import Annotated
 
 import typer
 
-from mpota.device_files import application_files, device_files, settings_file
+from mpota.board.files import application_files, device_files, settings_file
+from mpota.board.flash import create_flash, read_flash
 from mpota.errors import CommandError
-from mpota.pack import pack_directory
-from mpota.signature import load_public_key
+from mpota.image.directory import pack_directory
+from mpota.image.signature import load_public_key
 from mpota.sim.board import DEFAULT_HEAP, Board
-from mpota.sim.flash import create_flash, read_flash
 from mpota.sim.rom import ARCHITECTURE
 
 _READY = re.compile(r"espota: (\S+) listens on port (\d+)")

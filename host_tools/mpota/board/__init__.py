@@ -1,0 +1,1 @@
+"""A board as it leaves the desk: its files, and the image of its flash."""
