@@ -9,9 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mpota.board.files import application_files, device_files, settings_file
+from mpota import image
+from mpota.board.files import boot_files, first_record, settings_file, system_rom
+from mpota.board.flash import read_slot
 from mpota.image.directory import pack_directory
-from mpota.sim import Board, create_flash, read_flash
+from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
 
 GARDEN = Path(__file__).parent / "garden"
@@ -21,12 +23,11 @@ SETTINGS = {"ssid": "simulated", "confirm_s": 3}
 
 
 def main() -> int:
-    old = pack_directory(GARDEN / "1.0.0")
-    files = device_files(ARCHITECTURE) | settings_file(SETTINGS)
-    files |= application_files(old.data, old.manifest)
+    old = pack_directory(GARDEN / "1.0.0").data
+    files = boot_files() | settings_file(SETTINGS) | first_record(old)
     with tempfile.TemporaryDirectory() as folder:
         flash = Path(folder, "board.img")
-        create_flash(flash, files)
+        create_flash(flash, files, system=system_rom(ARCHITECTURE), slots={"a": old})
         say("a simulated ESP8266 with garden 1.0.0 is switched on")
         board = Board(flash, ip=IP, on_line=lambda line: say(line, "  board| "))
         with board:
@@ -39,8 +40,8 @@ def main() -> int:
             board.wait_for("garden 2.0.0: watering")
             say("the new version is on trial: it is confirmed when it has been healthy for 3 s")
             board.wait_for("slot b is confirmed")
-        manifest = read_flash(flash)["/.ota/b/MANIFEST"].decode().splitlines()
-    if board.violation or "version 2.0.0" not in manifest:
+        slot = read_slot(flash, "b")
+    if board.violation or not slot.accepted or image.read(slot.image).manifest.version != "2.0.0":
         return 1
     say("updated: garden 1.0.0 -> 2.0.0, confirmed", mark="")
     return 0

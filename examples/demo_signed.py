@@ -11,9 +11,10 @@ import tempfile
 from pathlib import Path
 
 from demo import GARDEN, IP, SETTINGS, say
-from mpota.board.files import application_files, device_files, settings_file
+from mpota.board.files import boot_files, first_record, settings_file, system_rom
+from mpota.board.flash import read_slot
 from mpota.image.directory import pack_directory
-from mpota.sim import Board, create_flash, read_flash
+from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
 
 # What the board says to an image that it refuses for its signature, and for no other reason.
@@ -27,32 +28,32 @@ def main(folder: Path) -> int:
     say("mpota keygen: private.key stays with the application, public.key goes on the board")
     shutil.copytree(GARDEN / "2.0.0", folder / "garden")
     mpota("keygen", "-o", folder / "garden")
-    mpota("pack", folder / "garden", "-o", folder / "signed.tar")
-    signed = (folder / "signed.tar").read_bytes()
+    mpota("pack", folder / "garden", "-o", folder / "signed.img")
+    signed = (folder / "signed.img").read_bytes()
     changed = bytearray(signed)
-    changed[1600] ^= 1  # in the application's code
-    (folder / "tampered.tar").write_bytes(changed)
-    (folder / "unsigned.tar").write_bytes(pack_directory(GARDEN / "2.0.0").data)
+    changed[400] ^= 1  # in the application's code
+    (folder / "tampered.img").write_bytes(changed)
+    (folder / "unsigned.img").write_bytes(pack_directory(GARDEN / "2.0.0").data)
 
-    old = pack_directory(GARDEN / "1.0.0")
-    files = device_files(ARCHITECTURE) | settings_file(SETTINGS)
-    files |= application_files(old.data, old.manifest)
+    old = pack_directory(GARDEN / "1.0.0").data
+    files = boot_files() | settings_file(SETTINGS) | first_record(old)
     files["/ota.keys"] = (folder / "garden" / "public.key").read_bytes()
-    create_flash(folder / "board.img", files)
-    board = Board(folder / "board.img", ip=IP, on_line=lambda line: say(line, "  board| "))
+    flash = folder / "board.img"
+    create_flash(flash, files, system=system_rom(ARCHITECTURE), slots={"a": old})
+    board = Board(flash, ip=IP, on_line=lambda line: say(line, "  board| "))
     with board:
         board.wait_for("listens on port")
         for name, reason in REFUSALS.items():
-            say(f"mpota upload {name}.tar")
+            say(f"mpota upload {name}.img")
             start = len(board.lines)
-            if mpota("upload", folder / f"{name}.tar", "-i", IP, check=False) == 0:
+            if mpota("upload", folder / f"{name}.img", "-i", IP, check=False) == 0:
                 return 1
             board.wait_for(reason, start=start)
-        say("mpota upload signed.tar")
-        mpota("upload", folder / "signed.tar", "-i", IP)
+        say("mpota upload signed.img")
+        mpota("upload", folder / "signed.img", "-i", IP)
         board.wait_for("slot b is confirmed")
-    files = read_flash(folder / "board.img")
-    if board.violation or b"version 2.0.0\n" not in files["/.ota/b/MANIFEST"]:
+    slot = read_slot(flash, "b")
+    if board.violation or not slot.accepted or slot.image != signed:
         return 1
     say("refused: tampered, unsigned. updated: garden 1.0.0 -> 2.0.0, signed, confirmed", "")
     return 0

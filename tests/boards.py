@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 from mpota import image
-from mpota.board.files import application_files, device_files, settings_file
+from mpota.board.files import boot_files, first_record, settings_file, system_rom
+from mpota.image.compile import compile_module
 from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
 
@@ -38,20 +39,39 @@ def own_ip() -> str:
 def small_image(version: str, sequence: int, files: dict[str, bytes] | None = None) -> bytes:
     """Return an image of an application that prints `app VERSION runs`; *files* replace or add."""
     contents = {"app.py": SMALL_APP.format(version=version).encode()} | (files or {})
-    return image.build(name="small", version=version, sequence=sequence, files=contents)
+    return application_image(contents, name="small", version=version, sequence=sequence)
+
+
+def application_image(files: dict[str, bytes], **fields: object) -> bytes:
+    """Return an image of *files* whose sources are compiled for the simulated board."""
+    compiled = {}
+    for name, content in files.items():
+        if name.endswith(".py"):
+            name = name.removesuffix(".py") + ".mpy"
+            content = _compiled(content.decode(), f"/app/{name}")
+        compiled[name] = content
+    return image.build(files=compiled, **fields)
 
 
 @functools.cache
-def _device_files() -> dict[str, bytes]:
-    return device_files(ARCHITECTURE)
+def _compiled(source: str, path: str) -> bytes:
+    return compile_module(source, path, ARCHITECTURE)
+
+
+@functools.cache
+def simulated_rom() -> bytes:
+    """Return the system ROM of the simulated board."""
+    return system_rom(ARCHITECTURE)
 
 
 def flash_with(path: Path, application: bytes | None, **settings: object) -> Path:
     """Write a flash image to *path* with the device code and *application* (an image) in slot a."""
-    files = _device_files() | settings_file(SETTINGS | settings)
+    files = boot_files() | settings_file(SETTINGS | settings)
+    slots = {}
     if application is not None:
-        files |= application_files(application, image.read(application))
-    create_flash(path, files)
+        files |= first_record(application)
+        slots["a"] = application
+    create_flash(path, files, system=simulated_rom(), slots=slots)
     return path
 
 

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 from mpota.cli import app, keygen
-from mpota.image.signature import load_private_key, load_public_key
+from mpota.image.keys import load_private_key, load_public_key
 from openssl_command import openssl
 from typer.testing import CliRunner
 

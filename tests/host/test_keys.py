@@ -5,8 +5,7 @@ import struct
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mpota.errors import CommandError
-from mpota.image.keys import warn_of_exposure
-from mpota.image.signature import binary_keys, load_private_key, load_public_key
+from mpota.image.keys import binary_keys, load_private_key, load_public_key, warn_of_exposure
 from openssl_command import openssl, public_key, test_key
 
 KEY = test_key(2048)

@@ -7,8 +7,9 @@ import pytest
 from application import MAIN, TABLE, names, refusal
 from mpota import image
 from mpota.cli import app
-from mpota.image import signature
+from mpota.image import signature, trailer
 from mpota.image.directory import pack_directory
+from mpota.image.keys import load_private_key, load_public_key
 from openssl_command import public_key, test_key
 from typer.testing import CliRunner
 
@@ -204,18 +205,18 @@ def test_an_application_with_a_private_key_is_signed(garden, key, tmp_path):
     assert result.stderr == f"Enabling binary signing\nSigned binary: {tmp_path / 'x.tar'}\n"
     data = (tmp_path / "x.tar").read_bytes()
     assert f" {len(data)} bytes, " in result.stdout
-    content, found = signature.split(data)
+    content, found = trailer.split(data)
     assert content == unsigned.data and not unsigned.signed
-    public = signature.load_public_key(public_key(key, tmp_path))
+    public = load_public_key(public_key(key, tmp_path))
     assert signature.verify(content, found, public)
     with tarfile.open(tmp_path / "x.tar") as tar:
         assert tar.getnames() == ["MANIFEST", "app.py"]
 
 
 def test_a_caller_can_have_the_image_signed(garden, key):
-    packed = pack_directory(garden, private_key=signature.load_private_key(key))
+    packed = pack_directory(garden, private_key=load_private_key(key))
     assert packed.signed and image.read(packed.data) == packed.manifest
-    assert signature.split(packed.data)[0] == pack_directory(garden).data
+    assert trailer.split(packed.data)[0] == pack_directory(garden).data
 
 
 def test_a_private_key_that_others_can_read_is_warned_of(garden, key, tmp_path):

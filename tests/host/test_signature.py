@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mpota.errors import CommandError
-from mpota.image import signature
+from mpota.image import signature, trailer
+from mpota.image.keys import load_private_key, load_public_key
 from openssl_command import openssl, public_key, test_key, tried
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "signature.json"
@@ -23,12 +24,12 @@ BITS = [1024, 1032, 2048, 3072, 4096]
 
 
 def signed(bits=2048, image=IMAGE, legacy=False):
-    return signature.sign(image, signature.load_private_key(test_key(bits)), legacy)
+    return signature.sign(image, load_private_key(test_key(bits)), legacy)
 
 
 @pytest.fixture
 def public(tmp_path):
-    return signature.load_public_key(public_key(test_key(2048), tmp_path))
+    return load_public_key(public_key(test_key(2048), tmp_path))
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -49,7 +50,7 @@ def test_the_legacy_signature_is_that_of_openssl(bits, command):
 
 @pytest.mark.parametrize("bits", BITS)
 def test_openssl_verifies_the_signature(bits, tmp_path):
-    (tmp_path / "signature").write_bytes(signature.split(signed(bits))[1])
+    (tmp_path / "signature").write_bytes(trailer.split(signed(bits))[1])
     key = public_key(test_key(bits), tmp_path)
     check = ("dgst", "-sha256", "-verify", key, "-signature", tmp_path / "signature")
     assert openssl(*check, stdin=IMAGE) == b"Verified OK\n"
@@ -59,7 +60,7 @@ def test_openssl_verifies_the_signature(bits, tmp_path):
 @pytest.mark.parametrize("bits", BITS)
 def test_openssl_opens_the_legacy_signature(bits, tmp_path):
     key = public_key(test_key(bits), tmp_path)
-    legacy = signature.split(signed(bits, legacy=True))[1]
+    legacy = trailer.split(signed(bits, legacy=True))[1]
     opened = openssl("rsautl", "-verify", "-pubin", "-inkey", key, stdin=legacy)
     assert opened == hashlib.sha256(IMAGE).digest()
 
@@ -67,8 +68,8 @@ def test_openssl_opens_the_legacy_signature(bits, tmp_path):
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("bits", BITS)
 def test_what_is_signed_verifies_in_its_own_form_only(bits, legacy, tmp_path):
-    key = signature.load_public_key(public_key(test_key(bits), tmp_path))
-    image, found = signature.split(signed(bits, legacy=legacy))
+    key = load_public_key(public_key(test_key(bits), tmp_path))
+    image, found = trailer.split(signed(bits, legacy=legacy))
     assert image == IMAGE
     assert signature.verify(image, found, key, legacy)
     assert not signature.verify(image, found, key, not legacy)
@@ -77,7 +78,7 @@ def test_what_is_signed_verifies_in_its_own_form_only(bits, legacy, tmp_path):
 
 @pytest.mark.parametrize("image", [b"", b"x", bytes(10_000)])
 def test_any_image_can_be_signed(image, public):
-    found = signature.split(signed(image=image))
+    found = trailer.split(signed(image=image))
     assert found[0] == image and signature.verify(*found, public)
 
 
@@ -88,16 +89,16 @@ def test_any_image_can_be_signed(image, public):
     + [bytes(100) + struct.pack("<L", length) for length in (127, 128, 513, 2**32 - 1)],
 )
 def test_what_has_no_trailer_is_all_image(data):
-    assert signature.split(data) == (data, None)
+    assert trailer.split(data) == (data, None)
 
 
 def test_a_file_may_be_nothing_but_its_trailer():
-    assert signature.split(bytes(128) + struct.pack("<L", 128)) == (b"", bytes(128))
+    assert trailer.split(bytes(128) + struct.pack("<L", 128)) == (b"", bytes(128))
 
 
 def test_a_good_signature_of_another_image_is_told_from_another_keys(public, tmp_path):
-    ours, legacy = (signature.split(signed(legacy=legacy))[1] for legacy in (False, True))
-    other = signature.split(signed(bits="2048"))[1][::-1]
+    ours, legacy = (trailer.split(signed(legacy=legacy))[1] for legacy in (False, True))
+    other = trailer.split(signed(bits="2048"))[1][::-1]
     assert signature.signs_another_image(ours, public)
     assert signature.signs_another_image(legacy, public)
     assert not signature.signs_another_image(other, public)
@@ -124,9 +125,9 @@ def test_each_vector_gets_its_verdict(case, tmp_path):
     if case["exponent"] != 65537:
         assert not case["good"]
         with pytest.raises(CommandError, match="exponent"):  # whatever is signed with it
-            signature.load_public_key(path)
+            load_public_key(path)
         return
-    key = signature.load_public_key(path)
+    key = load_public_key(path)
     verdicts = {legacy: signature.verify(message, found, key, legacy) for legacy in (False, True)}
     assert verdicts == {case["legacy"]: case["good"], not case["legacy"]: False}
 

@@ -10,6 +10,7 @@ from mpota.arduino.transfer import CHUNK
 from mpota.cli import app
 from mpota.image import signature
 from mpota.image.directory import pack_directory
+from mpota.image.keys import load_private_key
 from openssl_command import test_key
 from scripted_board import DENIED, IMAGE, ScriptedBoard, classic, guarded, well_behaved
 from terminal import plain
@@ -71,9 +72,7 @@ def test_a_directory_with_a_private_key_is_signed_on_the_way(garden, mode):
     key.chmod(mode)
     board, result = send(garden)
     assert result.exit_code == 0
-    assert board.image == signature.sign(
-        pack_directory(garden).data, signature.load_private_key(key)
-    )
+    assert board.image == signature.sign(pack_directory(garden).data, load_private_key(key))
     assert result.stderr.endswith("Enabling binary signing\nSigned binary: garden 1.4.0\n")
     assert ("can read" in result.stderr) == (mode == 0o644)
 

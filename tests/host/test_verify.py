@@ -7,6 +7,7 @@ import pytest
 from mpota.cli import app
 from mpota.image import signature
 from mpota.image.directory import pack_directory
+from mpota.image.keys import load_private_key
 from openssl_command import openssl, public_key, test_key
 from typer.testing import CliRunner
 
@@ -32,7 +33,7 @@ def check(tmp_path):
 
 
 def signed(image, bits=2048, legacy=False):
-    return signature.sign(image, signature.load_private_key(test_key(bits)), legacy)
+    return signature.sign(image, load_private_key(test_key(bits)), legacy)
 
 
 def refused(result):
@@ -94,7 +95,7 @@ def test_a_key_of_another_length_is_told(check, image):
 def test_another_key_is_told(check, image, tmp_path):
     other = tmp_path / "other.pem"
     openssl("genrsa", "-out", other, 2048)
-    line = refused(check(signature.sign(image, signature.load_private_key(other))))
+    line = refused(check(signature.sign(image, load_private_key(other))))
     assert "another key" in line and "or its signature is damaged" in line
 
 

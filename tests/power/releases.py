@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpota import image
-from mpota.image.signature import binary_keys, load_private_key, sign
+from mpota.image.keys import binary_keys, load_private_key
+from mpota.image.signature import sign
 
 OLDER, OLD, NEW, AFTER = "older", "old", "new", "after"
 SEQUENCES = {OLDER: 1, OLD: 2, NEW: 3, AFTER: 4}

@@ -1,17 +1,16 @@
 """Tests of device modules: each file runs under MicroPython, on a simulated board of its own.
 
-The board has lib/ota in place, the test file in /tests, tests/vectors in /vectors, an empty file
-system otherwise, and more heap than a real one, since the test itself is compiled on it.
+The board has lib/ota in its system ROM, the test file in /tests, tests/vectors in /vectors, an
+empty file system otherwise, and more heap than a real one, since the test itself is compiled on it.
 """
 
 import ast
 from pathlib import Path
 
 import pytest
-from boards import SETTINGS, own_ip
-from mpota.board.files import device_files, settings_file
+from boards import SETTINGS, own_ip, simulated_rom
+from mpota.board.files import settings_file
 from mpota.sim import Board, create_flash
-from mpota.sim.rom import ARCHITECTURE
 
 _HERE = Path(__file__).parent
 _TIMEOUT_S = 120
@@ -48,8 +47,7 @@ class DeviceTestFile(pytest.File):
     def run(self, folder: Path) -> list[str]:
         """Return what the board said, running it the first time that a test of the file asks."""
         if self.said is None:
-            files = device_files(ARCHITECTURE, short_names=False)
-            files |= settings_file(SETTINGS)
+            files = settings_file(SETTINGS)
             files["/lib/time.py"] = _TIME
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()
@@ -58,7 +56,7 @@ class DeviceTestFile(pytest.File):
                     name = vectors.relative_to(_HERE.parent).as_posix()
                     files[f"/{name}"] = vectors.read_bytes()
             files["/boot.py"] = _START.format(self.path.stem, self.names).encode()
-            create_flash(folder / "unit.img", files)
+            create_flash(folder / "unit.img", files, system=simulated_rom())
             with Board(folder / "unit.img", ip=own_ip(), heap="4m") as board:
                 try:
                     board.wait_for("^done$|^ImportError|^SyntaxError", _TIMEOUT_S)

@@ -1,45 +1,74 @@
-"""The board's flash image: made, and read back, on the host.
+"""A board's flash image: made, and read back, on the host.
 
-The map is that of the stock MicroPython build for 2 MiB of flash or more: littlefs from 1 MiB to
-20 KiB before the end, in sectors of 4 KiB.
+The map is that of the stock MicroPython build FLASH_2M_ROMFS with a flash of 4 MiB. The partition
+from SYSTEM_START on, and all before it, is mapped into the chip's memory at MAPPED_AT.
+
+    0x0B0000  system ROM: a ROMFS with the package, which the firmware mounts at /rom
+    0x0C4000  slot a: an application image
+    0x0DD000  slot b
+    0x0F6000  reserved, blank
+    0x100000  littlefs, to 20 KiB before the end
+
+A slot's last page holds its marks: `accepted` and `rejected`, 4 bytes each, at its very end.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from littlefs import LittleFS, LittleFSError, UserContext
 
-from mpota.errors import CommandError
+from mpota import image
+from mpota.board import record
+from mpota.errors import CommandError, DamagedImageError
 
 FLASH_SIZE_BYTES = 4 * 1024 * 1024
 SECTOR_BYTES = 4096
+PAGE_BYTES = 256
+MAPPED_AT = 0x40200000
+SYSTEM_START, SYSTEM_BYTES = 0x0B0000, 80 * 1024
+SLOT_STARTS = MappingProxyType({"a": 0x0C4000, "b": 0x0DD000})
+SLOT_BYTES = 100 * 1024
+IMAGE_LIMIT_BYTES = SLOT_BYTES - PAGE_BYTES
 FILE_SYSTEM_START = 1024 * 1024
 FILE_SYSTEM_END = FLASH_SIZE_BYTES - 20 * 1024
+
 _BLOCKS = (FILE_SYSTEM_END - FILE_SYSTEM_START) // SECTOR_BYTES
+_ERASED = b"\xff"
+_ACCEPTED = b"ACPT"
+_MARK_BYTES = 4
 
 
-def _littlefs(buffer: bytearray, mount: bool) -> LittleFS:
-    return LittleFS(
-        context=UserContext(buffer=buffer),
-        mount=mount,
-        block_size=SECTOR_BYTES,
-        block_count=_BLOCKS,
-    )
+class Slot(NamedTuple):
+    """What lies in a slot: `image` is None where no whole image does."""
+
+    image: bytes | None
+    accepted: bool
+    rejected: bool
 
 
-def create_flash(path: Path, files: dict[str, bytes]) -> None:
-    """Write a flash image to *path* whose file system holds *files* (absolute name → content)."""
-    buffer = bytearray(b"\xff" * (FILE_SYSTEM_END - FILE_SYSTEM_START))
-    fs = _littlefs(buffer, mount=False)
-    fs.format()
-    fs.mount()
-    for name, content in sorted(files.items()):
-        fs.makedirs(name.rpartition("/")[0] or "/", exist_ok=True)
-        with fs.open(name, "wb") as file:
-            file.write(content)
-    fs.unmount()
-    before = b"\xff" * FILE_SYSTEM_START
-    after = b"\xff" * (FLASH_SIZE_BYTES - FILE_SYSTEM_END)
-    path.write_bytes(before + bytes(buffer) + after)
+def create_flash(
+    path: Path,
+    files: Mapping[str, bytes],
+    *,
+    system: bytes = b"",
+    slots: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """Write a flash image to *path* whose file system holds *files* (absolute name → content).
+
+    *system* is the content of the system ROM; *slots* maps "a" and "b" to application images,
+    which are marked as accepted. Raises CommandError for what is too large.
+    """
+    flash = bytearray(_ERASED * FLASH_SIZE_BYTES)
+    _put(flash, SYSTEM_START, system, SYSTEM_BYTES, "the system ROM")
+    for letter, data in slots.items():
+        start = SLOT_STARTS[letter]
+        _put(flash, start, data, IMAGE_LIMIT_BYTES, f"the image for slot {letter}")
+        mark = start + SLOT_BYTES - 2 * _MARK_BYTES
+        flash[mark : mark + _MARK_BYTES] = _ACCEPTED
+    flash[FILE_SYSTEM_START:FILE_SYSTEM_END] = _file_system(files)
+    path.write_bytes(flash)
 
 
 def read_flash(path: Path) -> dict[str, bytes]:
@@ -47,13 +76,7 @@ def read_flash(path: Path) -> dict[str, bytes]:
 
     Raises CommandError when there is no readable file system in it.
     """
-    image = path.read_bytes()
-    if len(image) != FLASH_SIZE_BYTES:
-        raise CommandError(
-            f"{path} is {len(image)} bytes, not a flash image of {FLASH_SIZE_BYTES}: "
-            "name another file, or delete it to start anew"
-        )
-    fs = _littlefs(bytearray(image[FILE_SYSTEM_START:FILE_SYSTEM_END]), mount=False)
+    fs = _littlefs(bytearray(_read(path)[FILE_SYSTEM_START:FILE_SYSTEM_END]))
     try:
         fs.mount()
     except LittleFSError as e:
@@ -65,3 +88,76 @@ def read_flash(path: Path) -> dict[str, bytes]:
             with fs.open(full, "rb") as file:
                 files[full] = file.read()
     return files
+
+
+def read_slot(path: Path, letter: str) -> Slot:
+    """Return what lies in slot *letter* of the flash image at *path*.
+
+    The image ends where the boot record says that what was received ended, else at its footer.
+    """
+    start = SLOT_STARTS[letter]
+    slot = _read(path)[start : start + SLOT_BYTES]
+    accepted, rejected = slot[-2 * _MARK_BYTES : -_MARK_BYTES], slot[-_MARK_BYTES:]
+    found = _whole_image(slot[:IMAGE_LIMIT_BYTES], _received_bytes(path, letter))
+    return Slot(found, accepted == _ACCEPTED, rejected != _ERASED * _MARK_BYTES)
+
+
+def _whole_image(slot: bytes, received_bytes: int) -> bytes | None:
+    try:
+        at_footer = image.size_bytes(slot)
+    except DamagedImageError:
+        return None
+    for size in (
+        received_bytes,
+        at_footer,
+    ):  # the record may tell of an image that was there before
+        try:
+            image.read(slot[:size])
+        except DamagedImageError:
+            continue
+        return slot[:size]
+    return None
+
+
+def _received_bytes(path: Path, letter: str) -> int:
+    """Give the size that the boot record has for a slot; 0 where there is none."""
+    found = record.Record.parse(read_flash(path).get(record.NAME, b""))
+    return getattr(found, letter).size_bytes if found else 0
+
+
+def _read(path: Path) -> bytes:
+    flash = path.read_bytes()
+    if len(flash) != FLASH_SIZE_BYTES:
+        raise CommandError(
+            f"{path} is {len(flash)} bytes, not a flash image of {FLASH_SIZE_BYTES}: "
+            "name another file, or delete it to start anew"
+        )
+    return flash
+
+
+def _put(flash: bytearray, start: int, data: bytes, limit: int, what: str) -> None:
+    if len(data) > limit:
+        raise CommandError(f"{what} has {len(data)} bytes and its place {limit}: make it smaller")
+    flash[start : start + len(data)] = data
+
+
+def _littlefs(buffer: bytearray) -> LittleFS:
+    return LittleFS(
+        context=UserContext(buffer=buffer),
+        mount=False,
+        block_size=SECTOR_BYTES,
+        block_count=_BLOCKS,
+    )
+
+
+def _file_system(files: Mapping[str, bytes]) -> bytes:
+    buffer = bytearray(_ERASED * (FILE_SYSTEM_END - FILE_SYSTEM_START))
+    fs = _littlefs(buffer)
+    fs.format()
+    fs.mount()
+    for name, content in sorted(files.items()):
+        fs.makedirs(name.rpartition("/")[0] or "/", exist_ok=True)
+        with fs.open(name, "wb") as file:
+            file.write(content)
+    fs.unmount()
+    return bytes(buffer)

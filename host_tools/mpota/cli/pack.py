@@ -5,25 +5,30 @@ from typing import Annotated
 
 import typer
 
+from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError
-from mpota.image.directory import pack_directory
+from mpota.image.directory import PackedImage, pack_directory
 
 
 def pack(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The application's directory.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Default: NAME-VERSION.tar here."),
+        typer.Option("-o", "--output", metavar="FILE", help="Default: NAME-VERSION.img here."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The application's name.")] = None,
     version: Annotated[str | None, typer.Option(help="The release, for people.")] = None,
     sequence: Annotated[
         int | None, typer.Option(help="The release's number; grows with every release.")
     ] = None,
-    mpy: Annotated[
-        bool | None, typer.Option("--mpy/--no-mpy", help="Compile sources to bytecode.")
-    ] = None,
+    with_ota: Annotated[
+        bool,
+        typer.Option(
+            "--with-ota",
+            help="Bring this version of the update services, beside the application.",
+        ),
+    ] = False,
     allow_downgrade: Annotated[
         bool,
         typer.Option(
@@ -34,22 +39,21 @@ def pack(
 ) -> None:
     """Make an application image of DIR, which has app.py (or app/__init__.py) with main().
 
-    Options left out come from [tool.mpota] in DIR/pyproject.toml, where 'exclude', a list of globs,
-    leaves files out. The image is signed when
-    private.key lies in DIR.
+    Sources are compiled. Options left out come from [tool.mpota] in DIR/pyproject.toml, where
+    'exclude', a list of globs, leaves files out. The image is signed when private.key lies in DIR.
     """
     packed = pack_directory(
         directory,
         name=name,
         version=version,
         sequence=sequence,
-        mpy=mpy,
+        with_ota=with_ota,
         downgrade=allow_downgrade,
         private_key=application_key(directory),
     )
     manifest = packed.manifest
     if output is None:
-        output = Path(f"{manifest.name}-{manifest.version}.tar")
+        output = Path(f"{manifest.name}-{manifest.version}.img")
         if len(output.parts) != 1:
             raise CommandError(f"{output} is no file name: say with -o where the image goes")
     try:
@@ -58,7 +62,16 @@ def pack(
         raise CommandError(f"cannot write {output} ({error.strerror}): give another -o") from error
     if packed.signed:
         typer.echo(SIGNED.format(output), err=True)
+    show_warnings(packed)
+    size = len(packed.data)
     typer.echo(
         f"{manifest.name} {manifest.version}, sequence {manifest.sequence}: "
-        f"{len(manifest.files)} files, {len(packed.data)} bytes, {output}"
+        f"{len(packed.files)} files, {size} bytes, {output}\n"
+        f"a slot takes {IMAGE_LIMIT_BYTES} bytes, {IMAGE_LIMIT_BYTES - size} are left"
     )
+
+
+def show_warnings(packed: PackedImage) -> None:
+    """Show what is to be said of an application that was packed all the same."""
+    for warning in packed.warnings:
+        typer.echo(warning, err=True)

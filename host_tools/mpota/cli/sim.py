@@ -9,15 +9,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mpota.board.files import application_files, device_files, settings_file
+from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import create_flash, read_flash
+from mpota.cli.pack import show_warnings
 from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
-from mpota.image.signature import load_public_key
+from mpota.image.keys import load_public_key
 from mpota.sim.board import DEFAULT_HEAP, Board
 from mpota.sim.rom import ARCHITECTURE
 
@@ -73,7 +74,7 @@ def sim(
     """
     _check_heap(heap)
     _check_address(ip)
-    new = _new_files(flash, app, password, publickey, confirm_after)
+    new = _new_board(flash, app, password, publickey, confirm_after)
     with _flash(flash, new), _ended_by_signals():
         typer.echo(f"board: {flash}, {ip}; Ctrl-C takes the power away")
         board = Board(flash, ip=ip, heap=heap, on_line=lambda line: _show(line, ip))
@@ -125,14 +126,14 @@ def _check_address(ip: str) -> None:
             ) from error
 
 
-def _new_files(
+def _new_board(
     flash: Path,
     app: Path | None,
     password: str,
     publickey: Path | None,
     confirm_after: float | None,
-) -> dict[str, bytes] | None:
-    # The files of a board that is yet to be made, or None where there is one.
+) -> dict[str, Any] | None:
+    # What create_flash() takes of a board that is yet to be made, or None where there is one.
     if flash.exists():
         if app or password or publickey or confirm_after is not None:
             raise CommandError(
@@ -148,22 +149,24 @@ def _new_files(
         settings["password_sha256"] = hashlib.sha256(password.encode()).hexdigest()
     if confirm_after is not None:
         settings["confirm_s"] = confirm_after
-    files = device_files(ARCHITECTURE) | settings_file(settings)
+    files, slots = boot_files() | settings_file(settings), {}
     if app:
-        packed = pack_directory(app)
-        files |= application_files(packed.data, packed.manifest)
+        packed = pack_directory(app, architecture=ARCHITECTURE)
+        show_warnings(packed)
+        files |= first_record(packed.data)
+        slots["a"] = packed.data
     if publickey:
         load_public_key(publickey)  # which says what is wrong with it, if anything is
         files["/ota.keys"] = publickey.read_bytes()
-    return files
+    return {"files": files, "system": system_rom(ARCHITECTURE), "slots": slots}
 
 
 @contextmanager
-def _flash(path: Path, files: dict[str, bytes] | None) -> Iterator[None]:
-    # Makes the flash if files are given, and keeps it from a second board.
+def _flash(path: Path, new: dict[str, Any] | None) -> Iterator[None]:
+    # Makes the flash if it is new, and keeps it from a second board.
     try:
-        if files is not None:
-            create_flash(path, files)
+        if new is not None:
+            create_flash(path, **new)
         with path.open("rb") as image:
             fcntl.flock(image, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield

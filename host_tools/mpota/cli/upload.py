@@ -12,9 +12,10 @@ from rich.console import Console
 
 from mpota import arduino, image
 from mpota.arduino.handshake import Handshake
+from mpota.cli.pack import show_warnings
 from mpota.cli.progress import show_progress
 from mpota.cli.sign import SIGNED, application_key
-from mpota.errors import CommandError
+from mpota.errors import CommandError, DamagedImageError
 from mpota.image.directory import pack_directory
 
 _PORT_LIMIT = 65535
@@ -147,6 +148,7 @@ def _chosen(file: Path | None, image_file: Path | None) -> Path:
 def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
     if file.is_dir():
         packed = pack_directory(file, private_key=application_key(file))
+        show_warnings(packed)
         if packed.signed:
             release = f"{packed.manifest.name} {packed.manifest.version}"
             typer.echo(SIGNED.format(release), err=True)
@@ -163,8 +165,8 @@ def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
         raise CommandError(f"cannot read {file} ({error.strerror}): check the file") from error
     if not spiffs:
         try:
-            return _application(data, image.read(data))
-        except CommandError:  # whether it is good for something is for the board to say
+            return _application(data, image.read(data).manifest)
+        except DamagedImageError:  # what a board does not take, it says so in its own words
             pass
     return _Payload(data, file.name)
 

@@ -9,33 +9,38 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from mpota import image
+from mpota.board.files import package_modules
+from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.errors import CommandError
 from mpota.image import signature
-from mpota.image.bytecode import bytecode_version
-from mpota.image.compile import compile_module
+from mpota.image.compile import BOARD_ARCHITECTURE, check_bytecode, compile_module
 from mpota.image.keys import PRIVATE_KEY, PUBLIC_KEY
-from mpota.image.sources import check_sources
+from mpota.image.sources import check_sources, warn_of_names
 
 # Never packed: what belongs to the host, and above all the keys.
 EXCLUDED = (".*", "__pycache__", "*.pyc", "*.signed", PRIVATE_KEY, PUBLIC_KEY)
 SETTINGS_FILE = "pyproject.toml"
-_STRING = (str, "a string")
+_APPLICATION = "/app"  # where the board mounts an application
 _KEYS = {
-    "name": _STRING,
-    "version": _STRING,
-    "sequence": (int, "a number"),
-    "mpy": (bool, "true or false"),
-    "exclude": (list, "a list of strings"),
+    "name": (str, 'a string, e.g. name = "garden"'),
+    "version": (str, 'a string, e.g. version = "1.4.0"'),
+    "sequence": (int, "a number, e.g. sequence = 1"),
+    "exclude": (list, 'a list of strings, e.g. exclude = ["*.md"]'),
 }
 
 
 @dataclass(frozen=True)
 class PackedImage:
-    """An application image: what its manifest says, and its bytes, the signature included."""
+    """An application image as it was made: `data` are its bytes, the signature included.
+
+    `files` maps the names in it to contents, `warnings` are lines for people.
+    """
 
     manifest: image.Manifest
+    files: dict[str, bytes]
     data: bytes
-    signed: bool = False
+    signed: bool
+    warnings: list[str]
 
 
 def pack_directory(
@@ -44,20 +49,21 @@ def pack_directory(
     name: str | None = None,
     version: str | None = None,
     sequence: int | None = None,
-    mpy: bool | None = None,
+    with_ota: bool = False,
     downgrade: bool = False,
     private_key: RSAPrivateKey | None = None,
+    architecture: str = BOARD_ARCHITECTURE,
 ) -> PackedImage:
-    """Make an image of the application in `directory`.
+    """Make an image of the application in `directory`, its sources compiled for `architecture`.
 
-    What is None comes from `[tool.mpota]` in the directory's pyproject.toml. With `mpy`, sources
-    are compiled; with `downgrade`, a board may take the image below its floor; with a
-    `private_key`, the image is signed. Raises CommandError.
+    What is None comes from `[tool.mpota]` in the directory's pyproject.toml. With `with_ota`, the
+    image brings this version's package; with `downgrade`, a board may take it below its floor;
+    with a `private_key`, it is signed. Raises CommandError.
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is no directory: give the application's directory")
     settings = _settings(directory)
-    given = {"name": name, "version": version, "sequence": sequence, "mpy": mpy}
+    given = {"name": name, "version": version, "sequence": sequence}
     settings |= {key: value for key, value in given.items() if value is not None}
     for key in ("name", "version", "sequence"):
         if key not in settings:
@@ -65,25 +71,28 @@ def pack_directory(
                 f"the image needs a {key}: write '{key} = …' under [tool.mpota] in "
                 f"{directory / SETTINGS_FILE}, or give --{key} to 'mpota pack'"
             )
-    earlier_images = f"{glob.escape(settings['name'])}-*.tar"
+    earlier_images = f"{glob.escape(settings['name'])}-*.img"
     globs = [*EXCLUDED, *settings.get("exclude", ()), earlier_images]
-    files = dict(sorted(_Collection(directory, globs).files.items()))
-    check_sources(files)
-    if settings.get("mpy", False):
-        files = _compiled(files)
+    sources = dict(sorted(_Collection(directory, globs).files.items()))
+    check_sources(sources)
+    files = _compiled(sources, architecture)
+    warnings = warn_of_names(files)
+    if with_ota:
+        folder = image.PACKAGE_FOLDER
+        package = package_modules(architecture, f"{_APPLICATION}/{folder}")
+        files |= {f"{folder}/{module}": code for module, code in package.items()}
     data = image.build(
         name=settings["name"],
         version=settings["version"],
         sequence=settings["sequence"],
-        board=image.BOARD,
-        mpy=bytecode_version(files),
         files=files,
         downgrade=downgrade,
     )
-    manifest = image.read(data)
     if private_key:
         data = signature.sign(data, private_key)
-    return PackedImage(manifest, data, signed=bool(private_key))
+    if len(data) > IMAGE_LIMIT_BYTES:
+        raise _too_large(len(data), files)
+    return PackedImage(image.read(data).manifest, files, data, bool(private_key), warnings)
 
 
 def _settings(directory: Path) -> dict:
@@ -103,7 +112,7 @@ def _settings(directory: Path) -> dict:
         kind, kind_name = _KEYS[key]
         fits = type(value) is kind  # bool is an int, and no number
         if not fits or kind is list and not all(isinstance(item, str) for item in value):
-            raise CommandError(f"{path}: '{key}' is to be {kind_name}: correct it")
+            raise CommandError(f"{path}: '{key}' must be {kind_name}")
     return table
 
 
@@ -154,12 +163,26 @@ class _Collection:
             ) from error
 
 
-def _compiled(files: dict[str, bytes]) -> dict[str, bytes]:
-    compiled = {name: content for name, content in files.items() if not name.endswith(".py")}
-    for name, source in files.items():
+def _compiled(files: dict[str, bytes], architecture: str) -> dict[str, bytes]:
+    compiled = {}
+    for name, content in files.items():
+        made = name
         if name.endswith(".py"):
             made = name.removesuffix(".py") + ".mpy"
             if made in files:
                 raise CommandError(f"{name} stands beside {made}: delete or exclude one of them")
-            compiled[made] = compile_module(source.decode(), name)
+            path = f"{_APPLICATION}/{made}"
+            content = compile_module(content.decode(), path, architecture, file=name)
+        elif name.endswith(".mpy"):
+            check_bytecode(name, content, architecture)
+        compiled[made] = content
     return compiled
+
+
+def _too_large(size: int, files: dict[str, bytes]) -> CommandError:
+    largest = max(files, key=lambda name: len(files[name]))
+    return CommandError(
+        f"the image has {size} bytes and a slot takes {IMAGE_LIMIT_BYTES}: exclude files, and put "
+        "what is large, such as pages and pictures, into /data on the board (the largest file is "
+        f"{largest}, {len(files[largest])} bytes)"
+    )

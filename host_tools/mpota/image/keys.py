@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mpota.errors import CommandError
+from mpota.image import trailer
 
 PRIVATE_KEY, PUBLIC_KEY = "private.key", "public.key"  # Arduino's file names
 EXPONENT = 65537
-SHORTEST_BITS, LONGEST_BITS = 1024, 4096
+SHORTEST_BITS, LONGEST_BITS = 8 * trailer.SHORTEST_BYTES, 8 * trailer.LONGEST_BYTES
 _BINARY_MAGIC = b"MPKY"
 _GENERATE = "make keys with 'mpota keygen'"
 

@@ -1,12 +1,10 @@
-"""An image's signature: IMAGE, RSA signature over it, u32 little-endian length of the signature.
+"""RSA signatures over images and other files: made, and verified.
 
-That trailer, and its legacy form, are what Arduino's signing.py writes for the ESP8266. The usual
-signature is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2); the legacy one, of cores up to
-2.5.2, has the bare digest in the place of the DigestInfo.
+The usual signature is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2); the legacy one, of
+Arduino cores up to 2.5.2, has the bare digest in the place of the DigestInfo.
 """
 
 import hashlib
-import struct
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -14,29 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 
-from mpota.image.keys import (
-    LONGEST_BITS,
-    SHORTEST_BITS,
-    binary_keys,
-    load_private_key,
-    load_public_key,
-)
+from mpota.image import trailer
 
-__all__ = [
-    "binary_keys",
-    "load_private_key",
-    "load_public_key",
-    "sign",
-    "signs_another_image",
-    "split",
-    "trailer_length",
-    "verify",
-]
-
-_LENGTH = struct.Struct("<I")
 _DIGEST_SIZE = 32  # bytes
-# Of a signature, which is as long as its key's modulus.
-_SHORTEST, _LONGEST = SHORTEST_BITS // 8, LONGEST_BITS // 8  # bytes
 
 
 def sign(image: bytes, private_key: RSAPrivateKey, legacy: bool = False) -> bytes:
@@ -44,22 +22,7 @@ def sign(image: bytes, private_key: RSAPrivateKey, legacy: bool = False) -> byte
 
     What `openssl dgst -sha256 -sign` signs, or for `legacy` `openssl rsautl -sign` over the digest.
     """
-    signature = private_key.sign(*_signed(image, legacy))
-    return image + signature + _LENGTH.pack(len(signature))
-
-
-def split(data: bytes) -> tuple[bytes, bytes | None]:
-    """Take a file apart into image and signature; None where the end is no trailer."""
-    length = trailer_length(data)
-    if not _SHORTEST <= length <= _LONGEST or length + _LENGTH.size > len(data):
-        return data, None
-    end = len(data) - _LENGTH.size
-    return data[: end - length], data[end - length : end]
-
-
-def trailer_length(data: bytes) -> int:
-    """Give what a trailer's last four bytes say of the signature's length, true or not."""
-    return _LENGTH.unpack(data[-_LENGTH.size :])[0] if len(data) >= _LENGTH.size else 0
+    return trailer.append(image, private_key.sign(*_signed(image, legacy)))
 
 
 def verify(image: bytes, signature: bytes, public_key: RSAPublicKey, legacy: bool = False) -> bool:

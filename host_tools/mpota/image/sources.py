@@ -1,11 +1,14 @@
-"""Check an application's sources before they travel: each parses, and one entry file has main."""
+"""Check an application's sources before they travel: they parse, main is there, names are free."""
 
 import ast
 import warnings
 
+from mpota.board.firmware import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
 from mpota.errors import CommandError
 
 _ENTRIES = ("app.py", "app/__init__.py")
+_LIBRARIES = "lib/"  # on the board's path as well as the application's top
+_MODULE_SUFFIXES = (".py", ".mpy")
 
 
 def check_sources(files: dict[str, bytes]) -> None:
@@ -23,6 +26,38 @@ def check_sources(files: dict[str, bytes]) -> None:
         )
     if "main" not in _top_level_names(trees[entries[0]].body):
         raise CommandError(f"{entries[0]} defines no main: add 'def main(ota):' at top level")
+
+
+def warn_of_names(files: dict[str, bytes]) -> list[str]:
+    """Give a line for each module of `files` that bears the name of one of the firmware.
+
+    A folder counts as well, whatever is in it: MicroPython imports it as a package.
+    """
+    found: dict[str, str] = {}
+    for name in files:
+        folder = _LIBRARIES if name.startswith(_LIBRARIES) else ""
+        part, slash, _ = name.removeprefix(folder).partition("/")
+        stem, dot, suffix = part.partition(".")
+        if slash:
+            found.setdefault(part, f"the folder {folder}{part}")
+        elif dot + suffix in _MODULE_SUFFIXES:
+            found.setdefault(stem, f"{folder}{part}")
+    return [warning for module, where in found.items() if (warning := _warning(module, where))]
+
+
+def _warning(module: str, where: str) -> str | None:
+    if module in EXTENSIBLE_MODULES:
+        return (
+            f"warning: {where} takes the place of MicroPython's own module {module}, for the "
+            "application and for MicroPython's modules that import it, such as asyncio: rename it"
+        )
+    if module in BUILT_IN_MODULES | FROZEN_MODULES | {"ota"}:
+        owner = "mpota's" if module == "ota" else "MicroPython's"
+        return (
+            f"warning: {where} cannot be imported, since 'import {module}' gives {owner} own "
+            "module of that name: rename it"
+        )
+    return None
 
 
 def _parse(name: str, source: bytes) -> ast.Module:

@@ -1,0 +1,85 @@
+"""The boot record, /.ota/record: which slot runs, and what is known of both.
+
+The bytes are those of docs/SPEC.md, "Boot record".
+"""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+NAME = "/.ota/record"
+NO_SLOT = "-"
+
+_MAGIC = b"MPBR"
+_VERSION = 2
+_CHECK_BYTES = 8  # the beginning of the SHA-256 over all before
+_LONGEST_BYTES = 256  # of a record that a later version has appended fields to
+_FIELDS = struct.Struct("<4sIBBBBBxxxII")
+_SLOT = struct.Struct("<II16s")
+_REVERT = 1  # the flag
+
+
+@dataclass(frozen=True)
+class SlotRecord:
+    """What a board received into a slot: `sequence` is 0 where nothing is known.
+
+    `size_bytes` and `md5` are those of the whole file, signature included; `md5` is 16 bytes, of
+    zeros where it is not known.
+    """
+
+    sequence: int = 0
+    size_bytes: int = 0
+    md5: bytes = bytes(16)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A boot record: `active` and `trial` are "a", "b" or NO_SLOT."""
+
+    generation: int
+    active: str = NO_SLOT
+    trial: str = NO_SLOT
+    attempts: int = 0
+    is_revert: bool = False
+    floor: int = 0
+    rejected: int = 0
+    a: SlotRecord = SlotRecord()
+    b: SlotRecord = SlotRecord()
+
+    def pack(self) -> bytes:
+        """Give the content of the file."""
+        body = _FIELDS.pack(
+            _MAGIC,
+            self.generation,
+            _VERSION,
+            ord(self.active),
+            ord(self.trial),
+            self.attempts,
+            _REVERT if self.is_revert else 0,
+            self.floor,
+            self.rejected,
+        )
+        for slot in (self.a, self.b):
+            body += _SLOT.pack(slot.sequence, slot.size_bytes, slot.md5)
+        return body + _check(body)
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Record | None":
+        """Read a record of this version or a later one; None where a board could not use it."""
+        shortest = _FIELDS.size + 2 * _SLOT.size + _CHECK_BYTES
+        body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
+        if not shortest <= len(data) <= _LONGEST_BYTES or check != _check(body):
+            return None
+        magic, generation, version, active, trial, attempts, flags, floor, rejected = (
+            _FIELDS.unpack_from(body)
+        )
+        slots = (chr(active), chr(trial))
+        if magic != _MAGIC or version < _VERSION or not {*slots} <= {"a", "b", NO_SLOT}:
+            return None
+        a, b = (SlotRecord(*_SLOT.unpack_from(body, _FIELDS.size + at)) for at in (0, _SLOT.size))
+        revert = bool(flags & _REVERT)
+        return cls(generation, *slots, attempts, revert, floor, rejected, a, b)
+
+
+def _check(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()[:_CHECK_BYTES]

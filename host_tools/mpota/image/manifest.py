@@ -1,0 +1,114 @@
+"""MANIFEST: what an application image says about itself, in lines of text."""
+
+import re
+from dataclasses import dataclass
+
+from mpota.errors import CommandError, DamagedImageError
+
+MANIFEST_NAME = "MANIFEST"
+BOARD = "esp8266"
+MPY = "6.3"  # the version of the bytecode that the board's MicroPython loads
+
+# The board refuses what exceeds these.
+SIZE_LIMIT = 512  # bytes
+LINE_LIMIT = 128  # bytes of a line with its newline
+LABEL_LIMIT = 32  # characters of a name and of a version
+SEQUENCE_LIMIT = 2**30 - 1  # a small int on the board
+
+_FIRST_LINE = "mpota 2"
+_DOWNGRADE = "yes"
+_KEYS = ("name", "version", "sequence", "board", "mpy", "downgrade")
+_LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
+_LINE = re.compile(rf"[ -~]{{1,{LINE_LIMIT - 1}}}")
+_WORD = re.compile(r"[!-~]+")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an image says about itself; `board` and `mpy` are None where it does not say.
+
+    `downgrade` asks a board to take the release also below its floor; the board's own setting has
+    to allow that too.
+    """
+
+    name: str
+    version: str
+    sequence: int
+    board: str | None = BOARD
+    mpy: str | None = MPY
+    downgrade: bool = False
+
+    def text(self) -> str:
+        """Give the manifest's text. Raises CommandError for a field that does not fit."""
+        for key, value in (("name", self.name), ("version", self.version)):
+            if not _LABEL.fullmatch(value):
+                raise CommandError(
+                    f"the {key} {value!r} does not fit: give 1 to {LABEL_LIMIT} printable ASCII "
+                    "characters without spaces"
+                )
+        if not 1 <= self.sequence <= SEQUENCE_LIMIT:
+            raise CommandError(
+                f"the sequence {self.sequence} does not fit: give a number from 1 to "
+                f"{SEQUENCE_LIMIT}, higher than the last release's"
+            )
+        lines = [_FIRST_LINE, f"name {self.name}", f"version {self.version}"]
+        lines.append(f"sequence {self.sequence}")
+        if self.board is not None:
+            lines.append(f"board {self.board}")
+        if self.mpy is not None:
+            lines.append(f"mpy {self.mpy}")
+        if self.downgrade:
+            lines.append(f"downgrade {_DOWNGRADE}")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Manifest":
+        """Read a manifest. Raises DamagedImageError for what a board refuses."""
+        if len(data) > SIZE_LIMIT:
+            raise DamagedImageError(f"MANIFEST is longer than {SIZE_LIMIT} bytes")
+        text = data.decode("ascii", "replace")
+        if not text.endswith("\n"):
+            raise DamagedImageError("MANIFEST does not end with a newline")
+        lines = text[:-1].split("\n")
+        if lines[0] != _FIRST_LINE:
+            raise DamagedImageError(f"MANIFEST does not begin with '{_FIRST_LINE}'")
+        words = _words(lines[1:])
+        for key in ("name", "version", "sequence"):
+            if key not in words:
+                raise DamagedImageError(f"MANIFEST has no '{key}' line")
+        for key in ("name", "version"):
+            if len(words[key]) > LABEL_LIMIT:
+                raise DamagedImageError(f"MANIFEST's {key} is longer than {LABEL_LIMIT} characters")
+        if not _NUMBER.fullmatch(words["sequence"]):
+            raise DamagedImageError("MANIFEST's sequence is not a number")
+        sequence = int(words["sequence"])
+        if not 1 <= sequence <= SEQUENCE_LIMIT:
+            raise DamagedImageError(f"MANIFEST's sequence is not from 1 to {SEQUENCE_LIMIT}")
+        return cls(
+            words["name"],
+            words["version"],
+            sequence,
+            words.get("board"),
+            words.get("mpy"),
+            words.get("downgrade") == _DOWNGRADE,
+        )
+
+
+def _words(lines: list[str]) -> dict[str, str]:
+    """Give the word of every key that is known."""
+    words: dict[str, str] = {}
+    for line in lines:
+        if not _LINE.fullmatch(line):
+            raise DamagedImageError(
+                f"a line of MANIFEST is empty, longer than {LINE_LIMIT} bytes or no plain ASCII"
+            )
+        key, _, value = line.partition(" ")
+        if key not in _KEYS:
+            continue
+        if key in words:
+            raise DamagedImageError(f"MANIFEST has two '{key}' lines")
+        if not _WORD.fullmatch(value):
+            raise DamagedImageError(f"MANIFEST's '{key}' line does not have one word")
+        words[key] = value
+    return words
