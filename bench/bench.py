@@ -13,11 +13,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from mpota import arduino, image
-from mpota.board.files import boot_files, first_record, settings_file
+from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.image import signature, trailer
 from mpota.image.compile import compile_module
 from mpota.image.keys import binary_keys, load_private_key
 from mpota.sim import Board, create_flash
+from mpota.sim.rom import ARCHITECTURE
 from rich.console import Console
 from rich.table import Table
 
