@@ -1,51 +1,34 @@
-"""Over-the-air updates for MicroPython on the ESP8266: `OTA` is what an application uses."""
+"""Over-the-air updates for MicroPython on the ESP8266: `OTA` is what an application uses.
+
+`from ota import OTA, OTAError, Updater`. RAM: about 2 KB, which stay as long as the program runs.
+"""
 
 import gc
 import sys
-import time
 
 from micropython import const
+from utime import ticks_add, ticks_diff, ticks_ms
+
+from .callbacks import Callbacks
+from .errors import OTAError  # noqa: F401 - for applications
 
 # An application that is away from handle() for longer than this is not healthy.
 _MAX_AWAY_MS = const(5000)
 # After this long without a network, the Wi-Fi key is given to the chip again: it may have changed.
 _JOIN_AGAIN_MS = const(30000)
 
-# What stays in memory: all else is loaded when it is needed, and forgotten after. md5_viper stays
-# too, since its native code sits in IRAM, where every import would take up more until a reset.
-_RESIDENT = ("log", "espota", "start", "watchdog", "md5_viper")
+# The bytes of the largest image that a slot takes.
+_SLOT_SPACE_BYTES = const(0x19000 - 256)
 
 
-class Callbacks:
-    """Each `on_…` is a decorator and a plain call, and takes the place of what was there before.
+def __getattr__(name):
+    if name == "Updater":
+        from .updater import Updater
 
-    `OTA` and every service are Callbacks. The Updater calls them, OTA's first.
-    """
-
-    start_callback = end_callback = progress_callback = error_callback = None
-
-    def on_start(self, function):
-        """Call `function()` before an update's first byte is written: make the equipment safe.
-
-        If it raises, the update is refused, and the uploader is told.
-        """
-        self.start_callback = function
-        return function
-
-    def on_end(self, function):
-        """Call `function()` when an update is verified and staged, before the reset."""
-        self.end_callback = function
-        return function
-
-    def on_progress(self, function):
-        """Call `function(done_bytes, total_bytes)` as an update arrives."""
-        self.progress_callback = function
-        return function
-
-    def on_error(self, function):
-        """Call `function(code)` when an update ended badly; *code* is the service's own number."""
-        self.error_callback = function
-        return function
+        # A program that asks for it may keep it: `OTA.unload` leaves the module where it is.
+        globals()["Updater"] = Updater
+        return Updater
+    raise AttributeError(name)
 
 
 class OTA(Callbacks):
@@ -64,8 +47,12 @@ class OTA(Callbacks):
     auto_confirm = True
     # Whether the application has been healthy for `confirm_s`.
     healthy = False
+    # The slot that runs, "a" or "b"; None: no application of a slot.
+    slot = None
     # Whether the version that runs is on trial.
     trial = False
+    # The Updater whose update is going on, whoever feeds it, or None.
+    updater = None
     # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
     # ticks the last time with a network, begin(), since when all is well, the last handle().
     watchdog = station = arduino = joined = begun = since = last = None
@@ -74,20 +61,21 @@ class OTA(Callbacks):
         from .settings import read_settings
 
         self.settings = read_settings(settings)
-        forget_modules("settings")
+        self.unload("ota.settings")
 
     def begin(self):
         """Join the Wi-Fi network and get the services ready; they start when there is a network."""
         if self.arduino:
-            return  # as for an application in a slot, whose `ota` has begun
+            return  # start.py has called it already
         from .begin import begin
 
         begin(self)
-        forget_modules()
+        # What the boot decision needed has done its work as well.
+        self.unload("ota.begin", "ota.boot", "ota.record", "ota.slots")
 
     def handle(self):
         """Do what there is to do now, for about 25 ms at most; return whether an update goes on."""
-        now = time.ticks_ms()
+        now = ticks_ms()
         busy = False
         try:
             get = self.settings.get  # takes memory, and must not fail outside
@@ -96,28 +84,24 @@ class OTA(Callbacks):
             if self.watchdog:
                 self.watchdog.feed()
             connected = self.station.isconnected()
-            if not connected or time.ticks_diff(now, self.last) > _MAX_AWAY_MS:
+            if not connected or ticks_diff(now, self.last) > _MAX_AWAY_MS:
                 self.since = now
             self.last = now
             if connected:
                 self.joined = now
-            elif time.ticks_diff(now, self.joined) > _JOIN_AGAIN_MS and get("ssid"):
+            elif ticks_diff(now, self.joined) > _JOIN_AGAIN_MS and get("ssid"):
                 self.joined = now
                 self.station.connect(get("ssid"), get("key"))
-            if self.window and time.ticks_diff(self.window, now) <= 0:
+            if self.window and ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks come round after 12 days, and would open it again
             if connected or self.arduino.session:  # which times out without a network, too
                 busy = self.arduino.handle()
-            if self.trial and time.ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
+            if self.trial and ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
                 from .trial import give_up
 
                 give_up()
-            if not self.healthy and (
-                time.ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000
-            ):
-                from .trial import become_healthy
-
-                become_healthy(self)
+            if not self.healthy and ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000:
+                self._become_healthy()
         except Exception as e:
             # The flash, the network or the memory failed. The application goes on, but a board
             # whose services fail is not healthy.
@@ -135,13 +119,16 @@ class OTA(Callbacks):
 
     @property
     def is_updating(self):
-        """Whether an update is going on: from the moment at which its host has proved itself."""
-        session = self.arduino and self.arduino.session
-        return bool(session and session.stage)
+        """Whether an update is going on, whoever brings it, once its host has proved itself."""
+        return self.updater is not None
+
+    def free_space(self):
+        """Return how many bytes the largest image that an update can bring may have."""
+        return _SLOT_SPACE_BYTES
 
     def allow_for(self, seconds):
         """Allow updates for *seconds* from now, and after that only when `gate` does."""
-        self.window = time.ticks_add(time.ticks_ms(), int(seconds * 1000))
+        self.window = ticks_add(ticks_ms(), int(seconds * 1000))
 
     def confirm(self):
         """Keep the version on trial: it becomes the one that every boot runs.
@@ -155,7 +142,7 @@ class OTA(Callbacks):
                 confirm(self)
             except Exception as e:
                 sys.print_exception(e)
-            forget_modules("trial", "record", "hal", "keys", "slots")
+            self._unload_trial()
         return not self.trial
 
     def reject(self):
@@ -168,21 +155,50 @@ class OTA(Callbacks):
 
             reject()
 
+    def revert(self):
+        """Go back to the version before this one: it is tried again after a restart.
 
-def forget_modules(*names):
-    """Give back the memory of the modules *names*, or of all that are not resident.
+        In a trial that is what `reject` does. Raises OTAError 37 when that version is not usable
+        any more, which it is until the next update begins, and OSError when the flash fails.
+        """
+        self.reject()
+        from .trial import revert
 
-    Only a module that nothing uses any more may be named: it is emptied, since a stale pointer on
-    the stack, which the collector takes for a good one, would else keep all of it. Without names,
-    at the end of an update: import `ota.updater` where you use it, and not for good.
-    """
-    updater = sys.modules.get("ota.updater")
-    if not names and updater and updater.running:
-        return  # an application's own
-    package = globals()
-    for module in list(sys.modules):
-        name = module[4:]
-        if module[:4] == "ota." and (name in names if names else name not in _RESIDENT):
-            package.pop(name, None)
-            sys.modules.pop(module).__dict__.clear()
-    gc.collect()
+        try:
+            revert()
+        finally:
+            self._unload_trial()
+
+    def _become_healthy(self):
+        from .trial import become_healthy
+
+        try:
+            become_healthy(self)
+        finally:
+            self._unload_trial()
+
+    def _unload_trial(self):
+        self.unload("ota.trial")
+        if self.updater is None:
+            self.unload("ota.record", "ota.slots", "ota.updater", "ota.updater.")
+
+    def unload(self, *names):
+        """Take the modules *names* out of memory: they have done their work.
+
+        `ota.arduino.` stands for all modules of that package. The Updater stays where a program
+        has asked for it.
+        """
+        for module in list(sys.modules):
+            for name in names:
+                if module == name or name[-1] == "." and module.startswith(name):
+                    _unload(module)
+        gc.collect()
+
+
+def _unload(module):
+    if module[:11] == "ota.updater" and "Updater" in globals():
+        return
+    parent, child = module.rsplit(".", 1)
+    sys.modules.pop(module)
+    if parent in sys.modules:
+        sys.modules[parent].__dict__.pop(child, None)

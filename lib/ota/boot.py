@@ -1,91 +1,69 @@
-"""The boot decision: which slot runs now. Lives outside both slots and knows no network."""
+"""The boot decision: which slot runs now. It lies in the system ROM, outside both slots, and knows
+no network. RAM: about 0.9 KB, given back when start.py or `OTA.begin()` takes over.
+"""
 
-import os
 import sys
 
+import uos
 from micropython import const
 
-from . import hal, log, record
+from . import hal, log, record, slots
 
-# A trial's boots before it is taken back. Three, so that a flapping supply spares a good release.
+# A trial's boots before it is taken back. Three, so that an unstable power supply does not get a
+# good release rejected.
 _MAX_ATTEMPTS = const(3)
 # Boots in a row that never became healthy before the application is left out for one.
 _MAX_UNHEALTHY = const(10)
-# Tries at unpacking an image that came to no end.
-_MAX_INSTALLS = const(3)
 
-# The slot to run, "a" or "b"; None: no application, only the update services.
-slot = None
+_BUFFER_BYTES = const(1024)
 
 
 def decide():
-    """Install what is pending, take back what failed, and set `slot`. Never raises."""
-    global slot
+    """Take back what failed, count a trial, mount the slot that is to run. Never raises.
+
+    `hal.running()` tells from then on which slot that is. Without an application, the pins of the
+    setting `safe_pins` get their levels.
+    """
+    hal.set_running(None)
     try:
-        slot = _decide()
+        boot_record = record.load() or _recover()
+        if boot_record is None:
+            log.info("boot: no application yet")
+        elif boot_record.trial:
+            _try(boot_record)
+        else:
+            _run(boot_record)
     except Exception as e:
         # Flash or memory trouble: the services run, and the next boot tries again.
         log.error("boot: %r", e)
-        slot = None
+    if hal.running()[0] is None:
+        from .settings import set_safe_pins
+
+        set_safe_pins()
 
 
-def put_first(active):
-    """Put the slot *active* first on sys.path; forget this package if the slot brings its own."""
-    put_on_path(active)
-    try:
-        os.stat("/.ota/" + active + "/lib/ota")
-    except OSError:
-        return
-    # Emptied as well, since boot.py and main.py still hold the package; start.py goes on.
-    modules = sys.modules
-    for name in list(modules):
-        if name == "ota" or name[:4] == "ota.":
-            module = modules.pop(name)
-            if name != "ota.start":
-                module.__dict__.clear()
-
-
-def put_on_path(active):
-    """Put the slot *active* and its lib first on sys.path, so that it can bring newer libraries."""
-    sys.path[:0] = ["/.ota/" + active, "/.ota/" + active + "/lib"]
-
-
-def _decide():
-    boot_record = record.load() or _recover()
-    if boot_record is None:
-        log.info("boot: no application yet")
-        return None
-    if boot_record.size_bytes:
-        boot_record = _install(boot_record)
-    if boot_record.trial:
-        if boot_record.attempts < _MAX_ATTEMPTS:
-            return _try(boot_record)
-        log.error("boot: not confirmed in %d boots, taken back", _MAX_ATTEMPTS)
+def _try(boot_record):
+    trial = boot_record.trial
+    buffer = bytearray(_BUFFER_BYTES)
+    if boot_record.attempts >= _MAX_ATTEMPTS:
+        log.error("boot: slot %s was not confirmed in %d boots: taken back", trial, _MAX_ATTEMPTS)
         _store(boot_record.reject)
-    return _run(boot_record.active)
-
-
-def _install(boot_record):
-    # Returns the record to go on with.
-    boots, installs = hal.counters()
-    hal.set_counters(boots, installs + 1)
-    try:
-        if installs >= _MAX_INSTALLS:
-            raise OSError("it did not end in %d boots" % installs)
-        from .install import install
-
-        install(boot_record)
-    except MemoryError as e:
-        # On a heap as empty as this it will hardly pass, but the image may yet be good.
-        log.error("install: %s; it is tried again", e)
-        return record.load() or record.Record()
-    except Exception as e:
-        log.error("install: %s; the image is dropped", e)
-        boot_record = record.load() or record.Record()  # not what install made of it
-        if boot_record.size_bytes:  # else it is installed, and only its file could not be removed
-            _store(boot_record.drop_pending)
-    hal.set_counters(boots, 0)
-    return boot_record
+    elif slots.is_rejected(trial):
+        log.error("boot: slot %s was taken back", trial)  # the power failed before it was recorded
+        _store(boot_record.reject)
+    elif not slots.is_usable(trial, buffer):
+        log.error("boot: slot %s is not whole: its trial is over", trial)
+        _store(boot_record.end_trial)
+    else:
+        # Counted, and read back, before anything of the slot is imported.
+        boot_record.attempts += 1
+        boot_record.store()
+        hal.watchdog()
+        text = "boot: slot %s on trial, boot %d of %d"
+        log.info(text, trial, boot_record.attempts, _MAX_ATTEMPTS)
+        _start(trial, True)
+        return
+    _run(boot_record)
 
 
 def _store(change):
@@ -96,44 +74,55 @@ def _store(change):
         log.error("boot: record not written: %s", e)
 
 
-def _try(boot_record):
-    # Counted, and read back, before anything of the slot is imported.
-    boot_record.attempts += 1
-    boot_record.store()
-    hal.watchdog()
-    text = "boot: slot %s on trial, boot %d of %d"
-    log.info(text, boot_record.trial, boot_record.attempts, _MAX_ATTEMPTS)
-    return boot_record.trial
-
-
-def _run(active):
-    boots, installs = hal.counters()
+def _run(boot_record):
+    active = boot_record.active
     if active is None:
-        return None
+        return
+    if not slots.is_accepted(active):
+        log.error("boot: slot %s is not marked as accepted", active)
+        return
+    boots = hal.boots()
     if boots >= _MAX_UNHEALTHY:
-        log.error("boot: %d boots without a healthy one, safe mode", boots)
+        log.error("boot: %d boots without a healthy one: safe mode", boots)
         # The boot after this one tries the application once more.
-        hal.set_counters(_MAX_UNHEALTHY - 1, installs)
-        return None
+        hal.set_boots(_MAX_UNHEALTHY - 1)
+        return
     if not hal.woke_from_sleep():
-        hal.set_counters(boots + 1, installs)
+        hal.set_boots(boots + 1)
     log.info("boot: slot %s", active)
-    return active
+    _start(active, False)
+
+
+def _start(slot, is_trial):
+    slots.mount(slot)
+    hal.set_running(slot, is_trial)
+    # After what the services need, and before all else.
+    sys.path[2:2] = ["/app", "/app/lib"]
+    try:
+        uos.stat("/app/.ota/ota")
+    except OSError:
+        return
+    # The release brings this package in its own version. It runs beside the application from here
+    # on: what is imported next comes from there.
+    sys.path.insert(0, "/app/.ota")
+    for name in list(sys.modules):
+        if name == "ota" or name[:4] == "ota.":
+            sys.modules.pop(name)
 
 
 def _recover():
-    # No readable record: the newest slot whose files are all whole.
-    from .slot_contents import verify_slot
-
-    buf = memoryview(bytearray(1024))
+    # No readable record: the usable slot, and the one with the higher sequence if both are.
+    buffer = bytearray(_BUFFER_BYTES)
     best = None
-    for candidate in "ab":
-        manifest = verify_slot(candidate, buf)
-        if manifest and (best is None or manifest.sequence > best.floor):
-            best = record.Record()
-            best.active = candidate
-            best.floor = manifest.sequence
+    for slot in "ab":
+        if slots.is_usable(slot, buffer):
+            sequence = slots.manifest_of(slot)["sequence"]
+            if best is None or sequence > best.floor:
+                best = record.Record()
+                best.active = slot
+                best.floor = sequence
+                best.received[slot] = (sequence, 0, b"")
     if best:
-        log.error("boot: no readable record, slot %s is whole", best.active)
+        log.error("boot: no readable record; slot %s is whole", best.active)
         _store(best.store)
     return best

@@ -1,11 +1,47 @@
-"""The one exception of an update, with the error numbers of the Arduino core's Updater."""
+"""The one exception of an update, with the error numbers of the Arduino core's Updater.
+
+RAM: the class; the texts stay in flash.
+"""
+
+from micropython import const
+
+# 0 to 16: cores/esp8266/Updater.h of the Arduino core, but for the text of 10, which names a magic
+# byte of Arduino's there. From 32 on: this project's own, see docs/SPEC.md.
+_TEXTS = const("""
+0 No Error
+1 Flash Write Failed
+2 Flash Erase Failed
+3 Flash Read Failed
+4 Not Enough Space
+5 Bad Size Given
+6 Stream Read Timeout
+7 MD5 verification failed
+8 Flash config wrong
+9 new Flash config wrong
+10 Not an application image
+11 Invalid bootstrapping state, reset ESP8266 before updating
+12 Signature verification failed
+13 No data supplied
+14 Out of memory
+15 Update already running
+16 Unknown update command
+32 Refused by the application
+33 Updates are not allowed now
+34 Trial of a new version is running
+35 Release was rejected before
+36 Release is older than the floor
+37 Image is truncated or damaged
+38 Bad MANIFEST
+39 Bad ROMFS
+41 Image is for another board
+42 SHA-256 is not the announced one
+43 Sequence is too far above the floor
+44 Image is for another application
+""")
 
 
 class OTAError(Exception):
-    """An update that cannot go on: `code` is its number, `detail` what in particular.
-
-    The numbers and their texts are in error_texts.py.
-    """
+    """An update that cannot go on: `code` is its number, `detail` what in particular."""
 
     def __init__(self, code, detail=""):
         super().__init__(code, detail)
@@ -15,9 +51,9 @@ class OTAError(Exception):
     def __str__(self):
         """Return it as the Arduino core prints it: `ERROR[4]: Not Enough Space`."""
         try:
-            from .error_texts import text
-
-            line = "ERROR[%d]: %s" % (self.code, text(self.code))
+            start = _TEXTS.find("\n%d " % self.code)
+            line = _TEXTS[start + 1 : _TEXTS.find("\n", start + 1)]
+            line = "ERROR[%d]: %s" % (self.code, line[line.find(" ") + 1 :])
+            return line + ": " + self.detail if self.detail else line
         except MemoryError:  # the number says it too
             return "ERROR[%d]" % self.code
-        return "%s: %s" % (line, self.detail) if self.detail else line

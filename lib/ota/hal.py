@@ -1,57 +1,78 @@
-"""The chip: reset, watchdog, counters that a reset keeps, Wi-Fi. The only module that imports
-`machine` and `network`.
+"""The chip: flash, reset, watchdog, what a reset keeps, pins, Wi-Fi. The only module that imports
+`esp`, `machine` and `network`. RAM: about 600 bytes.
 """
 
-import machine
+import umachine
+from esp import flash_erase, flash_read, flash_write  # noqa: F401 - for the slots and the Updater
 from micropython import const
 
-# The last word of the 512 bytes of RTC user memory: kept by a reset, lost with the power.
-# machine.RTC().memory() reaches it only with more than 488 bytes in use.
-_COUNTERS = const(0x600013FC)
-_MAGIC = const(0x2A6D0000)
+# The last word of the 512 bytes of RTC user memory: kept by a reset, lost with the power. It
+# belongs to the block at the end of that memory that docs/SPEC.md describes.
+_STATE = const(0x600013FC)
+_VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the word
+_ON_TRIAL = const(0x80)  # in the byte that names the slot
 
 
 def reset():
     """Restart the chip."""
-    machine.reset()
+    umachine.reset()
 
 
 def chip_id():
     """Return the chip's id as six hex digits, as ESP.getChipId() of the Arduino core has it."""
-    return "%06x" % (int.from_bytes(machine.unique_id(), "little") & 0xFFFFFF)
+    return "%06x" % (int.from_bytes(umachine.unique_id(), "little") & 0xFFFFFF)
 
 
 def watchdog():
     """Start the chip's watchdog and return it, to be fed. Nothing but a reset stops it again."""
-    return machine.WDT()
+    return umachine.WDT()
 
 
 def timer(period_ms, callback):
     """Call `callback(timer)` every *period_ms*; return the timer, which must be kept for ever."""
-    periodic = machine.Timer(-1)  # which takes nothing else here
-    periodic.init(period=period_ms, mode=machine.Timer.PERIODIC, callback=callback)
+    periodic = umachine.Timer(-1)  # which takes nothing else here
+    periodic.init(period=period_ms, mode=umachine.Timer.PERIODIC, callback=callback)
     return periodic
+
+
+def set_pin(number, level):
+    """Make pin *number* an output at *level*, 0 or 1. Raises ValueError for a pin there is not."""
+    umachine.Pin(number, umachine.Pin.OUT, value=level)
 
 
 def woke_from_sleep():
     """Return whether this boot is a wake-up from deep sleep, which an application planned."""
-    return machine.reset_cause() == machine.DEEPSLEEP_RESET
+    return umachine.reset_cause() == umachine.DEEPSLEEP_RESET
 
 
-def counters():
-    """Return (boots, installs): boots since one was healthy, tries at the pending image.
-
-    Both are 0 after a power cut.
-    """
-    word = machine.mem32[_COUNTERS]
-    if word & ~0xFFFF != _MAGIC:
-        return 0, 0
-    return word & 0xFF, word >> 8 & 0xFF
+def boots():
+    """Return how many boots of the application in a row were not healthy; 0 after a power cut."""
+    return _state() >> 8 & 0xFF
 
 
-def set_counters(boots, installs):
-    """Keep *boots* and *installs*, 0 to 255 each, over the next reset."""
-    machine.mem32[_COUNTERS] = _MAGIC | installs << 8 | boots
+def running():
+    """Return the slot that this boot runs, "a", "b" or None, and whether it is on trial."""
+    letter = _state() & 0x7F
+    return (chr(letter) if letter else None), bool(_state() & _ON_TRIAL)
+
+
+def set_boots(count):
+    """Keep *count*, 0 to 255, over the next reset."""
+    umachine.mem32[_STATE] = _VERSION << 16 | count << 8 | _state() & 0xFF
+
+
+def set_running(slot, is_trial=False):
+    """Keep which slot this boot runs, for `running()`; None: no application."""
+    letter = ord(slot) if slot else 0
+    if is_trial:
+        letter |= _ON_TRIAL
+    umachine.mem32[_STATE] = _VERSION << 16 | _state() & 0xFF00 | letter
+
+
+def _state():
+    # The lower half of the word, where the upper half says that it is ours.
+    word = umachine.mem32[_STATE]
+    return word & 0xFFFF if word >> 16 & 0xFFFF == _VERSION else 0
 
 
 def join(hostname, ssid, key):

@@ -1,25 +1,31 @@
 """The boot record: one small file that decides what the next boot runs. Format: docs/SPEC.md.
 
 It is replaced as a whole by a rename, which littlefs does or does not do under a power cut, never
-half. A record.new found at boot is what a cut left behind; it is not looked at.
+half. A record.new found at boot is what a cut left behind; it is not looked at. RAM: about 1.2 KB
+while loaded.
 """
 
-import errno
-import os
-import struct
-import sys
-from hashlib import sha256
-
+import uerrno
+import uos
+import ustruct
 from micropython import const
+from uhashlib import sha256
+
+from . import hal, slots
+from .errors import OTAError
 
 _FOLDER = const("/.ota")
 _PATH = const("/.ota/record")
 _NEW = const("/.ota/record.new")
 
-# magic, generation, active, trial, attempts, pending, floor, rejected, sequence, size, SHA-256
-_FORMAT = const("<4sIBBBBIIII32s")
-_BODY = const(60)
+# magic, generation, version, active, trial, attempts, flags, floor, rejected; then for each slot
+# the sequence, the size and the MD5 of what was received into it
+_FORMAT = const("<4sIBBBBBxxxIIII16sII16s")
+_BODY = const(72)
 _CHECK = const(8)
+_LONGEST = const(256)  # bytes of the record of a later version, which may append to it
+_VERSION = const(2)
+_IS_REVERT = const(1)  # in the flags
 
 _READ_FAILED = const(3)
 
@@ -32,60 +38,57 @@ class Record:
         self.active = None  # slot that is confirmed, "a" or "b"; None: none yet
         self.trial = None  # slot on trial, or None
         self.attempts = 0  # boots of the trial slot so far
+        self.is_revert = False  # whether the trial is the owner's wish to go back
         self.floor = 0  # sequence of the newest release ever confirmed
         self.rejected = 0  # sequence of the release that was taken back last; 0: none
-        self.sequence = 0  # sequence of what is pending or on trial
-        self.size_bytes = 0  # of the pending image; 0: none is pending
-        self.digest = b""  # SHA-256 of the pending image, 32 bytes
+        # For each slot: sequence, size in bytes and MD5 (16 bytes) of what was received last.
+        self.received = {"a": (0, 0, b""), "b": (0, 0, b"")}
+
+    @property
+    def idle(self):
+        """The slot that an update goes to."""
+        return "b" if self.active == "a" else "a"
+
+    def try_slot(self, slot, is_revert=False):
+        """Set *slot* on trial from the next boot on."""
+        self.trial = slot
+        self.attempts = 0
+        self.is_revert = is_revert
+        self.store()
 
     def confirm(self):
-        """Make the trial slot the active one. The floor never falls, not by a downgrade either.
+        """Make the trial slot the active one. The floor never falls, not by going back either.
 
-        What was taken back is forgotten by a release that is newer. Without a trial nothing is
-        done: a store that failed may have been done all the same.
+        What was taken back is forgotten by a release that is newer. After the owner went back, the
+        release that was left is the one that is not taken again. Without a trial nothing is done: a
+        store that failed may have been done all the same.
         """
         if self.trial is None:
             return
+        left = self.active
         self.active = self.trial
-        self.floor = max(self.floor, self.sequence)
-        if self.sequence > self.rejected:
+        sequence = self.received[self.active][0]
+        self.floor = max(self.floor, sequence)
+        if self.is_revert and left:
+            self.rejected = self.received[left][0]
+        elif sequence > self.rejected:
             self.rejected = 0
-        self._end_trial()
+        self.end_trial()
 
     def reject(self):
         """Take the trial back, if any: the active slot runs, and this release is remembered."""
         if self.trial is None:
             return
-        self.rejected = self.sequence
-        self._end_trial()
+        slots.mark_rejected(self.trial)
+        self.rejected = self.received[self.trial][0]
+        self.end_trial()
 
-    def drop_pending(self):
-        """Forget the pending image."""
-        self.size_bytes = self.sequence = 0
-        self.digest = b""
-        self.store()
-
-    def _end_trial(self):
+    def end_trial(self):
+        """Write that nothing is on trial."""
         self.trial = None
-        self.attempts = self.sequence = 0
+        self.attempts = 0
+        self.is_revert = False
         self.store()
-
-    def _pack(self):
-        body = struct.pack(
-            _FORMAT,
-            b"MPBR",
-            self.generation,
-            ord(self.active or "-"),
-            ord(self.trial or "-"),
-            self.attempts,
-            0,
-            self.floor,
-            self.rejected,
-            self.sequence,
-            self.size_bytes,
-            self.digest,
-        )
-        return body + sha256(body).digest()[:_CHECK]
 
     def store(self):
         """Replace the record on flash, after reading back what was written.
@@ -93,51 +96,67 @@ class Record:
         Raises OSError when the flash does not take it; the old record then still stands.
         """
         self.generation += 1
-        data = self._pack()
+        body = ustruct.pack(
+            _FORMAT,
+            b"MPBR",
+            self.generation,
+            _VERSION,
+            ord(self.active or "-"),
+            ord(self.trial or "-"),
+            self.attempts,
+            _IS_REVERT if self.is_revert else 0,
+            self.floor,
+            self.rejected,
+            *(self.received["a"] + self.received["b"]),
+        )
+        data = body + sha256(body).digest()[:_CHECK]
         try:
-            os.mkdir(_FOLDER)
+            uos.mkdir(_FOLDER)
         except OSError:
             pass  # it is there
         with open(_NEW, "wb") as f:
             f.write(data)
         if _read(_NEW) != data:
             raise OSError("record: read back differs")
-        os.rename(_NEW, _PATH)
+        uos.rename(_NEW, _PATH)
 
 
 def _read(path):
     with open(path, "rb") as f:
-        return f.read(_BODY + _CHECK + 1)
-
-
-def _slot(letter):
-    return chr(letter) if letter in b"ab" else None
+        return f.read(_LONGEST + 1)
 
 
 def load():
     """Return the Record on flash, or None when there is none, or none that is whole.
 
-    Raises OSError when the flash does not answer: that says nothing about the record.
+    A later version's is read as far as this version knows it. Raises OSError when the flash does
+    not answer: that says nothing about the record.
     """
     try:
         data = _read(_PATH)
     except OSError as e:
-        if e.errno != errno.ENOENT:
+        if e.errno != uerrno.ENOENT:
             raise
         return None
-    if len(data) != _BODY + _CHECK or sha256(data[:_BODY]).digest()[:_CHECK] != data[_BODY:]:
+    end = len(data) - _CHECK
+    if not _BODY <= end <= _LONGEST - _CHECK or sha256(data[:end]).digest()[:_CHECK] != data[end:]:
         return None
-    fields = struct.unpack(_FORMAT, data)
-    if fields[0] != b"MPBR":
+    fields = ustruct.unpack(_FORMAT, data)
+    if fields[0] != b"MPBR" or fields[2] < _VERSION:
         return None
     record = Record()
     record.generation = fields[1]
-    record.active = _slot(fields[2])
-    record.trial = _slot(fields[3])
-    record.attempts = fields[4]
-    record.floor, record.rejected, record.sequence, record.size_bytes = fields[6:10]
-    record.digest = fields[10]
+    record.active = _slot(fields[3])
+    record.trial = _slot(fields[4])
+    record.attempts = fields[5]
+    record.is_revert = bool(fields[6] & _IS_REVERT)
+    record.floor, record.rejected = fields[7:9]
+    record.received = {"a": fields[9:12], "b": fields[12:15]}
     return record
+
+
+def _slot(letter):
+    return chr(letter) if letter in b"ab" else None
 
 
 def load_for_update():
@@ -148,10 +167,7 @@ def load_for_update():
     """
     record = load()
     if record is None:
-        for folder in sys.path:
-            if folder[: len(_FOLDER)] == _FOLDER:
-                from .errors import OTAError
-
-                raise OTAError(_READ_FAILED, "boot record; restart the board")
+        if hal.running()[0]:
+            raise OTAError(_READ_FAILED, "boot record; restart the board")
         record = Record()
     return record

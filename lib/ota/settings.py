@@ -1,31 +1,115 @@
-"""/ota.json: written when the board is set up; the keys are in docs/SETTINGS.md."""
+"""/ota.json: written when the board is set up; the keys are in docs/SETTINGS.md. RAM: about 1 KB
+while loaded, beside the settings themselves.
+"""
 
-import errno
-import json
+import uerrno
+import ujson
+from micropython import const
 
-from . import log
+from . import hal, log
+
+_PATH = const("/ota.json")
+
+# Name, kind, and the least and the most: of a number, or of the characters of a text. A `hex` has
+# so many digits. A text or hex may be null.
+_KINDS = const("""
+ssid text 0 32
+key text 0 64
+hostname text 1 32
+port number 1 65535
+password text 0 64
+password_hash hex 32 32
+password_sha256 hex 64 64
+auth text 1 7
+legacy_signatures bool 0 0
+allow_downgrade bool 0 0
+app text 1 32
+reboot_on_success bool 0 0
+step_ms number 0 10000
+confirm_s number 0 86400
+trial_s number 1 604800
+safe_pins pins 0 16
+""")
 
 
 def read_settings(overrides):
     """Return the settings of /ota.json, a dict, with *overrides* over them.
 
-    The services must come up: a file that is missing or broken is logged and counts as empty. A
-    broken one may have had a password, so nobody can update without one until it is mended.
+    The services must come up. So a file that is missing or broken is logged and counts as empty,
+    and a value that is wrong is logged and left out. Where that may have been a password, nobody
+    can update the board without one until it is mended.
     """
-    settings = {}
-    is_broken = False
+    settings, is_broken = _read()
+    settings.update(overrides)
+    for name in list(settings):
+        if not _is_right(name, settings[name]):
+            del settings[name]
+            is_broken = is_broken or name[:8] == "password"
+    if is_broken or settings.get("auth", "classic") != "classic":
+        settings["auth"] = "strict"
+    return settings
+
+
+def set_safe_pins():
+    """Give the pins of `safe_pins`, a dict of pin number to 0 or 1, their levels. Never raises."""
+    settings, _ = _read()
+    pins = settings.get("safe_pins")
+    if pins and _is_right("safe_pins", pins):
+        for number in pins:
+            hal.set_pin(int(number), pins[number])
+        log.info("boot: %d pins set to their safe levels", len(pins))
+
+
+def _read():
+    # Returns the settings as they are in the file, and whether there is a file that is broken.
     try:
-        with open("/ota.json") as f:
-            settings = json.load(f)
+        with open(_PATH) as f:
+            settings = ujson.load(f)
         if not isinstance(settings, dict):
             raise ValueError("not an object")
+        return settings, False
     except (OSError, ValueError) as e:
+        is_broken = isinstance(e, ValueError) or e.errno != uerrno.ENOENT
         log.error("ota.json: %r", e)
-        is_broken = isinstance(e, ValueError) or e.errno != errno.ENOENT
-        settings = {}
-    settings.update(overrides)
-    if is_broken:
-        settings["auth"] = "strict"
-    if settings.get("auth", "classic") not in ("classic", "strict"):
-        log.error("ota.json: auth is neither classic nor strict: taken as strict")
-    return settings
+        return {}, is_broken
+
+
+def _is_right(name, value):
+    # Names what is wrong with the setting, if anything; an unknown name is the application's.
+    start = _KINDS.find("\n" + name + " ")
+    if start < 0:
+        return True
+    _, kind, least, most = _KINDS[start + 1 : _KINDS.find("\n", start + 1)].split(" ")
+    problem = _problem(kind, int(least), int(most), value)
+    if name == "auth" and problem is None and value not in ("classic", "strict"):
+        problem = "must be classic or strict"
+    if problem:
+        log.error("ota.json: %s %s: its default is used", name, problem)
+    return problem is None
+
+
+def _problem(kind, least, most, value):
+    if kind == "number":
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return "must be a number"
+        if not least <= value <= most:
+            return "must be from %d to %d" % (least, most)
+    elif kind == "bool":
+        if not isinstance(value, bool):
+            return "must be true or false"
+    elif kind == "pins":
+        if not isinstance(value, dict):
+            return "must be an object of pins and levels"
+        for pin in value:
+            if not (pin.isdigit() and int(pin) <= most and value[pin] in (0, 1)):
+                return "must have pins from 0 to 16 and levels 0 and 1"
+    elif value is not None:
+        if not isinstance(value, str):
+            return "must be a text"
+        if not least <= len(value.encode()) <= most:
+            return "must have %d to %d characters" % (least, most)
+        if kind == "hex":
+            for c in value:
+                if c not in "0123456789abcdefABCDEF":
+                    return "must have hex digits only"
+    return None

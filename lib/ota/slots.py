@@ -1,62 +1,198 @@
-"""The two application slots, /.ota/a and /.ota/b: directories, of which one is idle."""
+"""The two slots: regions of the memory-mapped flash, each for one application image.
 
-import os
+What an image is, and the marks of a slot, are in docs/SPEC.md. All reading back is done through the
+flash controller, since the memory map may show what its cache still holds. RAM: about 1 KB while
+loaded.
+"""
 
+import vfs
 from micropython import const
+from uctypes import bytearray_at
+from uhashlib import sha256
 
+from . import hal
 from .errors import OTAError
 
-_NO_SPACE = const(4)
+_READ_FAILED = const(3)
+_BAD_MANIFEST = const(38)
 
-# Names of a folder that are in memory at a time.
-_ENTRIES = const(16)
+_MAPPED_AT = const(0x40200000)
+_SLOT_A = const(0xC4000)
+_SLOT_BYTES = const(0x19000)
+_SECTOR = const(4096)
+# The last page of a slot is for its marks, of four bytes each.
+MARKS_SECTOR_AT = const(_SLOT_BYTES - _SECTOR)
+IMAGE_LIMIT_BYTES = const(_SLOT_BYTES - 256)
+_ACCEPTED_AT = const(_SLOT_BYTES - 8)
+_REJECTED_AT = const(_SLOT_BYTES - 4)
+_ACCEPTED = const(b"ACPT")
+_REJECTED = const(b"RJCT")
+
+# So much from the beginning of an image holds all of its MANIFEST.
+HEAD_BYTES = const(768)
+_MANIFEST_LIMIT = const(512)
+_MAX_SEQUENCE = const(0x3FFFFFFF)
+FOOTER_BYTES = const(40)
 
 
-def path(slot):
-    """Return the directory of *slot*, "a" or "b"."""
-    return "/.ota/" + slot
+def start(slot):
+    """Return where in flash *slot* begins, in bytes."""
+    return _SLOT_A + (_SLOT_BYTES if slot == "b" else 0)
 
 
-def idle(active):
-    """Return the slot that an update goes to while *active* (a slot or None) runs."""
-    return "b" if active == "a" else "a"
+def erase_marks(slot):
+    """Erase the last sector of *slot*: what is in the slot counts as nothing from then on."""
+    hal.flash_erase((start(slot) + MARKS_SECTOR_AT) // _SECTOR)
 
 
-def make_room(active, n):
-    """See to it that *n* bytes are free; the slot that is idle is kept if they are already.
+def mark_accepted(slot):
+    """Note in the slot itself that its image has passed every check. Raises OTAError 3."""
+    _mark(slot, _ACCEPTED_AT, _ACCEPTED)
+    if not is_accepted(slot):
+        raise OTAError(_READ_FAILED, "mark of slot " + slot)
 
-    Raises OTAError 4.
+
+def mark_rejected(slot):
+    """Note in the slot itself that its image is not to be used any more."""
+    _mark(slot, _REJECTED_AT, _REJECTED)
+
+
+def _mark(slot, at, word):
+    hal.flash_write(start(slot) + at, bytearray(word))  # from RAM: a constant is in flash
+
+
+def is_accepted(slot):
+    """Return whether *slot* is marked as accepted and not as rejected."""
+    marks = bytearray(8)
+    hal.flash_read(start(slot) + _ACCEPTED_AT, marks)
+    return marks[:4] == _ACCEPTED and not is_rejected(slot)
+
+
+def is_rejected(slot):
+    """Return whether *slot* is marked as rejected; a mark that a power cut tore counts as one."""
+    mark = bytearray(4)
+    hal.flash_read(start(slot) + _REJECTED_AT, mark)
+    return mark != b"\xff\xff\xff\xff"
+
+
+def is_whole(slot, buffer):
+    """Return whether the ROMFS in *slot*, read back from flash, has the digest of its footer.
+
+    *buffer* is a bytearray to read into, a multiple of 4 bytes long.
     """
-    free = _free_bytes()
-    if free < n:
-        remove(path(idle(active)))
-        free = _free_bytes()
-    if free < n:
-        raise OTAError(_NO_SPACE, "%d bytes too few" % (n - free))
+    begin = start(slot)
+    head = buffer[:16]
+    hal.flash_read(begin, head)
+    length = romfs_bytes(head)
+    if not 0 < length <= IMAGE_LIMIT_BYTES - FOOTER_BYTES:
+        return False
+    digest = sha256()
+    view = memoryview(buffer)
+    for at in range(0, length, len(buffer)):
+        part = view[: min(len(buffer), length - at)]
+        hal.flash_read(begin + at, part)
+        digest.update(part)
+    footer = bytearray(FOOTER_BYTES)
+    hal.flash_read(begin + length, footer)
+    return is_footer(footer, length, digest.digest())
 
 
-def _free_bytes():
-    # littlefs counts some blocks twice: when it is nearly full, "free" can wrap below 0.
-    stat = os.statvfs("/")
-    return stat[0] * stat[3] if 0 <= stat[3] <= stat[2] else 0
+def is_footer(footer, length, digest):
+    """Return whether *footer* is that of a ROMFS of *length* bytes with the SHA-256 *digest*."""
+    return (
+        footer[:4] == b"MPOF"
+        and int.from_bytes(footer[4:8], "little") == length
+        and footer[8:FOOTER_BYTES] == digest
+    )
 
 
-def remove(name):
-    """Remove the file or directory *name* with all that is in it; nothing if it is not there."""
+def is_usable(slot, buffer):
+    """Return whether *slot* can be run: accepted, not rejected, and whole."""
+    return is_accepted(slot) and is_whole(slot, buffer)
+
+
+def mount(slot):
+    """Mount *slot* at /app, to run in place; only after a reset does the memory map show it."""
+    view = bytearray_at(_MAPPED_AT + start(slot), _SLOT_BYTES)
+    vfs.mount(vfs.VfsRom(view), "/app")
+
+
+def decode_uint(data, at):
+    """Return the number that is in *data* at *at* in ROMFS's way, and where it ends.
+
+    Raises ValueError for one of more than 28 bits or that does not end in *data*.
+    """
+    value = 0
+    for i in range(at, min(at + 5, len(data))):
+        value = value << 7 | data[i] & 0x7F
+        if data[i] < 0x80:
+            if value >> 28:
+                break
+            return value, i + 1
+    raise ValueError
+
+
+def romfs_bytes(head):
+    """Return how long the ROMFS that begins with *head* is, a multiple of 4; 0: it is none."""
+    if head[:3] != b"\xd2\xcd\x31":
+        return 0
     try:
-        is_folder = os.stat(name)[0] & 0x4000
-    except OSError:
-        return
-    if not is_folder:
-        os.remove(name)
-        return
-    entries = [None]
-    while entries:
-        # A few at a time: the names of a full folder are more than there is memory for.
-        entries = []
-        for entry in os.ilistdir(name):
-            if len(entries) < _ENTRIES:
-                entries.append(entry[0])
-        for entry in entries:
-            remove(name + "/" + entry)
-    os.rmdir(name)
+        size, at = decode_uint(head, 3)
+    except ValueError:
+        return 0
+    return at + size + 3 & ~3
+
+
+def read_manifest(head):
+    """Return what the MANIFEST in *head* says, a dict of text; "sequence" is a number.
+
+    *head* is a memoryview or bytearray of the first HEAD_BYTES of an image. Raises OTAError 38
+    where MANIFEST is not the image's first file, or not what docs/SPEC.md says.
+    """
+    try:
+        _, at = decode_uint(head, 3)
+        kind, at = decode_uint(head, at)
+        _, at = decode_uint(head, at)
+        length, at = decode_uint(head, at)
+        name = bytes(head[at : at + length])
+        data_kind, at = decode_uint(head, at + length)
+        length, at = decode_uint(head, at)
+    except ValueError:
+        raise OTAError(_BAD_MANIFEST, "cut off")
+    if (kind, name, data_kind) != (5, b"MANIFEST", 2) or at + length > len(head):
+        raise OTAError(_BAD_MANIFEST, "not the first file")
+    return _parse(bytes(head[at : at + length]))
+
+
+def _parse(text):
+    if len(text) > _MANIFEST_LIMIT or text[-1:] != b"\n":
+        raise OTAError(_BAD_MANIFEST, "too long or cut off")
+    found = {}
+    for number, line in enumerate(text[:-1].split(b"\n")):
+        where = "line %d" % (number + 1)
+        if not line or min(line) < 32 or max(line) > 126:
+            raise OTAError(_BAD_MANIFEST, where + ": not plain text")
+        if number == 0:
+            if line != b"mpota 2":
+                raise OTAError(_BAD_MANIFEST, "not 'mpota 2'")
+            continue
+        words = line.decode().split(" ")
+        key = words[0]
+        if key in ("name", "version", "sequence", "board", "mpy", "downgrade"):
+            if len(words) != 2 or not 0 < len(words[1]) <= 32 or key in found:
+                raise OTAError(_BAD_MANIFEST, where + ": " + key)
+            found[key] = words[1]
+    sequence = found.get("sequence", "")
+    if not ("name" in found and "version" in found and sequence.isdigit() and len(sequence) <= 10):
+        raise OTAError(_BAD_MANIFEST, "name, version or sequence missing")
+    found["sequence"] = int(sequence)
+    if not 0 < found["sequence"] <= _MAX_SEQUENCE:
+        raise OTAError(_BAD_MANIFEST, "sequence")
+    return found
+
+
+def manifest_of(slot):
+    """Return what the MANIFEST of *slot*, read back from flash, says. Raises OTAError 38."""
+    head = bytearray(HEAD_BYTES)
+    hal.flash_read(start(slot), head)
+    return read_manifest(head)

@@ -2,9 +2,12 @@
 
 import gc
 import sys
-import time
 
 from micropython import const
+from utime import sleep_ms
+
+from . import OTA, hal
+from .clock import after, is_past
 
 # How long the services run without the application before the board restarts.
 _SERVICES_MS = const(300000)
@@ -14,18 +17,10 @@ _NEVER_S = const(1000000)
 
 def run():
     """Run `main(ota)` of the application that boot chose, or the services alone; never return."""
-    from .boot import put_first, slot
-
-    if slot is not None:
-        put_first(slot)
-    put_first = None  # so that nothing of boot stays in memory
-    import ota
-
-    ota.forget_modules()
-    services = ota.OTA()
+    services = OTA()
     services.begin()
     try:
-        if slot is not None:
+        if services.slot:
             _run_application(services)
             _serve(services, None)
     except (Exception, SystemExit) as e:
@@ -34,10 +29,8 @@ def run():
     gc.collect()
     # Services without the application are no healthy boot, and confirm nothing.
     services.settings["confirm_s"] = _NEVER_S
-    _serve(services, _SERVICES_MS)
-    from .hal import reset
-
-    reset()
+    _serve(services, after(_SERVICES_MS))
+    hal.reset()
 
 
 def _run_application(services):
@@ -55,8 +48,8 @@ def _run_application(services):
             raise RuntimeError("main was cancelled")
 
 
-def _serve(services, ms):
-    begun = time.ticks_ms()
-    while ms is None or services.is_updating or time.ticks_diff(time.ticks_ms(), begun) < ms:
+def _serve(services, deadline):
+    # For ever without a *deadline*; one is put off while an update goes on.
+    while deadline is None or services.is_updating or not is_past(deadline):
         if not services.handle():
-            time.sleep_ms(10)
+            sleep_ms(10)

@@ -1,16 +1,25 @@
-"""The end of a trial: confirmed, taken back, or given up; and what makes a boot a healthy one."""
+"""The end of a trial: confirmed, taken back, or given up; and what makes a boot a healthy one.
 
-from . import forget_modules, hal, log
+RAM: about 1 KB while loaded, the record and the slots included twice that.
+"""
+
+import uerrno
+import uos
+
+from . import hal, log
+from .errors import OTAError
+from .record import load_for_update
+
+_KEYS = "/ota.keys"
 
 
 def become_healthy(ota):
     """Note that *ota*'s application is healthy, which confirms a trial unless it does so itself."""
     if not ota.trial:
-        hal.set_counters(0, hal.counters()[1])
+        hal.set_boots(0)
     elif ota.auto_confirm:
         confirm(ota)
     ota.healthy = True
-    forget_modules("trial", "record", "hal")
 
 
 def confirm(ota):
@@ -19,28 +28,24 @@ def confirm(ota):
     Keys that are broken are a reason to take it back. Raises OSError when the flash fails: it
     is to be called again.
     """
-    from .errors import OTAError
-    from .record import load_for_update
-
     boot_record = load_for_update()
     try:
         # Without a trial it was confirmed before, though the flash said that it was not.
         if boot_record.trial:
-            _take_keys("/.ota/%s/ota.keys" % boot_record.trial)
+            _take_keys("/app/ota.keys")
     except OTAError as e:
         log.error("trial: its keys are broken: %s", e)
         reject()
     else:
         boot_record.confirm()
         ota.trial = False
-        hal.set_counters(0, 0)
+        hal.set_running(boot_record.active)
+        hal.set_boots(0)
         log.info("trial: slot %s is confirmed", boot_record.active)
 
 
 def reject():
     """Take the slot on trial back and restart."""
-    from .record import load_for_update
-
     load_for_update().reject()
     log.error("trial: taken back")
     hal.reset()
@@ -52,34 +57,46 @@ def give_up():
     hal.reset()
 
 
+def revert():
+    """Try the slot that ran before once more, at the owner's wish, and restart.
+
+    Raises OTAError 37 when it cannot be used any more.
+    """
+    from .slots import is_usable
+
+    boot_record = load_for_update()
+    slot = boot_record.idle
+    if boot_record.active is None or not is_usable(slot, bytearray(1024)):
+        raise OTAError(37, "there is no version before this one")
+    boot_record.try_slot(slot, True)
+    log.info("revert: slot %s is tried again", slot)
+    hal.reset()
+
+
 def _take_keys(path):
     # A release can bring the keys that are good from its confirmation on; see docs/SECURITY.md.
     # Before the record, so that whatever fails in between is made good by the next confirmation.
-    import errno
-    import os
-
     try:
-        os.stat(path)
+        uos.stat(path)
     except OSError as e:
-        if e.errno != errno.ENOENT:
+        if e.errno != uerrno.ENOENT:
             raise  # a flash that does not answer does not say that there are none
         return
-    from .keys import KEYS, read_keys
+    from .updater.signature import read_keys
 
     for _ in read_keys(path):
         pass
-    read_keys = None
-    new = KEYS + ".new"
+    new = _KEYS + ".new"
     try:
         _copy(path, new)
-        os.rename(new, KEYS)
+        uos.rename(new, _KEYS)
     except OSError:
-        from .slots import remove
-
-        remove(new)
+        try:
+            uos.remove(new)
+        except OSError:
+            pass  # it was not made; the next confirmation writes over it
         raise
     log.info("trial: the keys of this release are taken over")
-    forget_modules("keys")
 
 
 def _copy(path, new):

@@ -1,0 +1,153 @@
+"""ArduinoOTA's handshakes, the classic one of MD5 and the stronger one of HMAC-SHA-256; loaded when
+a host invites a board that has a password, until it has proved to know it. Protocol: docs/SPEC.md.
+
+RAM: about 2.2 KB while loaded, the talk with a host included.
+"""
+
+import uos
+from micropython import const
+from ubinascii import hexlify, unhexlify
+from uhashlib import sha256
+
+from .. import log
+from ..clock import after, is_past
+
+_TIMEOUT_MS = const(10000)
+# The question to the next host is put off by twice this after one wrong password, by twice as much
+# again after two, and so on, to as much as a host's 10 s of patience allow.
+_DELAY_MS = const(250)
+_MAX_DELAY_MS = const(8000)
+
+# How long a host that has not proved to know the password keeps others away.
+_OWN_MS = const(2000)
+
+
+def begin_talk(listener, invitation, address):
+    """Begin to ask the host at *address* for the password, if *invitation* allows it.
+
+    There is one talk at a time: see `Talk.gives_way`.
+    """
+    get = listener.ota.settings.get
+    strong = bool(invitation[4])
+    talk = listener.talk
+    if strong and get("password_hash") and not (get("password") or get("password_sha256")):
+        return  # as a board that does not know this handshake: it cannot take part in it
+    if talk and not talk.gives_way(invitation, address):
+        return
+    if get("password") or get("password_sha256" if strong else "password_hash"):
+        if strong or get("auth", "classic") == "classic":
+            listener.talk = Talk(listener, invitation, address, talk)
+            return
+        text = "SHA-256 authentication required"
+    else:
+        text = "no password is set" if strong else "SHA-256 authentication required"
+    log.error("arduino: refused: %s", text)
+    listener.send("ERR: " + text, address)
+    if not talk:
+        listener.forget()
+
+
+class Talk:
+    """The question for the password that the host of *invitation*, at *address*, is to answer."""
+
+    _nonce = None  # None: not asked yet
+
+    def __init__(self, listener, invitation, address, before):
+        self._listener = listener
+        self.invitation = invitation
+        self.address = address
+        self._deadline = after(_TIMEOUT_MS + _MAX_DELAY_MS)
+        # Until when no other host can begin. One who asks again has no more time for that.
+        self._own_until = after(_OWN_MS)
+        if before and before.address == address:
+            self._own_until = before._own_until
+
+    def gives_way(self, invitation, address):
+        """Return whether this talk ends for the sake of *invitation*, and answer it if not."""
+        if address == self.address:
+            if invitation != self.invitation:
+                return True
+            self._send_question()  # the one before was lost
+            return False
+        if is_past(self._own_until):
+            return True
+        self._listener.send("ERR: ERROR[15]: Update already running\n", address)
+        return False
+
+    def step(self):
+        """Ask, when it is time for it; return whether the host still has time to answer."""
+        if is_past(self._deadline):
+            log.info("arduino: no answer to AUTH in time")
+            return False
+        ask_at = self._listener.ask_at
+        if self._nonce is None and (ask_at is None or is_past(ask_at)):
+            self._nonce = hexlify(uos.urandom(32 if self.invitation[4] else 16))
+            self._deadline = after(_TIMEOUT_MS)
+            self._send_question()
+        return True
+
+    def takes(self, data, address):
+        """Return whether *data*, from *address*, proves that its host knows the password.
+
+        An answer may come from another port of the same host, since arduino-esp32's espota.py sends
+        it so. A wrong one from the port that invited ends the talk.
+        """
+        if self._nonce is None or address[0] != self.address[0] or is_past(self._deadline):
+            return False
+        if len(data) < 140 and self._is_right(data.split()):
+            self._listener.failures = 0
+            self._listener.ask_at = None
+            return True
+        failures = self._listener.failures = self._listener.failures + 1
+        self._listener.ask_at = after(min(_DELAY_MS << min(failures, 5), _MAX_DELAY_MS))
+        log.error("arduino: authentication failed")
+        if address == self.address:
+            self._listener.send("Authentication Failed", address)
+            self._listener.forget()
+        return False
+
+    def _send_question(self):
+        if self._nonce:
+            word = b"AUTH2 " if self.invitation[4] else b"AUTH "
+            self._listener.send(word + self._nonce, self.address)
+
+    def _is_right(self, answer):
+        # *answer*: 200, cnonce, response; both as long as the nonce.
+        nonce = self._nonce
+        if len(answer) != 3 or len(answer[1]) != len(nonce) or len(answer[2]) != len(nonce):
+            return False
+        get = self._listener.ota.settings.get
+        response = (_strong if self.invitation[4] else _classic)(
+            self.invitation, nonce, answer[1], get
+        )
+        difference = 0
+        for a, b in zip(response, answer[2]):
+            difference |= a ^ b  # all of it, so that the time taken tells nothing
+        return not difference
+
+
+def _classic(invitation, nonce, cnonce, get):
+    # md5hex(secret:nonce:cnonce); the secret is the MD5 of the password, in hex.
+    from ..md5 import md5
+
+    def hexdigest(data):
+        digest = md5()
+        digest.update(data)
+        return hexlify(digest.digest())
+
+    secret = get("password_hash")
+    secret = secret.lower().encode() if secret else hexdigest(get("password").encode())
+    return hexdigest(secret + b":" + nonce + b":" + cnonce)
+
+
+def _strong(invitation, nonce, cnonce, get):
+    # HMAC-SHA-256 (RFC 2104) of what is about to happen; the key is the password's SHA-256.
+    command, _, size, _, image_sha256 = invitation
+    key = get("password_sha256")
+    key = unhexlify(key) if key else sha256(get("password").encode()).digest()
+    inner = sha256(bytes([b ^ 0x36 for b in key]) + b"\x36" * 32)
+    inner.update(b":".join((nonce, cnonce, b"%d" % command, b"%d" % size)))
+    inner.update(b":" + image_sha256.encode())
+    outer = sha256(bytes([b ^ 0x5C for b in key]) + b"\x5c" * 32)
+    outer.update(inner.digest())
+    return hexlify(outer.digest())

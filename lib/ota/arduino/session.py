@@ -1,0 +1,204 @@
+"""One ArduinoOTA update, from the invitation to the result; loaded when its host may update.
+
+RAM: about 1.8 KB while loaded, beside the Updater's.
+"""
+
+import gc
+import sys
+
+import uerrno
+from micropython import const
+from uselect import POLLIN, POLLOUT, poll
+from usocket import AF_INET, IPPROTO_TCP, SOCK_STREAM, TCP_NODELAY, socket
+from utime import ticks_diff, ticks_ms
+
+from .. import hal, log
+from ..clock import after, is_past
+from ..errors import OTAError
+from ..updater import Updater
+
+# How long the host waits for the board, and so how long it makes sense to wait for the host.
+_TIMEOUT_MS = const(10000)
+_WAIT_MS = const(2)
+# The least that a host must send on average after the first minute: 1 byte a millisecond.
+_GRACE_MS = const(60000)
+# Between the last count and the result, so that the host reads them one by one.
+_SETTLE_MS = const(500)
+# For the host to read the result before the connection closes.
+_LINGER_MS = const(1000)
+
+# Codes of on_error, as in ArduinoOTA.h.
+_BEGIN_ERROR = const(1)
+_CONNECT_ERROR = const(2)
+_RECEIVE_ERROR = const(3)
+_END_ERROR = const(4)
+
+_STREAM_TIMEOUT = const(6)
+_NO_MEMORY = const(14)
+
+
+class Session:
+    """The update that the host at *address* has announced by *invitation*."""
+
+    _stage = _BEGIN_ERROR  # what on_error is told if it fails now
+    _tcp = None
+
+    def __init__(self, listener, invitation, address):
+        command, port, size, md5, sha256 = invitation
+        self._listener = listener
+        self._host = (address[0], port)
+        self._size = size
+        self.address = address
+        listener.command = command
+        self.updater = Updater(listener.ota, listener)
+        self.updater.set_md5(md5)
+        if sha256:
+            self.updater.set_sha256(sha256)
+        self._steps = None
+
+    def begin(self):
+        """Reserve what the update needs, ask the application, and tell the host to go on.
+
+        Raises OTAError where the update is refused.
+        """
+        try:
+            self.updater.begin(self._size, self._listener.command)
+            self._tcp = socket(AF_INET, SOCK_STREAM)
+            self._poll = poll()
+            self._poll.register(self._tcp, POLLOUT)
+            self._steps = self._run()
+        except Exception:
+            self._close_tcp()
+            self.updater.abort(_STREAM_TIMEOUT)
+            self.updater.call("error", _BEGIN_ERROR)
+            raise
+        self._listener.send("OK", self.address)
+
+    def step(self):
+        """Do one piece of work; return False when there is nothing to do but wait."""
+        try:
+            return next(self._steps)
+        except StopIteration:
+            pass
+        except Exception as e:
+            sys.print_exception(e)
+        self.close()
+        return False
+
+    def close(self):
+        """End the session; its update is discarded."""
+        steps, self._steps = self._steps, None
+        try:
+            steps.close()
+        except ValueError:
+            return  # called by one of the update's own callbacks: the step ends it
+        self._listener.forget()
+
+    def _run(self):
+        updater = self.updater
+        succeeded = False
+        try:
+            yield from self._receive()
+            self._stage = _END_ERROR
+            for _ in updater.ending():
+                yield True
+            succeeded = True
+            yield from self._tell("OK")
+            updater.call("end")
+        except Exception as e:  # whatever it was, the application must hear of it
+            yield from self._failed(e)
+            return
+        finally:
+            # Also when the session is closed in the middle. After success it does nothing.
+            updater.abort(_STREAM_TIMEOUT)
+            self._listener.count_transfer(succeeded)
+            self._close_tcp()
+        if self._listener.ota.settings.get("reboot_on_success", True):
+            log.info("arduino: restart")
+            hal.reset()
+
+    def _receive(self):
+        # Connects to the host and writes all that was announced to the updater.
+        self._stage = _CONNECT_ERROR
+        tcp = self._tcp
+        tcp.setblocking(False)
+        # Every count is a packet of its own, at once. Set before there is a connection to be reset:
+        # lwIP's setsockopt does not look whether it still is there.
+        tcp.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        try:
+            tcp.connect(self._host)
+        except OSError as e:
+            if e.errno != uerrno.EINPROGRESS:
+                raise
+        yield from self._wait_until_connected()
+        self._poll.modify(tcp, POLLIN)
+        self._stage = _RECEIVE_ERROR
+        updater = self.updater
+        chunk = len(updater.buffer)
+        begun = last = ticks_ms()
+        while updater.remaining:
+            view = updater.buffer
+            if updater.remaining < chunk:
+                view = view[: updater.remaining]
+            n = tcp.readinto(view)
+            now = ticks_ms()
+            if n:
+                # Counted before it is written, so that the next chunk is on its way meanwhile. What
+                # the write may say is in the result.
+                tcp.write(b"%d" % n)
+                updater.write(view if n == len(view) else view[:n])
+                last = now
+            elif n is not None:
+                raise OSError(uerrno.ECONNRESET)
+            elif ticks_diff(now, last) > _TIMEOUT_MS:
+                raise OTAError(_STREAM_TIMEOUT)
+            else:
+                # The next chunk is mostly under way: the application need not be asked in between.
+                for _ in self._poll.ipoll(_WAIT_MS):
+                    n = 1
+            if ticks_diff(now, begun) > _GRACE_MS + self._size:
+                raise OTAError(_STREAM_TIMEOUT)
+            view = None  # the Updater is to be the block's only owner
+            yield bool(n)
+
+    def _wait_until_connected(self):
+        deadline = after(_TIMEOUT_MS)
+        while not is_past(deadline):
+            for _, events in self._poll.ipoll(0):
+                if events & ~POLLOUT:
+                    raise OSError(uerrno.ECONNREFUSED)
+                return
+            yield False
+        raise OSError(uerrno.ETIMEDOUT)
+
+    def _failed(self, e):
+        # Tells the log, the host and the application why it ended.
+        if isinstance(e, MemoryError):
+            e = OTAError(_NO_MEMORY, "%d bytes free" % gc.mem_free())
+        self.updater.abort(_STREAM_TIMEOUT)
+        gc.collect()
+        try:
+            log.error("arduino: %s", e)
+            if self._stage > _CONNECT_ERROR and isinstance(e, OTAError):
+                yield from self._tell("%s\n" % e)
+        finally:
+            self.updater.call("error", self._stage)
+
+    def _tell(self, result):
+        # Sends the result by itself, and lets the host read it before the connection closes.
+        deadline = after(_SETTLE_MS)
+        while not is_past(deadline):
+            yield False
+        deadline = after(_LINGER_MS)
+        scrap = bytearray(64)
+        try:
+            self._tcp.write(result)
+            while not is_past(deadline) and self._tcp.readinto(scrap) != 0:
+                yield False
+        except OSError as e:
+            log.error("arduino: the host is gone: %s", e)
+
+    def _close_tcp(self):
+        if self._tcp:
+            self._tcp.close()
+            self._tcp = None

@@ -1,0 +1,316 @@
+"""The one way to flash: every transport feeds an Updater, which decides alone what is taken.
+
+What is checked of an image is in verify.py, signatures and keys are in signature.py. RAM: about
+4 KB while they are loaded, and 3,000 bytes more in one piece while an update runs, or 5,200 where
+the board has keys of more than 2048 bits.
+"""
+
+import gc
+
+from micropython import const
+from utime import ticks_diff, ticks_ms
+
+from .. import hal, log, record, slots
+from ..clock import after, is_past
+from ..errors import OTAError
+
+# One TCP segment: what a transport receives into. Behind it in the block, at a multiple of 4, lie
+# the pages that are gathered: some flash chips lose bits when a page is programmed in pieces.
+_CHUNK_BYTES = const(1460)
+_PAGE_BYTES = const(256)
+_PAGES_BYTES = const(6 * _PAGE_BYTES)
+_SECTOR_BYTES = const(4096)
+# The arithmetic of a signature gets the place of the block: so much for keys of up to 2048 bits,
+# and for longer ones.
+_BLOCK_BYTES = const(3000)
+_LONG_BLOCK_BYTES = const(5200)
+_LONG_KEY_BYTES = const(257)
+# What must be free beside all that an update reserves, in small pieces.
+_SLACK_BYTES = const(1500)
+
+_STREAM_TIMEOUT_MS = const(6000)
+
+_U_FLASH = const(0)
+_U_FS = const(100)
+
+_WRITE_FAILED = const(1)
+_READ_FAILED = const(3)
+_NO_SPACE = const(4)
+_BAD_SIZE = const(5)
+_STREAM_TIMEOUT = const(6)
+_MD5_FAILED = const(7)
+_NO_DATA = const(13)
+_NO_MEMORY = const(14)
+_RUNNING = const(15)
+_UNKNOWN_COMMAND = const(16)
+_VETOED = const(32)
+_NOT_NOW = const(33)
+_ON_TRIAL = const(34)
+_DAMAGED = const(37)
+_SHA256_FAILED = const(42)
+
+
+class Updater:
+    """One update: `begin`, `write` as often as needed, `end`; any error discards all of it.
+
+    *ota* is the program's OTA. Its callbacks are told of the update, and those of the service that
+    *callbacks* belong to, if it is given. Every method raises OTAError.
+    """
+
+    is_running = False  # whether an update has begun and not ended
+    error = 0  # number of the last error; str(OTAError(number)) is its text
+    progress = 0  # received, in bytes
+    remaining = 0  # announced and still to come, in bytes
+    buffer = None  # memoryview of one chunk, for a transport to receive into while an update runs
+    # The keys of which one must have signed the image: the content of a key file, as bytes. None:
+    # those of /ota.keys, if it is there.
+    keys = None
+
+    # For verify.py: what is expected, in hex digits, or None; the MD5 so far, where it is needed; a
+    # memoryview of the pages that are gathered; the module `signature` and the keys that count,
+    # where an image must be signed; the slot that the image goes into.
+    expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = None
+
+    def __init__(self, ota, callbacks=None):
+        self.ota = ota
+        self._callbacks = callbacks
+
+    def set_md5(self, digest):
+        """Expect the MD5 *digest*, 32 hex digits, of all that will be written.
+
+        It is not compared where a SHA-256 or a signature says more. To be called before `begin`.
+        """
+        self.expected_md5 = _hex_digits(digest, 32, _MD5_FAILED)
+
+    def set_sha256(self, digest):
+        """Expect the SHA-256 *digest*, 64 hex digits, as `set_md5` does."""
+        self.expected_sha256 = _hex_digits(digest, 64, _SHA256_FAILED)
+
+    def begin(self, size, command=_U_FLASH):
+        """Begin an update of *size* bytes.
+
+        Policy is asked first, then all is reserved that the update needs to its very end, then the
+        application is asked.
+        """
+        if self.ota.updater:
+            raise OTAError(_RUNNING)  # which does the running one no harm
+        self.ota.updater = self
+        self.error = self.progress = self._filled = 0
+        self.remaining = size
+        self.is_running = True
+        try:
+            boot_record = self._admit(size, command)
+            self._reserve()
+            try:
+                self.call("start")
+            except Exception as e:
+                raise OTAError(_VETOED, str(e)[:40])
+            if boot_record.trial:  # verified before, and not tried: this one takes its place
+                boot_record.end_trial()
+            self.slot = boot_record.idle
+        except Exception as e:
+            self.fail(e, _WRITE_FAILED)
+        log.info("update: %d bytes announced", size)
+
+    def write(self, data):
+        """Append *data*, bytes or a memoryview, to the image in the idle slot; return its length.
+
+        Raises OTAError: 4 for more than was announced, of which nothing is taken.
+        """
+        n = len(data)
+        try:
+            if not self.is_running:
+                raise OTAError(self.error or _NO_DATA)
+            if n > self.remaining:
+                raise OTAError(_NO_SPACE, "more than announced")
+            at = 0
+            while at < n:
+                count = min(n - at, _PAGES_BYTES - self._filled)
+                self.pages[self._filled : self._filled + count] = data[at : at + count]
+                self._filled += count
+                at += count
+                if self._filled == _PAGES_BYTES:
+                    self._flush(self.progress + at)
+        except Exception as e:
+            self.fail(e, _WRITE_FAILED)
+        self.progress += n
+        self.remaining -= n
+        self.call("progress", self.progress, self.progress + self.remaining)
+        return n
+
+    def write_stream(self, stream):
+        """Append what *stream* gives, anything with `readinto`, up to the announced size.
+
+        Return how many bytes that were. Raises OTAError 6 after 6 s without data.
+        """
+        before = self.progress
+        for _ in self.writing_stream(stream):
+            pass
+        return self.progress - before
+
+    def writing_stream(self, stream):
+        """Do what `write_stream` does, as a generator that yields after every piece."""
+        deadline = after(_STREAM_TIMEOUT_MS)
+        while self.is_running and self.remaining:
+            n = stream.readinto(self.buffer[: min(len(self.buffer), self.remaining)])
+            if n:
+                self.write(self.buffer[:n])
+                deadline = after(_STREAM_TIMEOUT_MS)
+            elif n is not None:
+                return  # the stream is at its end
+            elif is_past(deadline):
+                self.fail(OTAError(_STREAM_TIMEOUT), _STREAM_TIMEOUT)
+            yield
+
+    @property
+    def is_finished(self):
+        """Whether every announced byte is written."""
+        return self.is_running and not self.remaining
+
+    def end(self, even_if_remaining=False):
+        """Verify what was written and set it on trial from the next boot on, all in one go."""
+        for _ in self.ending(even_if_remaining):
+            pass
+
+    def ending(self, even_if_remaining=False):
+        """Do what `end` does, as a generator that yields after every block.
+
+        With *even_if_remaining*, the size becomes what was received.
+        """
+        try:
+            if not self.is_running:
+                raise OTAError(self.error or _NO_DATA)
+            if not self.progress:
+                raise OTAError(_NO_DATA)
+            if self.remaining and not even_if_remaining:
+                raise OTAError(_DAMAGED, "%d bytes missing" % self.remaining)
+            self.remaining = 0
+            if self._filled:
+                self._flush(self.progress)
+            yield from self._checks.verify(self)
+        except Exception as e:
+            self.fail(e, _READ_FAILED)
+        self._release()
+
+    def abort(self, code):
+        """Discard the update, for a reason of the transport's; harmless when none runs."""
+        if self.is_running:
+            self.error = code
+            self._release()
+
+    def call(self, event, *args):
+        """Call what is registered for *event* ("start", "end", "progress", "error").
+
+        Only what `on_start` raises reaches the caller: it refuses the update.
+        """
+        for callbacks in (self.ota, self._callbacks):
+            function = getattr(callbacks, event + "_callback", None)
+            if function:
+                try:
+                    function(*args)
+                except Exception as e:
+                    if event == "start":
+                        raise
+                    log.error("on_%s raised %r; the update goes on", event, e)
+
+    def fail(self, e, code):
+        """Discard the update; raise *e* as an OTAError, an error of the hardware as *code*."""
+        if isinstance(e, MemoryError):
+            e = OTAError(_NO_MEMORY, "%d bytes free" % gc.mem_free())
+        elif not isinstance(e, OTAError):
+            e = OTAError(code, str(e))
+        self.abort(e.code)
+        self.error = e.code
+        raise e
+
+    def _release(self):
+        self.is_running = False
+        self.buffer = self.pages = self.expected_md5 = self.expected_sha256 = self.md5_state = None
+        self.signature = self.trusted = None
+        self.ota.updater = None
+
+    # Before the first byte
+
+    def _admit(self, size, command):
+        # Asks policy; returns the boot record.
+        if command == _U_FS:
+            raise OTAError(_UNKNOWN_COMMAND, "this version takes no data images")
+        if command != _U_FLASH:
+            raise OTAError(_UNKNOWN_COMMAND)
+        if size <= 0:
+            raise OTAError(_BAD_SIZE)
+        if size > slots.IMAGE_LIMIT_BYTES:
+            text = "image of %d bytes, a slot takes %d: put larger things into /data"
+            raise OTAError(_NO_SPACE, text % (size, slots.IMAGE_LIMIT_BYTES))
+        if self.ota.trial:
+            raise OTAError(_ON_TRIAL)
+        if not self._is_open():
+            raise OTAError(_NOT_NOW)
+        return record.load_for_update()
+
+    def _is_open(self):
+        # The window or the gate must allow it; without either, updates are always allowed.
+        ota = self.ota
+        if ota.window and ticks_diff(ota.window, ticks_ms()) > 0:
+            return True
+        if ota.gate is None:
+            return ota.window is None
+        try:
+            return bool(ota.gate())
+        except Exception as e:
+            log.error("gate raised %r: closed", e)
+            return False
+
+    def _reserve(self):
+        # Everything that the update needs, of every phase, is loaded or held from here on, so that
+        # a full heap ends it now and not at its end.
+        from . import signature, verify
+
+        self._checks = verify
+        size = _BLOCK_BYTES
+        self.trusted = self.keys or (signature.KEYS if signature.is_required() else None)
+        if self.trusted:
+            self.signature = signature
+            if signature.longest_key_bytes(self.trusted) >= _LONG_KEY_BYTES:
+                size = _LONG_BLOCK_BYTES
+        gc.collect()
+        block = memoryview(bytearray(size))
+        self.buffer = block[:_CHUNK_BYTES]
+        self.pages = block[_CHUNK_BYTES : _CHUNK_BYTES + _PAGES_BYTES]
+        if self.expected_md5 and not self.expected_sha256 and not self.trusted:
+            from ..md5 import md5
+
+            self.md5_state = md5()
+        gc.collect()
+        if gc.mem_free() < _SLACK_BYTES:
+            raise MemoryError
+
+    # While bytes arrive
+
+    def _flush(self, received):
+        # Programs the gathered pages; *received* is the end of them in the image.
+        first = received - self._filled
+        if first == 0:
+            # Before the first erase, so that a wrong file does not cost the version in that slot.
+            self._checks.refuse_by_head(self.pages[: self._filled], self.ota.settings)
+            slots.erase_marks(self.slot)
+        end = first + self._filled + _PAGE_BYTES - 1 & ~(_PAGE_BYTES - 1)
+        for i in range(self._filled, end - first):
+            self.pages[i] = 0xFF
+        start = slots.start(self.slot)
+        sector_at = first + _SECTOR_BYTES - 1 & ~(_SECTOR_BYTES - 1)
+        for at in range(sector_at, end, _SECTOR_BYTES):
+            if at < slots.MARKS_SECTOR_AT:  # that sector was erased before all others
+                hal.flash_erase((start + at) // _SECTOR_BYTES)
+        hal.flash_write(start + first, self.pages[: end - first])
+        self._filled = 0
+
+
+def _hex_digits(digest, count, code):
+    digest = digest.lower()
+    if len(digest) != count:
+        raise OTAError(code, "not %d digits" % count)
+    for c in digest:
+        if c not in "0123456789abcdef":
+            raise OTAError(code, "not hex digits")
+    return digest

@@ -1,0 +1,281 @@
+"""What is checked of an image, before its first byte is programmed and after its last. Part of the
+Updater.
+
+Nothing of an image counts before its digests and its signature are good; all is read back from
+flash through its controller. RAM: about 1.5 KB while loaded.
+"""
+
+import gc
+
+from micropython import const
+from ubinascii import hexlify, unhexlify
+from uhashlib import sha256
+
+from .. import hal, log, slots
+from ..errors import OTAError
+from ..record import load_for_update
+
+_MPY_VERSION = const("6.3")
+# The largest step from the floor to a release: one absurdly high would end all that come after.
+_MAX_JUMP = const(1000000)
+# Folders in a ROMFS, one in the other.
+_MAX_DEPTH = const(8)
+_MAX_NAME = const(100)
+
+# Kinds of the records of a ROMFS. Others have no place in an image.
+_PADDING = const(1)
+_DATA = const(2)
+_FOLDER = const(4)
+_FILE = const(5)
+
+# A signature of 4096 bits and its length.
+_MAX_TRAILER_BYTES = const(516)
+
+_MD5_FAILED = const(7)
+_NO_IMAGE = const(10)
+_REJECTED = const(35)
+_BELOW_FLOOR = const(36)
+_DAMAGED = const(37)
+_BAD_ROMFS = const(39)
+_WRONG_BOARD = const(41)
+_SHA256_FAILED = const(42)
+_JUMP = const(43)
+_WRONG_APP = const(44)
+
+
+def refuse_by_head(head, settings):
+    """Raise OTAError if the beginning of an image, *head*, shows that it will not be taken.
+
+    *head* is a memoryview of at least slots.HEAD_BYTES, or of a whole image that has less. That no
+    error is raised accepts nothing: the same is asked again of what was verified.
+    """
+    if not slots.romfs_bytes(head):
+        raise OTAError(_NO_IMAGE, _what_it_is(head))
+    _judge(slots.read_manifest(head[: slots.HEAD_BYTES]), settings)
+
+
+def _what_it_is(head):
+    # What a file that is no application image seems to be, and what to do.
+    if head[0] == 0xE9:
+        return "firmware or an Arduino sketch; send what 'mpota pack' makes"
+    if bytes(head[:2]) == b"\x1f\x8b":
+        return "a gzip; send it unpacked"
+    if bytes(head[257:262]) == b"ustar":
+        return "a tar, as mpota 1 made them; pack it again with 'mpota pack'"
+    return "send what 'mpota pack' makes"
+
+
+def _judge(manifest, settings):
+    # Asks policy about a release; returns the boot record.
+    boot_record = load_for_update()
+    board = manifest.get("board", "esp8266")
+    if board != "esp8266":
+        raise OTAError(_WRONG_BOARD, board)
+    mpy = manifest.get("mpy", _MPY_VERSION)
+    if mpy != _MPY_VERSION:
+        raise OTAError(_WRONG_BOARD, ".mpy version " + mpy)
+    app = settings.get("app") or _app_of(boot_record.active)
+    if app not in (None, "*", manifest["name"]):
+        raise OTAError(_WRONG_APP, "%s, not %s" % (manifest["name"], app))
+    floor = boot_record.floor
+    sequence = manifest["sequence"]
+    may_go_back = manifest.get("downgrade") == "yes" and settings.get("allow_downgrade")
+    if sequence < floor and not may_go_back:
+        raise OTAError(_BELOW_FLOOR, "%d < %d" % (sequence, floor))
+    if floor and sequence > floor + _MAX_JUMP:
+        raise OTAError(_JUMP, "%d, from %d" % (sequence, floor))
+    if sequence == boot_record.rejected:
+        raise OTAError(_REJECTED, "sequence %d" % sequence)
+    return boot_record
+
+
+def _app_of(slot):
+    # The name of the application in the active slot; None: there is none, or none that is readable.
+    if slot is None:
+        return None
+    try:
+        return slots.manifest_of(slot)["name"]
+    except OTAError:
+        return None
+
+
+def verify(updater):
+    """Check all of the image that *updater* has programmed, and set its slot on trial.
+
+    A generator that yields after every block. Raises OTAError.
+    """
+    start = slots.start(updater.slot)
+    size = updater.progress
+    head = updater.pages[:16]
+    hal.flash_read(start, head)
+    length = slots.romfs_bytes(head)
+    end = length + slots.FOOTER_BYTES  # of what can be signed
+    if not length or end > size:
+        raise OTAError(_DAMAGED, "cut off")
+    digest = yield from _compare_digests(updater, start, length)
+    made = _trailer(updater, start + end, size - end)
+    md5 = updater.expected_md5
+    updater.buffer = updater.pages = head = None  # the only owners of the block
+    gc.collect()
+    if updater.signature:
+        # The arithmetic gets the place of the block.
+        legacy = updater.ota.settings.get("legacy_signatures")
+        updater.signature.verify(digest, made, legacy, updater.trusted)
+    window = bytearray(slots.HEAD_BYTES)
+    yield from _walk(start, length, window)
+    hal.flash_read(start, window)
+    manifest = slots.read_manifest(window)
+    boot_record = _judge(manifest, updater.ota.settings)
+    slots.mark_accepted(updater.slot)
+    md5 = unhexlify(md5) if md5 else b""
+    boot_record.received[updater.slot] = (manifest["sequence"], size, md5)
+    boot_record.try_slot(updater.slot)
+    log.info("update: %s %s is verified", manifest["name"], manifest["version"])
+
+
+def _compare_digests(updater, start, length):
+    # Hashes the image, and compares what is to be compared; its value is the SHA-256 of what can
+    # be signed, or None where nothing needs to be.
+    size = updater.progress
+    end = length + slots.FOOTER_BYTES
+    pages = updater.pages
+    whole = sha256() if updater.expected_sha256 else None
+    romfs = sha256()
+    signed = sha256() if updater.signature else None
+    for at in range(0, size, len(pages)):
+        count = min(len(pages), size - at)
+        part = pages[: count + 3 & ~3]
+        hal.flash_read(start + at, part)
+        part = part[:count]
+        if whole:
+            whole.update(part)
+        elif updater.md5_state:
+            updater.md5_state.update(part)
+        if at < length:
+            romfs.update(part[: length - at])
+        if signed and at < end:
+            signed.update(part[: end - at])
+        yield
+    if whole and whole.digest() != unhexlify(updater.expected_sha256):
+        raise OTAError(_SHA256_FAILED)
+    if updater.md5_state and not whole:
+        found = hexlify(updater.md5_state.digest()).decode()
+        updater.md5_state = None
+        if found != updater.expected_md5:
+            raise OTAError(
+                _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, found)
+            )
+    footer = pages[: slots.FOOTER_BYTES]
+    hal.flash_read(start + length, footer)
+    if not slots.is_footer(bytes(footer), length, romfs.digest()):
+        raise OTAError(_DAMAGED, "its footer does not match")
+    return signed.digest() if signed else None
+
+
+def _trailer(updater, at, size):
+    # Returns the signature in the *size* bytes behind the footer, at *at* in flash; b"": none.
+    if size > _MAX_TRAILER_BYTES:
+        raise OTAError(_DAMAGED, "%d bytes too long" % size)
+    trailer = updater.pages[: size + 3 & ~3]
+    hal.flash_read(at, trailer)
+    trailer = bytes(trailer[:size])
+    if updater.signature:
+        return updater.signature.split_trailer(trailer)
+    if trailer and int.from_bytes(trailer[-4:], "little") != size - 4:
+        raise OTAError(_DAMAGED, "cut off")
+    return b""
+
+
+def _walk(start, length, window):
+    # Checks every record of the ROMFS of *length* bytes at *start* in flash, since the firmware's
+    # own reader trusts them. Yields after each; *window* is a bytearray to read into.
+    reader = _Reader(start, length, window)
+    try:
+        ends = [reader.enter()]  # where the folders end that the reader is in
+        while ends:
+            if reader.at == ends[-1]:
+                ends.pop()
+                continue
+            kind, end = reader.record(ends[-1])
+            if kind == _FOLDER and len(ends) <= _MAX_DEPTH:
+                reader.name(end)
+                ends.append(end)
+            elif kind == _FILE:
+                reader.name(end)
+                kind, data_end = reader.record(end)
+                if kind == _PADDING:
+                    reader.at = data_end
+                    kind, data_end = reader.record(end)
+                if kind != _DATA or data_end != end:
+                    raise ValueError
+                reader.at = end
+            elif kind == _PADDING:
+                reader.at = end
+            else:
+                raise ValueError
+            yield
+    except ValueError:
+        raise OTAError(_BAD_ROMFS, "at byte %d" % reader.at)
+
+
+class _Reader:
+    # Reads the numbers and names of a ROMFS in flash, a window at a time. Raises ValueError for
+    # what is not as docs/SPEC.md says.
+    def __init__(self, start, length, window):
+        self.at = 0
+        self._start = start
+        self._length = length
+        self._window = window
+        self._window_at = -len(window)
+
+    def enter(self):
+        # Enters the ROMFS; returns where its records end.
+        self.at = 3
+        size = self._number(self._length)
+        if not 0 <= self._length - self.at - size < 4:
+            raise ValueError
+        return self.at + size
+
+    def record(self, limit):
+        # Enters a record, which must end at *limit* at most; returns its kind and where it ends.
+        kind = self._number(limit)
+        size = self._number(limit)
+        if size > limit - self.at:
+            raise ValueError
+        return kind, self.at + size
+
+    def name(self, limit):
+        # Passes a name, which must end at *limit* at most.
+        length = self._number(limit)
+        if not 0 < length <= min(_MAX_NAME, limit - self.at):
+            raise ValueError
+        dots = 0
+        for _ in range(length):
+            c = self._byte()
+            if c == 46:
+                dots += 1
+            elif not (c == 45 or 48 <= c <= 57 or 65 <= c <= 90 or c == 95 or 97 <= c <= 122):
+                raise ValueError
+        if dots == length and dots < 3:  # "." and ".."
+            raise ValueError
+
+    def _number(self, limit):
+        value = 0
+        for _ in range(5):
+            if self.at >= limit:
+                break
+            byte = self._byte()
+            value = value << 7 | byte & 0x7F
+            if value >> 28:
+                break
+            if byte < 0x80:
+                return value
+        raise ValueError
+
+    def _byte(self):
+        if not 0 <= self.at - self._window_at < len(self._window):
+            self._window_at = self.at & ~3
+            hal.flash_read(self._start + self._window_at, self._window)
+        byte = self._window[self.at - self._window_at]
+        self.at += 1
+        return byte
