@@ -53,6 +53,8 @@ class OTA(Callbacks):
     trial = False
     # The Updater whose update is going on, whoever feeds it, or None.
     updater = None
+    # Whether handle() is at work: a callback that calls it again does nothing.
+    _is_handling = False
     # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
     # ticks the last time with a network, begin(), since when all is well, the last handle().
     watchdog = station = arduino = joined = begun = since = last = None
@@ -75,6 +77,9 @@ class OTA(Callbacks):
 
     def handle(self):
         """Do what there is to do now, for about 25 ms at most; return whether an update goes on."""
+        if self._is_handling:
+            return True
+        self._is_handling = True
         now = ticks_ms()
         busy = False
         try:
@@ -108,6 +113,8 @@ class OTA(Callbacks):
             self.since = now
             sys.print_exception(e)
             gc.collect()
+        finally:
+            self._is_handling = False
         return busy
 
     async def run(self):

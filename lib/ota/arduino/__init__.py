@@ -103,9 +103,10 @@ class ArduinoOTA(Callbacks):
                 return self.session is not None
 
     def send(self, text, address):
-        """Send the datagram *text*, str or bytes, to *address*."""
+        """Send the datagram *text*, str or bytes, to *address*; nothing after `end`."""
         try:
-            self._socket.sendto(text, address)
+            if self._socket:
+                self._socket.sendto(text, address)
         except OSError as e:
             log.error("arduino: no answer sent: %s", e)
 

@@ -55,6 +55,7 @@ class Session:
         if sha256:
             self.updater.set_sha256(sha256)
         self._steps = None
+        self._is_closed = False
 
     def begin(self):
         """Reserve what the update needs, ask the application, and tell the host to go on.
@@ -77,7 +78,9 @@ class Session:
     def step(self):
         """Do one piece of work; return False when there is nothing to do but wait."""
         try:
-            return next(self._steps)
+            goes_on = next(self._steps)
+            if not self._is_closed:
+                return goes_on
         except StopIteration:
             pass
         except Exception as e:
@@ -87,11 +90,11 @@ class Session:
 
     def close(self):
         """End the session; its update is discarded."""
-        steps, self._steps = self._steps, None
+        self._is_closed = True
         try:
-            steps.close()
+            self._steps.close()
         except ValueError:
-            return  # called by one of the update's own callbacks: the step ends it
+            return  # one of the update's own callbacks asks for it: `step` does it after the call
         self._listener.forget()
 
     def _run(self):
