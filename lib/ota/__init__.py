@@ -22,13 +22,17 @@ _SLOT_SPACE_BYTES = const(0x19000 - 256)
 
 
 def __getattr__(name):
+    # Called for what this module has not: `from ota import Updater`, and `from . import hal` too.
     if name == "Updater":
         from .updater import Updater
 
         # A program that asks for it may keep it: `OTA.unload` leaves the module where it is.
         globals()["Updater"] = Updater
         return Updater
-    raise AttributeError(name)
+    try:
+        return __import__("ota." + name, globals(), None, (name,))
+    except ImportError:
+        raise AttributeError(name)
 
 
 class OTA(Callbacks):
