@@ -1,0 +1,103 @@
+"""The serial port of a simulated board: a pseudo-terminal that programs open as they open an
+adapter's device. What no program reads is lost, as with an adapter that nobody has opened.
+"""
+
+import os
+import pty
+import select
+import termios
+import tty
+from pathlib import Path
+
+_CHUNK = 65536
+_LONGEST_QUEUE = 256 * 1024  # bytes that wait for a program that reads nothing
+_PROBE_S = 0.02  # how often it is looked whether a program has opened the port
+
+# Speeds as termios knows them.
+_BAUDS = {
+    value: int(name[1:])
+    for name, value in vars(termios).items()
+    if name[0] == "B" and name[1:].isdigit()
+}
+
+
+class SerialPort:
+    """A pseudo-terminal; `name` is the device that programs open.
+
+    *link* is a path at which it can be opened as well, for as long as the port is there. Above
+    *fastest_baud* nothing that comes or goes can be understood, as with a long cable.
+    """
+
+    def __init__(self, link: Path | None = None, *, fastest_baud: int | None = None) -> None:
+        self._master, slave = pty.openpty()
+        tty.setraw(slave)  # or what the board says would be echoed as typed by the host
+        self.name = os.ttyname(slave)
+        os.close(slave)
+        os.set_blocking(self._master, False)
+        self._fastest_baud = fastest_baud
+        self._queue = bytearray()
+        self._poll = select.poll()
+        self._poll.register(self._master, select.POLLIN)
+        self._link = link
+        if link is not None:
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.name)
+
+    def fileno(self) -> int:
+        return self._master
+
+    def close(self) -> None:
+        """Take the adapter away: programs that have it open get an error."""
+        os.close(self._master)
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a program has opened the port."""
+        return not any(event & select.POLLHUP for _, event in self._poll.poll(0))
+
+    @property
+    def baud(self) -> int:
+        """The speed that the program at the port has set; 0 when it is not a usual one."""
+        return _BAUDS.get(termios.tcgetattr(self._master)[4], 0)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for bytes to read; return whether there are any. Sends what is still queued."""
+        self._flush()
+        if not self.is_open:
+            self._queue.clear()
+            select.select([], [], [], min(timeout_s, _PROBE_S))
+            return False
+        poll = select.poll()
+        poll.register(self._master, select.POLLIN | (select.POLLOUT if self._queue else 0))
+        return any(event & select.POLLIN for _, event in poll.poll(timeout_s * 1000))
+
+    def read(self) -> bytes:
+        """Return what has come, at once."""
+        try:
+            data = os.read(self._master, _CHUNK)
+        except (BlockingIOError, OSError):  # nothing has come, or the port is closed
+            return b""
+        return self._garbled(data)
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, now or, while the program reads nothing, later; too much of it is lost."""
+        if len(self._queue) < _LONGEST_QUEUE:
+            self._queue += self._garbled(data)
+        self._flush()
+
+    def _garbled(self, data: bytes) -> bytes:
+        if self._fastest_baud is None or 0 < self.baud <= self._fastest_baud:
+            return data
+        return bytes(byte ^ 0xA5 for byte in data)
+
+    def _flush(self) -> None:
+        if self._queue and not self.is_open:
+            self._queue.clear()
+        try:
+            while self._queue:
+                sent = os.write(self._master, self._queue[:_CHUNK])
+                del self._queue[:sent]
+        except (BlockingIOError, OSError):  # its buffer is full, or it was closed just now
+            return
