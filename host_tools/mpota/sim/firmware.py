@@ -6,7 +6,8 @@ The simulated board starts MicroPython's unix port whatever firmware its flash h
 import hashlib
 import struct
 
-from mpota.board import firmware
+from mpota.board.firmware_file import PARTITION_BYTES, PARTITION_START
+from mpota.board.flash import MAPPED_AT
 
 VERSION, DATE = "v1.28.0", "2026-04-06"
 SEGMENTS = ((0x40100000, 0x6A00), (0x3FFE8000, 0x0480), (0x3FFE8480, 0x1100))
@@ -46,8 +47,8 @@ def _code(version: str, has_partition: bool) -> bytes:
     code = _INIT_DATA + f"MicroPython {version} on {DATE}; ESP module with ESP8266\0".encode()
     code += bytes(-len(code) % 4)
     if has_partition:
-        address = firmware.MAPPED_AT + firmware.ROMFS_START
-        code += b"VfsRom\0\0" + struct.pack("<IIII", 0x3FFE8100, 0x42, 0x50000, address)
+        address = MAPPED_AT + PARTITION_START
+        code += b"VfsRom\0\0" + struct.pack("<IIII", 0x3FFE8100, 0x42, PARTITION_BYTES, address)
     return code
 
 

@@ -1,0 +1,140 @@
+"""MicroPython's firmware for the ESP8266: its file's format, checked before a byte is written.
+
+The format is that of MicroPython's ports/esp8266/makeimg.py:
+
+    0x000000  header and segments, which the boot ROM loads into RAM and ends with a checksum
+    0x008FFC  length of all that stands before the MD5, 4 bytes, little-endian
+    0x009000  code that runs in place
+    length    MD5 of all before from byte 4 on: esptool may change the bytes before that
+"""
+
+import hashlib
+import re
+import struct
+from dataclasses import dataclass
+
+from mpota.board.flash import FILE_SYSTEM_START, MAPPED_AT, SYSTEM_START
+from mpota.errors import CommandError
+
+# The partition for ROMFS that the build has: system ROM, slots, and what is reserved.
+PARTITION_START = SYSTEM_START
+PARTITION_BYTES = FILE_SYSTEM_START - SYSTEM_START
+
+_MAGIC = 0xE9
+_SEGMENTS_BYTES = 0x9000
+_LENGTH_AT = _SEGMENTS_BYTES - 4
+_MD5_BYTES = 16
+_CHECKSUM_START = 0xEF
+# RAM that the boot ROM may load segments to: instructions and data.
+_RAM = (range(0x40100000, 0x40108000), range(0x3FFE8000, 0x40000000))
+_BANNER = re.compile(rb"MicroPython (v[0-9][0-9A-Za-z.+-]*) on ([0-9-]{10})")
+# The memoryview of the partition that the build with ROMFS has among its constants: its length,
+# then its address.
+_PARTITION = struct.pack("<II", PARTITION_BYTES, MAPPED_AT + PARTITION_START)
+_ROMFS_NAME = b"VfsRom\0"
+_BUILD = "ESP8266_GENERIC-FLASH_2M_ROMFS"
+# What the SDK's calibration data begins with. The firmware has all 128 bytes of it.
+_INIT_DATA_START = bytes.fromhex("05000402050505020500040505040505")
+_INIT_DATA_BYTES = 128
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A firmware file that is whole and suits; *version* and *date* are what its banner says."""
+
+    data: bytes
+    version: str
+    date: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    def init_data(self) -> bytes:
+        """Return the SDK's calibration data, which the firmware writes where it finds none.
+
+        Raises CommandError when it is not in the firmware.
+        """
+        at = self.data.find(_INIT_DATA_START)
+        while at >= 0 and at % 4:
+            at = self.data.find(_INIT_DATA_START, at + 1)
+        if at < 0:
+            raise CommandError(
+                "this firmware lacks the calibration data that a board with more than 4 MiB of "
+                f"flash needs: take an official {_BUILD}"
+            )
+        return self.data[at : at + _INIT_DATA_BYTES]
+
+
+def check_firmware(data: bytes, name: str) -> Firmware:
+    """Return the firmware in *data*. Raises CommandError, which names the file as *name*."""
+    if data[:1] != bytes([_MAGIC]):
+        raise CommandError(
+            f"{name} is no firmware (it does not begin with the byte 0xE9): give the .bin file of "
+            f"{_BUILD}"
+        )
+    _check_segments(data, name)
+    banner = _BANNER.search(data)
+    length = struct.unpack_from("<I", data, _LENGTH_AT)[0] if len(data) > _LENGTH_AT + 3 else 0
+    is_whole = len(data) == length + _MD5_BYTES
+    if banner is None and not is_whole:
+        raise CommandError(
+            f"{name} is firmware for an ESP8266, but not MicroPython's (an Arduino sketch?), or it "
+            f"is cut short: give the .bin file of {_BUILD}"
+        )
+    if not is_whole:
+        raise CommandError(
+            f"{name} is {len(data)} bytes and says that it has {length + _MD5_BYTES}: it is cut "
+            "short or has been changed, so get it anew"
+        )
+    if hashlib.md5(data[4:length]).digest() != data[length:]:
+        raise CommandError(f"{name} is damaged (its MD5 does not match): get it anew")
+    if banner is None:
+        raise CommandError(f"{name} is not MicroPython: give the .bin file of {_BUILD}")
+    version, date = banner[1].decode(), banner[2].decode()
+    _check_partition(data, f"{name} (MicroPython {version})")
+    if len(data) > PARTITION_START:
+        raise CommandError(
+            f"{name} is {len(data)} bytes and reaches into the ROMFS partition at "
+            f"{PARTITION_START:#x}: give the .bin file of {_BUILD}"
+        )
+    return Firmware(data, version, date)
+
+
+def _check_segments(data: bytes, name: str) -> None:
+    if len(data) < 8:
+        raise CommandError(f"{name} is cut short ({len(data)} bytes): get it anew")
+    checksum, at = _CHECKSUM_START, 8
+    for _ in range(data[1]):
+        if at + 8 > min(len(data), _SEGMENTS_BYTES):
+            raise CommandError(f"{name} ends within its segments: get it anew")
+        address, size = struct.unpack_from("<II", data, at)
+        if not any(address in ram and address + size <= ram.stop for ram in _RAM):
+            raise CommandError(
+                f"{name} is not for an ESP8266 (it loads {size} bytes to {address:#x}; is it for "
+                f"an ESP32?): give the .bin file of {_BUILD}"
+            )
+        for byte in data[at + 8 : at + 8 + size]:
+            checksum ^= byte
+        at += 8 + size
+    end = at | 15  # where the checksum is: the last of 16 bytes
+    if end >= min(len(data), _SEGMENTS_BYTES):
+        raise CommandError(f"{name} ends within its segments: get it anew")
+    if data[end] != checksum:
+        raise CommandError(f"{name} is damaged (its segments have another checksum): get it anew")
+
+
+def _check_partition(data: bytes, name: str) -> None:
+    at = data.find(_PARTITION)
+    while at >= 0 and at % 4:
+        at = data.find(_PARTITION, at + 1)
+    if at >= 0:
+        return
+    if _ROMFS_NAME in data:
+        raise CommandError(
+            f"{name} has its ROMFS partition elsewhere than at {PARTITION_START:#x}: give the .bin "
+            f"file of {_BUILD}"
+        )
+    raise CommandError(
+        f"{name} has no ROMFS partition, where the update code goes: give the .bin file of {_BUILD}"
+    )
