@@ -105,6 +105,10 @@ def a_file_with_two_records_of_data(rng):
     return record(FILE, _named(b"x") + 2 * record(DATA, _bytes(rng)))
 
 
+def a_file_that_goes_on_behind_its_data(rng):
+    return record(FILE, _named(b"x") + record(DATA, _bytes(rng)) + record(PADDING, b"ab"))
+
+
 def a_file_longer_than_it_is(rng):
     content = _bytes(rng)
     more = rng.choice((1, 2, 3, 4, 100, 2**14, 2**28 - 200))
@@ -158,14 +162,13 @@ def a_number_that_does_not_end(rng):
 
 
 def a_number_that_32_bits_do_not_hold(rng):
-    # A board that went on shifting would read 4, or the length that is right.
+    # A board that went on shifting would read what is right.
     kind, length = 2**32 + FILE, len(_named(b"x")) + 3
     data = _named(b"x") + record(DATA, b"a")
     return rng.choice(
         (
             uint(kind) + uint(length) + data,
             uint(FILE) + uint(2**32 + length) + data,
-            uint(FILE) + uint(length, bytes_before=4) + data,
             record(FILE, uint(2**32 + 1) + b"x" + record(DATA, b"a")),
         )
     )
@@ -184,6 +187,7 @@ _FAULTS = (
     a_pointer_in_the_place_of_data,
     a_file_without_data,
     a_file_with_two_records_of_data,
+    a_file_that_goes_on_behind_its_data,
     a_file_longer_than_it_is,
     a_file_shorter_than_it_is,
     data_longer_than_its_file,

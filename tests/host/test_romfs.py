@@ -46,14 +46,14 @@ def test_micropython_lists_what_is_built(tmp_path):
 
 def test_padding_is_passed_over(tmp_path):
     padding = record(PADDING, b"anything")
-    inside = record(FILE, b"\x01x" + padding + record(DATA, b"content") + padding)
+    inside = record(FILE, b"\x01x" + padding + record(DATA, b"content"))
     data = filesystem(padding, folder(b"f", padding, inside, padding), file(b"y", b""), padding)
     assert romfs.read(data) == {"f/x": b"content", "y": b""} == listings([data], tmp_path)[0]
 
 
 def test_numbers_may_be_longer_than_they_need_to_be(tmp_path):
     inside = b"\x01x" + record(DATA, b"content")
-    padded = uint(FILE, bytes_before=3) + uint(len(inside), bytes_before=3) + inside
+    padded = uint(FILE, bytes_before=3) + uint(len(inside), bytes_before=4) + inside
     data = filesystem(padded)
     assert romfs.read(data) == {"x": b"content"} == listings([data], tmp_path)[0]
 
@@ -113,6 +113,12 @@ def test_a_first_record_that_is_no_file_is_refused():
     for first in (record(PADDING, b""), folder(b"MANIFEST", file(b"x", b"y"))):
         with pytest.raises(DamagedImageError, match="first record is no file"):
             romfs.first_file(filesystem(first, file(b"MANIFEST", b"x")))
+
+
+def test_a_first_file_whose_data_is_not_right_behind_its_name_is_refused():
+    first = record(FILE, b"\x01x" + record(PADDING, b"") + record(DATA, b"content"))
+    with pytest.raises(DamagedImageError, match="not where it must be"):
+        romfs.first_file(filesystem(first))
 
 
 def test_a_romfs_cut_at_any_length_is_refused():

@@ -73,12 +73,24 @@ class Record:
         magic, generation, version, active, trial, attempts, flags, floor, rejected = (
             _FIELDS.unpack_from(body)
         )
-        slots = (chr(active), chr(trial))
-        if magic != _MAGIC or version < _VERSION or not {*slots} <= {"a", "b", NO_SLOT}:
+        if magic != _MAGIC or version < _VERSION:
             return None
         a, b = (SlotRecord(*_SLOT.unpack_from(body, _FIELDS.size + at)) for at in (0, _SLOT.size))
-        revert = bool(flags & _REVERT)
-        return cls(generation, *slots, attempts, revert, floor, rejected, a, b)
+        return cls(
+            generation,
+            _letter(active),
+            _letter(trial),
+            attempts,
+            bool(flags & _REVERT),
+            floor,
+            rejected,
+            a,
+            b,
+        )
+
+
+def _letter(byte: int) -> str:
+    return chr(byte) if byte in b"ab" else NO_SLOT
 
 
 def _check(body: bytes) -> bytes:

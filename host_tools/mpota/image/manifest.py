@@ -12,7 +12,7 @@ MPY = "6.3"  # the version of the bytecode that the board's MicroPython loads
 # The board refuses what exceeds these.
 SIZE_LIMIT = 512  # bytes
 LINE_LIMIT = 128  # bytes of a line with its newline
-LABEL_LIMIT = 32  # characters of a name and of a version
+LABEL_LIMIT = 32  # characters of a name, a version and the other words
 SEQUENCE_LIMIT = 2**30 - 1  # a small int on the board
 
 _FIRST_LINE = "mpota 2"
@@ -20,7 +20,6 @@ _DOWNGRADE = "yes"
 _KEYS = ("name", "version", "sequence", "board", "mpy", "downgrade")
 _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
 _LINE = re.compile(rf"[ -~]{{1,{LINE_LIMIT - 1}}}")
-_WORD = re.compile(r"[!-~]+")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -108,7 +107,9 @@ def _words(lines: list[str]) -> dict[str, str]:
             continue
         if key in words:
             raise DamagedImageError(f"MANIFEST has two '{key}' lines")
-        if not _WORD.fullmatch(value):
-            raise DamagedImageError(f"MANIFEST's '{key}' line does not have one word")
+        if not _LABEL.fullmatch(value):
+            raise DamagedImageError(
+                f"MANIFEST's '{key}' line does not have one word of 1 to {LABEL_LIMIT} characters"
+            )
         words[key] = value
     return words

@@ -23,7 +23,8 @@ PART_LIMIT = 100  # characters of one folder's or file's name
 # What a name may be; "." and ".." are no names.
 _PART = re.compile(rf"(?!\.{{1,2}}\Z)[A-Za-z0-9._-]{{1,{PART_LIMIT}}}")
 _PADDING, _DATA, _FOLDER, _FILE = 1, 2, 4, 5  # kinds of records
-_UINT_LIMIT = 4  # bytes of a number: 28 bits, which no 32-bit interpreter reads otherwise
+# Of a number: what no interpreter of 32 bits reads otherwise.
+_UINT_BYTES, _UINT_BITS = 5, 28
 
 
 class _Record(NamedTuple):
@@ -58,13 +59,18 @@ def size_bytes(data: bytes) -> int:
 def first_file(data: bytes) -> tuple[str, bytes]:
     """Give name and content of the file that is the very first record of the ROMFS in `data`.
 
-    Raises DamagedImageError where the first record is no file.
+    Its data must stand right behind its name, where a board reads it before it has checked the
+    rest. Raises DamagedImageError where there is no such file.
     """
     filesystem = _filesystem(data)
-    record = _record(data, filesystem.start, filesystem.end)
-    if record.kind != _FILE:
+    file = _record(data, filesystem.start, filesystem.end)
+    if file.kind != _FILE:
         raise DamagedImageError("its first record is no file")
-    return _file(data, record)
+    name, at = _name(data, file)
+    content = _record(data, at, file.end)
+    if content.kind != _DATA:
+        raise DamagedImageError("the data of its first file is not where it must be")
+    return name, data[content.start : content.end]
 
 
 def read(data: bytes) -> dict[str, bytes]:
@@ -132,16 +138,16 @@ def _read_folder(
 
 
 def _file(data: bytes, file: _Record) -> tuple[str, bytes]:
-    name, inside = _name(data, file)
-    contents = []
-    for record in _records(data, inside, file.end):
-        if record.kind == _DATA:
-            contents.append(data[record.start : record.end])
-        elif record.kind != _PADDING:
-            raise DamagedImageError(f"a record of kind {record.kind} stands in the file {name}")
-    if len(contents) != 1:
-        raise DamagedImageError(f"the file {name} has {len(contents)} records of data, not one")
-    return name, contents[0]
+    """Give name and content of a file: its data, before which a record of padding may stand."""
+    name, at = _name(data, file)
+    content = _record(data, at, file.end)
+    if content.kind == _PADDING:
+        content = _record(data, content.end, file.end)
+    if content.kind != _DATA:
+        raise DamagedImageError(f"a record of kind {content.kind} stands in the file {name}")
+    if content.end != file.end:
+        raise DamagedImageError(f"more than its data stands in the file {name}")
+    return name, data[content.start : content.end]
 
 
 def _name(data: bytes, record: _Record) -> tuple[str, int]:
@@ -173,11 +179,9 @@ def _record(data: bytes, start: int, end: int) -> _Record:
 def _uint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Read the number at `at`; give it, and where it ends."""
     value = 0
-    for count in range(_UINT_LIMIT):
-        if at + count >= end:
-            raise DamagedImageError("a record in it is cut short")
-        byte = data[at + count]
+    for byte in data[at : min(end, at + _UINT_BYTES)]:
+        at += 1
         value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value, at + count + 1
-    raise DamagedImageError(f"a number in it has more than {_UINT_LIMIT} bytes")
+        if byte < 0x80 and not value >> _UINT_BITS:
+            return value, at
+    raise DamagedImageError("a number in it is cut short or too large")
