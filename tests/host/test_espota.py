@@ -114,5 +114,5 @@ def test_a_host_port_in_use_is_told():
 
 
 def test_an_empty_image_is_not_sent():
-    with pytest.raises(CommandError, match="x.tar is empty"):
-        arduino.upload(b"", board_ip=BOARD_IP, name="x.tar")
+    with pytest.raises(CommandError, match="x.img is empty"):
+        arduino.upload(b"", board_ip=BOARD_IP, name="x.img")

@@ -1,7 +1,8 @@
 """The boot records of tests/vectors/record.txt, which tests/unit/test_record.py reads as well.
 
-A line holds a record in hex, then generation, active, trial, attempts, floor, rejected, sequence,
-size and the digest in hex. `python tests/host/test_record_vectors.py` writes the file.
+A line holds a record in hex, then generation, active, trial, attempts, flags, floor and rejected,
+then for slot a and for slot b sequence, size and MD5 in hex. The last ones are those of a later
+version, which has more fields. `python tests/host/test_record_vectors.py` writes the file.
 """
 
 import hashlib
@@ -9,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from mpota.board.files import _first_record
+from mpota import image
+from mpota.board.files import first_record
+from mpota.board.record import Record, SlotRecord
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "record.txt"
 
@@ -17,75 +20,91 @@ VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "record.txt"
 LAYOUT = {
     "magic": (0, 4),
     "generation": (4, 4),
-    "active": (8, 1),
-    "trial": (9, 1),
-    "attempts": (10, 1),
-    "reserved": (11, 1),
-    "floor": (12, 4),
-    "rejected": (16, 4),
-    "sequence": (20, 4),
-    "size": (24, 4),
-    "digest": (28, 32),
-    "check": (60, 8),
+    "version": (8, 1),
+    "active": (9, 1),
+    "trial": (10, 1),
+    "attempts": (11, 1),
+    "flags": (12, 1),
+    "zeros": (13, 3),
+    "floor": (16, 4),
+    "rejected": (20, 4),
+    "a_sequence": (24, 4),
+    "a_size": (28, 4),
+    "a_md5": (32, 16),
+    "b_sequence": (48, 4),
+    "b_size": (52, 4),
+    "b_md5": (56, 16),
+    "check": (72, 8),
 }
-RECORD_BYTES = 68
+RECORD_BYTES, CHECK_BYTES, LONGEST_BYTES = 80, 8, 256
+REVERT = 1
 
-NO_DIGEST = "00" * 32
-DIGEST = hashlib.sha256(b"an image").hexdigest()
+UNKNOWN = (0, 0, "00" * 16)
+MD5 = hashlib.md5(b"an image").hexdigest()
+LARGEST = (2**30 - 1, 102_144, "ff" * 16)
 
-# generation, active, trial, attempts, floor, rejected, sequence, size, digest
+# generation, active, trial, attempts, flags, floor, rejected, slot a, slot b
 RECORDS = [
-    (1, "a", "-", 0, 1, 0, 0, 0, NO_DIGEST),  # as the first flash writes it
-    (1, "-", "-", 0, 0, 0, 0, 0, NO_DIGEST),  # no application yet
-    (2, "a", "-", 0, 17, 0, 18, 4608, DIGEST),  # pending
-    (3, "a", "b", 0, 17, 0, 18, 0, NO_DIGEST),  # unpacked
-    (6, "a", "b", 3, 17, 0, 18, 0, NO_DIGEST),  # tried in vain
-    (7, "a", "-", 0, 17, 18, 0, 0, NO_DIGEST),  # taken back
-    (9, "b", "a", 1, 19, 18, 20, 0, NO_DIGEST),
-    (2, "-", "a", 2, 0, 0, 1, 0, NO_DIGEST),  # the first release, on trial
-    (2**32 - 1, "b", "-", 255, 2**30 - 1, 2**30 - 1, 2**30 - 1, 2**30 - 1, "ff" * 32),
+    (1, "a", "-", 0, 0, 1, 0, (1, 840, MD5), UNKNOWN),  # as the first flash writes it
+    (1, "-", "-", 0, 0, 0, 0, UNKNOWN, UNKNOWN),  # no application yet
+    (2, "a", "b", 0, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1])),  # received
+    (5, "a", "b", 3, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1])),  # tried in vain
+    (6, "a", "-", 0, 0, 17, 18, (17, 4608, MD5), (18, 4612, MD5[::-1])),  # taken back
+    (7, "b", "-", 0, 0, 19, 0, (17, 4608, MD5), (19, 4612, MD5[::-1])),  # confirmed
+    (8, "b", "a", 1, REVERT, 19, 0, (17, 4608, MD5), (19, 4612, MD5[::-1])),  # the owner's wish
+    (2, "-", "a", 2, 0, 0, 0, (1, 840, "00" * 16), UNKNOWN),  # the first release, on trial
+    (2**32 - 1, "b", "-", 255, REVERT, 2**30 - 1, 2**30 - 1, LARGEST, LARGEST),
 ]
+# What later versions may append, and the number that they may have.
+LATER = [(3, b"more"), (255, bytes(LONGEST_BYTES - RECORD_BYTES))]
 
 
-def packed(generation, active, trial, attempts, floor, rejected, sequence, size, digest):
+def packed(fields, version=2, more=b""):
     """Return a record, byte by byte after the layout."""
-    data = bytearray(60)
+    generation, active, trial, attempts, flags, floor, rejected, *slots = fields
+    data = bytearray(RECORD_BYTES - CHECK_BYTES)
     numbers = {
         "generation": generation,
+        "version": version,
         "active": ord(active),
         "trial": ord(trial),
         "attempts": attempts,
+        "flags": flags,
         "floor": floor,
         "rejected": rejected,
-        "sequence": sequence,
-        "size": size,
     }
+    for letter, (sequence, size, md5) in zip("ab", slots, strict=True):
+        numbers |= {f"{letter}_sequence": sequence, f"{letter}_size": size}
+        numbers[f"{letter}_md5"] = int.from_bytes(bytes.fromhex(md5), "little")
     for field, value in numbers.items():
         at, size_bytes = LAYOUT[field]
         data[at : at + size_bytes] = value.to_bytes(size_bytes, "little")
     data[:4] = b"MPBR"
-    data[28:60] = bytes.fromhex(digest)
-    return bytes(data) + hashlib.sha256(data).digest()[:8]
+    return checked(bytes(data) + more)
 
 
-def parsed(data):
-    """Return the fields of a record, after checking all that makes it a valid one."""
-    assert len(data) == RECORD_BYTES
-    raw = {field: data[at : at + size] for field, (at, size) in LAYOUT.items()}
-    assert raw["magic"] == b"MPBR"
-    assert raw["check"] == hashlib.sha256(data[:60]).digest()[:8]
-    numbers = ("generation", "attempts", "floor", "rejected", "sequence", "size", "reserved")
-    return {
-        **{field: int.from_bytes(raw[field], "little") for field in numbers},
-        "active": raw["active"].decode(),
-        "trial": raw["trial"].decode(),
-        "digest": raw["digest"].hex(),
-    }
+def checked(body):
+    """Return a record of *body* whose check is right."""
+    return body + hashlib.sha256(body).digest()[:CHECK_BYTES]
+
+
+def record_of(fields):
+    """Return the Record with these fields."""
+    generation, active, trial, attempts, flags, floor, rejected, *slots = fields
+    a, b = (SlotRecord(sequence, size, bytes.fromhex(md5)) for sequence, size, md5 in slots)
+    return Record(generation, active, trial, attempts, flags == REVERT, floor, rejected, a, b)
+
+
+def line(data, fields):
+    """Return a line of the file."""
+    *numbers, a, b = fields
+    return " ".join(map(str, [data.hex(), *numbers, *a, *b]))
 
 
 def vectors():
     """Return the file's text."""
-    lines = [" ".join([packed(*record).hex(), *map(str, record)]) for record in RECORDS]
+    lines = [line(packed(fields), fields) for fields in RECORDS]
+    lines += [line(packed(RECORDS[2], *later), RECORDS[2]) for later in LATER]
     return "\n".join(lines) + "\n"
 
 
@@ -101,24 +120,50 @@ def test_the_vectors_are_what_the_layout_says():
     assert VECTORS.read_text() == vectors()
 
 
-@pytest.mark.parametrize("floor", [1, 17, 2**30 - 1])
-def test_the_first_record_makes_slot_a_active_and_nothing_else(floor):
-    assert parsed(_first_record(floor)) == {
-        "generation": 1,
-        "active": "a",
-        "trial": "-",
-        "attempts": 0,
-        "reserved": 0,
-        "floor": floor,
-        "rejected": 0,
-        "sequence": 0,
-        "size": 0,
-        "digest": NO_DIGEST,
-    }
+@pytest.mark.parametrize("fields", RECORDS)
+def test_a_record_is_written_and_read_as_the_layout_says(fields):
+    assert record_of(fields).pack() == packed(fields)
+    assert Record.parse(packed(fields)) == record_of(fields)
 
 
-def test_the_first_record_is_the_first_vector():
-    assert _first_record(1).hex() == VECTORS.read_text().split(maxsplit=1)[0]
+@pytest.mark.parametrize("later", LATER)
+def test_a_record_of_a_later_version_is_read(later):
+    assert Record.parse(packed(RECORDS[2], *later)) == record_of(RECORDS[2])
+
+
+def test_a_letter_of_no_slot_is_read_as_none():
+    assert Record.parse(packed((1, "c", "\0", *RECORDS[0][3:]))).active == "-"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"MPBR",
+        packed(RECORDS[0])[:-1],
+        packed(RECORDS[0]) + b"\0",
+        packed(RECORDS[0], version=1),
+        packed(RECORDS[0], more=bytes(LONGEST_BYTES - RECORD_BYTES + 1)),
+        checked(packed(RECORDS[0])[:-CHECK_BYTES].replace(b"MPBR", b"MPBS")),
+    ],
+)
+def test_what_a_board_cannot_use_is_no_record(data):
+    assert Record.parse(data) is None
+
+
+def test_every_flipped_bit_of_a_record_is_found():
+    data = packed(RECORDS[2])
+    for at in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[at // 8] ^= 1 << at % 8
+        assert Record.parse(bytes(flipped)) is None
+
+
+def test_the_first_record_makes_slot_a_active_and_nothing_else():
+    application = image.build(name="a", version="1", sequence=17, files={"app.mpy": b"M"})
+    slot = (17, len(application), hashlib.md5(application).hexdigest())
+    expected = packed((1, "a", "-", 0, 0, 17, 0, slot, UNKNOWN))
+    assert first_record(application) == {"/.ota/record": expected}
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def test_an_error_that_never_ends_is_told_in_time(impatient):
         board.tcp.sendall(b"ERROR[4]: ")
         dribble(board, b"x")
 
-    assert "space" in failure(script, outcomes.RefusedError)
+    assert "larger than a slot" in failure(script, outcomes.RefusedError)
 
 
 def test_no_result_after_the_last_byte_is_told(impatient):

@@ -84,9 +84,24 @@ def test_a_file_is_never_signed_by_the_upload(firmware):
 
 
 def test_an_application_image_goes_by_its_own_name(garden, tmp_path):
-    path = tmp_path / "x.tar"
+    path = tmp_path / "x.img"
     path.write_bytes(pack_directory(garden).data)
     assert "garden 1.4.0: " in send(path)[1].stdout
+
+
+def test_an_image_of_the_format_before_is_not_sent(tmp_path):
+    path = tmp_path / "old.tar"
+    header = b"MANIFEST".ljust(257, b"\0") + b"ustar".ljust(255, b"\0")
+    path.write_bytes(header + b"mpota 1\nname garden\n".ljust(512, b"\0"))
+    result = run("-i", "127.0.0.2", path)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("boards run images in place now, so pack the application again\n")
+
+
+def test_warnings_of_a_directory_are_shown(garden, write):
+    write({"time.py": ""})
+    result = send(garden)[1]
+    assert result.exit_code == 0 and result.stderr.startswith("warning: time.py takes the place")
 
 
 def test_the_signed_file_beside_it_is_preferred_and_named(firmware):
@@ -239,7 +254,7 @@ def test_steps_are_not_told_without_debug(firmware):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["no/such.tar"], "no/such.tar does not exist"),
+        (["no/such.img"], "no/such.img does not exist"),
         ([], "no file is given"),
         (["a", "-f", "b"], "two files"),
     ],
@@ -250,9 +265,9 @@ def test_a_missing_file_is_told(arguments, reason):
 
 
 def test_an_empty_file_is_told(tmp_path):
-    (tmp_path / "x.tar").touch()
-    result = run("-i", "127.0.0.2", tmp_path / "x.tar")
-    assert result.exit_code == 1 and "error: x.tar is empty" in result.stderr
+    (tmp_path / "x.img").touch()
+    result = run("-i", "127.0.0.2", tmp_path / "x.img")
+    assert result.exit_code == 1 and "error: x.img is empty" in result.stderr
 
 
 def test_a_bad_directory_is_told(tmp_path):

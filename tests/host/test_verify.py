@@ -24,7 +24,7 @@ def check(tmp_path):
     """Run `mpota verify` on some bytes; give its result."""
 
     def run(data, bits=2048):
-        path = tmp_path / "garden.tar"
+        path = tmp_path / "garden.img"
         path.write_bytes(data)
         key = public_key(test_key(bits), tmp_path)
         return CliRunner().invoke(app, ["verify", str(path), "--publickey", str(key)])
@@ -46,7 +46,7 @@ def refused(result):
 def test_a_good_signature_is_status_0(check, image, bits, tmp_path):
     result = check(signed(image, bits), bits)
     assert (result.exit_code, result.stderr) == (0, "")
-    path = tmp_path / "garden.tar"
+    path = tmp_path / "garden.img"
     assert result.stdout == f"{path}: good signature, RSA of {bits} bits with SHA-256\n"
 
 
@@ -63,7 +63,7 @@ def test_the_legacy_form_is_named(check, image):
     assert result.exit_code == 0 and "in the legacy form" in result.stdout
 
 
-@pytest.mark.parametrize("data", [None, b"", b"abc", b"no tar at all, and no trailer"])
+@pytest.mark.parametrize("data", [None, b"", b"abc", b"no image at all, and no trailer"])
 def test_no_trailer_is_told(check, image, data):
     line = refused(check(image if data is None else data))
     assert "has no signature" in line and "mpota sign" in line
@@ -72,7 +72,7 @@ def test_no_trailer_is_told(check, image, data):
 @pytest.mark.parametrize("length", [1, 127, 513, 2**32 - 1])
 def test_a_length_that_lies_is_told(check, image, length):
     line = refused(check(signed(image)[:-4] + struct.pack("<L", length)))
-    assert f"ends with {length} for the length" in line and "damaged or cut short" in line
+    assert "260 bytes stand behind its footer" in line
 
 
 @pytest.mark.parametrize("length", [255, 257])
@@ -84,7 +84,10 @@ def test_a_length_that_is_not_the_keys_is_told(check, image, length):
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 100, 259, 260])
 def test_a_trailer_cut_short_is_told(check, image, cut):
     line = refused(check(signed(image)[:-cut]))
-    assert "cut short" in line or "has no signature" in line
+    assert "has no signature" in line
+    assert (f"where it ends: not a good application image, {260 - cut} bytes" in line) == (
+        cut < 260
+    )
 
 
 def test_a_key_of_another_length_is_told(check, image):
@@ -100,7 +103,7 @@ def test_another_key_is_told(check, image, tmp_path):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("at", [0, 600, -261])
+@pytest.mark.parametrize("at", [0, 100, -261])
 def test_a_changed_image_is_told(check, image, at, legacy):
     data = bytearray(signed(image, legacy=legacy))
     data[at] ^= 1
@@ -115,7 +118,7 @@ def test_a_changed_signature_is_told(check, image):
 
 def test_missing_files_are_told(tmp_path):
     key = public_key(KEY, tmp_path)
-    for image, given in ((tmp_path / "no.tar", key), (key, tmp_path / "no.key")):
+    for image, given in ((tmp_path / "no.img", key), (key, tmp_path / "no.key")):
         result = CliRunner().invoke(app, ["verify", str(image), "-p", str(given)])
         assert "No such file" in refused(result)
 

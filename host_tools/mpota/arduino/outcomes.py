@@ -29,10 +29,10 @@ OUTCOMES = {
     2: Outcome("the board could not erase its flash", _FLASH),
     3: Outcome("the board could not read its flash", _FLASH),
     4: Outcome(
-        "the board has not enough space for the image",
-        "make the image smaller (--mpy, exclude files) or free space on the board",
+        "the image is larger than a slot of the board",
+        "exclude files, and put what is large, such as pages and pictures, into /data on the board",
     ),
-    5: Outcome("the image's size does not suit the board", "check the file, then try again"),
+    5: Outcome("what arrived is not of the size that was announced", _AGAIN),
     6: Outcome(
         "the board waited too long for data", "bring it nearer to its access point and try again"
     ),
@@ -40,7 +40,7 @@ OUTCOMES = {
     8: Outcome("the board's flash is not of the size it is set up for", _FLASH_SIZE),
     9: Outcome("the new firmware is for another size of flash", _FLASH_SIZE),
     10: Outcome(
-        "the board cannot use a file of this kind",
+        "the file is no application image",
         "send an application's directory, or the image that 'mpota pack' made of it",
     ),
     11: Outcome(
@@ -51,7 +51,10 @@ OUTCOMES = {
         "sign it with the key that belongs to this board",
     ),
     13: Outcome("no data arrived", _AGAIN),
-    14: Outcome("the board is out of memory", "restart it and try again"),
+    14: Outcome(
+        "the board has not enough memory for an update beside its application",
+        "restart it and try again; if it stays so, the application leaves too little",
+    ),
     15: Outcome("an update is running already", "wait until it has ended, then try again"),
     16: Outcome("the board takes applications and nothing else", "send one, without --spiffs"),
     32: Outcome(
@@ -74,11 +77,10 @@ OUTCOMES = {
     ),
     37: Outcome("the image is truncated or damaged", _PACK),
     38: Outcome("the board cannot make sense of the image's MANIFEST", _PACK),
-    39: Outcome("a file name in the image is not allowed", "rename the file and pack again"),
-    40: Outcome("the files are not what the image's MANIFEST says", _PACK),
+    39: Outcome("the board cannot make sense of the image's file system", _PACK),
     41: Outcome(
         "the image is for another kind of board, or for another MicroPython's bytecode",
-        "pack it again from sources, with 'mpota pack'",
+        "pack it again, with the version of mpota that the board runs",
     ),
     42: Outcome("what the board received is not what was announced", _AGAIN),
     43: Outcome("the release's sequence is far above the board's", "pack it with a lower sequence"),
