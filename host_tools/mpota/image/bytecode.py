@@ -1,9 +1,7 @@
-"""Tell which bytecode version an application's `.mpy` files need, and which names one brings.
+"""Tell which bytecode version an application's `.mpy` files need.
 
-A file is described in MicroPython's documentation (".mpy files"). Its header: 'M', the version, the
-flags (bits 0-1 the sub-version, bits 2-5 the processor of native code), the small ints' bits. The
-numbers of names and of objects follow, then the names, each with twice its length before it, or the
-name's number in the interpreter's own table, doubled and one more; a number has seven bits a byte.
+A file's header is described in MicroPython's documentation (".mpy files"): 'M', the version, the
+flags (bits 0-1 the sub-version, bits 2-5 the processor of native code), the small ints' bits.
 """
 
 import re
@@ -46,30 +44,6 @@ def bytecode_version(files: dict[str, bytes]) -> str | None:
             f"{first} is mpy {one} and {second} is mpy {other}: compile both with one mpy-cross"
         )
     return next(iter(needed), None)
-
-
-def names_in(code: bytes) -> set[str]:
-    """Return the names in *code*, a `.mpy` of our mpy-cross, that not every interpreter has."""
-    at = _HEADER_SIZE
-
-    def number() -> int:
-        nonlocal at
-        value = 0
-        while True:
-            byte = code[at]
-            at += 1
-            value = value << 7 | byte & 0x7F
-            if byte < 0x80:
-                return value
-
-    count, _ = number(), number()
-    names = set()
-    for _ in range(count):
-        size = number()
-        if size % 2 == 0:
-            names.add(code[at : at + size // 2].decode())
-            at += size // 2 + 1
-    return names
 
 
 def _emitted_version() -> str:

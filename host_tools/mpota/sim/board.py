@@ -9,6 +9,7 @@ from pathlib import Path
 from mpota.errors import CommandError
 from mpota.sim.board_process import BoardProcess
 from mpota.sim.control_page import ControlPage
+from mpota.sim.heap import own_bytes, size_in_bytes
 from mpota.sim.rom_modules import control
 
 # Values of machine.reset_cause() on the chip.
@@ -44,7 +45,7 @@ class Board:
         self.ip = ip
         self.lines: list[str] = []
         self.boots = 0
-        self._heap = heap
+        self._heap_bytes = size_in_bytes(heap)
         self._scripts = scripts
         self._on_line = on_line
         self._changed = threading.Condition()
@@ -127,8 +128,24 @@ class Board:
         return self.control[control.ERASES]
 
     @property
+    def read_bytes(self) -> int:
+        """Bytes of flash that were read through the flash controller so far."""
+        return self.control[control.BYTES_READ]
+
+    @property
+    def pages(self) -> int:
+        """Pages of the flash chip that were programmed so far; each time counts."""
+        return self.control[control.PAGES]
+
+    @property
+    def flash_time_ms(self) -> float:
+        """What the programs and erases so far take on a flash chip, by its data sheet."""
+        programs_us = self.pages * control.PAGE_PROGRAM_US
+        return (programs_us + self.erases * control.SECTOR_ERASE_US) / 1000
+
+    @property
     def violations(self) -> int:
-        """Flash calls that NOR flash would not have carried out; each raised an error."""
+        """Flash calls that the chip would not have carried out as asked; each raised an error."""
         return self.control[control.VIOLATIONS]
 
     @property
@@ -223,7 +240,9 @@ class Board:
         page[control.RESET_CAUSE] = cause
         page[control.WATCHDOG] = 0
         self.boots += 1
-        process = BoardProcess(self.flash, page, self._heap, self._scripts, self._say)
+        process = BoardProcess(
+            self.flash, page, self._heap_bytes, own_bytes(), self._scripts, self._say
+        )
         self._process = process
         if not self._wanted:
             process.kill()

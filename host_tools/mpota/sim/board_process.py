@@ -19,21 +19,24 @@ _CHECK_S = 0.02
 
 # What every board's process gets. Left to itself, the process would get what is in force when it
 # starts, which another thread may be changing at that very moment: execv then fails now and then.
-_ENVIRONMENT = dict(os.environ)
+ENVIRONMENT = dict(os.environ)
 
 
 class BoardProcess:
     """The process that is the board from one reset to the next.
 
-    `say` is called with every line of the serial port; `bitten` is whether the watchdog ended the
-    process, `status` what it ended with. Raises CommandError where there is no interpreter.
+    The interpreter's heap has room for `heap_bytes`, and beside them for the `own_bytes` of the
+    simulated board's modules. `say` is called with every line of the serial port; `bitten` is
+    whether the watchdog ended the process, `status` what it ended with. Raises CommandError where
+    there is no interpreter.
     """
 
     def __init__(
         self,
         flash: Path,
         page: ControlPage,
-        heap: str,
+        heap_bytes: int,
+        own_bytes: int,
         scripts: tuple[str, ...],
         say: Callable[[str], None],
     ) -> None:
@@ -41,17 +44,18 @@ class BoardProcess:
         self.status: int | None = None
         self._page = page
         self._say = say
-        rom = build_rom()
+        # Three bits for each block of 32 bytes (gc_setup_area() of MicroPython's py/gc.c).
+        collector_bytes = own_bytes * 3 // 256
         self._process = subprocess.Popen(
             [
                 sys.executable, "-S", "-E", str(Path(__file__).with_name("one_boot.py")),
-                _interpreter_folder(), str(flash), str(page.fd),
-                str(rom.path), "\n".join(rom.names), heap, *scripts,
+                _interpreter_folder(), str(flash), str(page.fd), str(build_rom()),
+                str(heap_bytes + own_bytes + collector_bytes), str(own_bytes), *scripts,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             pass_fds=[page.fd],
             start_new_session=True,
         )  # fmt: skip

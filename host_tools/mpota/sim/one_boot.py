@@ -1,7 +1,8 @@
 """One boot of the board, in a process of its own: flash and control page mapped, MicroPython run.
 
-Started by `BoardProcess`, as `python -S -E one_boot.py SITE FLASH CONTROL_FD ROM NAMES HEAP
-SCRIPT…`. The board's own modules sit in a ROM outside the heap and run in place, as the chip's do.
+Started by `BoardProcess`, as `python -S -E one_boot.py SITE FLASH CONTROL_FD ROM HEAP OWN SCRIPT…`,
+where HEAP is the size of the interpreter's heap in bytes, of which OWN are for the board's own
+modules. The code of these sits in a ROM outside the heap and runs in place, as the chip's does.
 """
 
 import ctypes
@@ -9,7 +10,8 @@ import mmap
 import os
 import sys
 
-import names_in_flash
+import built_in_modules
+import flash_map
 import timer_interrupt
 
 _PR_SET_PDEATHSIG = 1
@@ -18,11 +20,10 @@ _SIGKILL = 9
 # It is compiled in the board's heap and stays there, so the rest is in rom_modules/power.py.
 _PROGRAM = """
 import sys, uctypes, vfs
-rom = vfs.VfsRom(uctypes.bytearray_at({}, {}))
-vfs.mount(rom, "/rom")
-sys.path[:] = ["/rom"]
+vfs.mount(vfs.VfsRom(uctypes.bytearray_at({}, {})), "/sim")
+sys.path[:] = ["/sim"]
 import power
-power.on(rom, {}, {}, {}, {})
+power.on({}, {}, {}, {}, {}, {}, {})
 """
 
 
@@ -34,8 +35,17 @@ def _address(mapped: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(mapped))
 
 
+def _last_table_at(interpreter: ctypes.CDLL) -> int:
+    # Returns where the interpreter keeps the pointer to its newest table of names, the `last_pool`
+    # of MicroPython's py/mpstate.h: where qstr_init() puts the one that it was built with.
+    first = ctypes.addressof(ctypes.c_char.in_dll(interpreter, "mp_qstr_frozen_const_pool"))
+    state = (ctypes.c_size_t * 64).in_dll(interpreter, "mp_state_ctx")
+    interpreter.qstr_init()
+    return ctypes.addressof(state) + list(state).index(first) * ctypes.sizeof(ctypes.c_size_t)
+
+
 def main() -> None:
-    site, flash_path, control_fd, rom_path, names, heap, *scripts = sys.argv[1:]
+    site, flash_path, control_fd, rom_path, heap, own, *scripts = sys.argv[1:]
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     sys.path.append(site)
@@ -43,14 +53,17 @@ def main() -> None:
 
     # Called by its C entry, the interpreter leaves Python's other threads running.
     interpreter = ctypes.CDLL(micropython_run.__file__)
-    names_in_flash.add(interpreter, names.split("\n"))
+    places = built_in_modules.places(interpreter)
+    last_table_at = _last_table_at(interpreter)
     flash = _map(os.open(flash_path, os.O_RDWR), mmap.ACCESS_WRITE)
+    flash_map.map_flash(flash)
     control = _map(int(control_fd), mmap.ACCESS_WRITE)
     rom = _map(os.open(rom_path, os.O_RDONLY), mmap.ACCESS_COPY)
     timer_interrupt.start(interpreter, control)
     program = _PROGRAM.format(
-        _address(rom), len(rom), _address(control), _address(flash), len(flash), scripts
-    )
+        _address(rom), len(rom), _address(control), _address(flash), len(flash),
+        places, last_table_at, own, scripts,
+    )  # fmt: skip
     arguments = ["micropython", "-X", f"heapsize={heap}", "-c", program]
     argv = (ctypes.c_char_p * (len(arguments) + 1))(*[argument.encode() for argument in arguments])
     interpreter.micropython_unix_main(len(arguments), argv)

@@ -15,7 +15,7 @@ TORN = 16  # how the operation that the power cut meets stops part-way: an index
 PROGRAMS = 20
 ERASES = 24
 BYTES_PROGRAMMED = 28
-VIOLATIONS = 32  # flash calls that real NOR flash would not have carried out as asked
+VIOLATIONS = 32  # flash calls that the chip would not have carried out as asked
 WATCHDOG = 36  # milliseconds the armed watchdog waits; 0: not armed
 FED = 40  # times the watchdog was fed
 WATCHDOG_MS = 44  # what machine.WDT() arms
@@ -25,14 +25,25 @@ TIMERS = 56  # 64 bits: the address of the function that runs the timers that ar
 IP = 64  # the board's own address, dotted, NUL-terminated, 16 bytes
 TICKED = 80  # 1: that function is about to be called
 ACTIVE = 84  # 1: the station is active; and as much for the access point, four bytes further
+PAGES = 92  # pages of the flash chip that programs touched
+BYTES_READ = 96
 VIOLATION_TEXT = 128  # the first violation, NUL-terminated, 128 bytes
 TEXT_SIZE = 40  # of the texts that follow, with the NUL at their end
+TEXT_LENGTH = 32  # bytes that such a text has at most
 SSID = 256  # the name of the network that the station is to join, then the access point's own
 HOST_NAME = 336
 RTC = 512  # the 512 bytes of RTC user memory, 0x60001200 on the chip
 RTC_SIZE = 512
 
 NEVER = 0xFFFFFFFF
+
+# The first MiB of flash, as it was at the last reset, is in the board's memory.
+MAPPED_AT = 0x40200000
+MAPPED_SIZE = 0x100000
+
+# What flash takes, by the typical figures of a data sheet (W25Q32 and the like).
+PAGE_PROGRAM_US = 700
+SECTOR_ERASE_US = 45000
 
 REQUEST_NONE = 0
 REQUEST_RESET = 1

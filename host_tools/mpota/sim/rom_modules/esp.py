@@ -1,20 +1,22 @@
 """The board's `esp`: flash that keeps the rules of NOR, and loses power where it was told to."""
 
 import control
-import power
+import shared
+import uctypes
+from flash_faults import tear, violation
 from micropython import const
 
 _SECTOR = const(4096)
+_PAGE = const(256)
+_USER_START = const(0x100000)
 
-flash = None  # memoryview of the flash image; set by power.py
+_flash = None  # memoryview of the flash image
 
 
-def __getattr__(name):
-    return power.look_up(
-        " flash_size=esp_chip flash_id=esp_chip flash_user_start=esp_chip freemem=esp_chip"
-        " check_fw=esp_chip osdebug=esp_chip ",
-        name,
-    )
+def use_flash(at, size):
+    """Use the *size* bytes at address *at* as the chip's flash."""
+    global _flash
+    _flash = memoryview(uctypes.bytearray_at(at, size))
 
 
 @micropython.viper
@@ -31,55 +33,94 @@ def _fill(at: ptr8, value: int, n: int):
         at[i] = value
 
 
-def _check(is_wrong, action, offset, n, why):
-    # *why* is a short name for what flash_faults.py says.
-    if is_wrong or offset < 0 or offset + n > len(flash):
-        power.load("flash_faults", "violation")(action, offset, n, why if is_wrong else "outside")
+def _check(action, offset, n, buf=None):
+    # The chip itself looks at the length of a program alone. With an offset or a buffer that is
+    # not aligned to 4 it reads and writes something else than was asked for, and says nothing.
+    if offset < 0 or offset + n > len(_flash):
+        violation(action + " outside the flash", offset, n)
+    if n % 4:
+        violation(action + ": len must be multiple of 4", offset, n)
+    if offset % 4:
+        violation(action + ": offset must be multiple of 4", offset, n)
+    if buf is not None and uctypes.addressof(buf) % 4:
+        violation(action + ": buffer must be aligned to 4", offset, n)
 
 
 def _count_operation(offset, n, new):
     # Before each program (new: its bytes) and erase (new: None): the moment a power cut can hit.
-    words = power.words
+    words = shared.words
     if words[control.OPERATIONS // 4] >= words[control.CUT_AFTER // 4]:
         if words[control.TORN // 4]:
-            power.load("flash_faults", "tear")(offset, n, new)
-        power.down(control.REQUEST_POWER_CUT)
+            tear(_flash[offset : offset + n], new)
+        shared.down(control.REQUEST_POWER_CUT)
     words[control.OPERATIONS // 4] += 1
 
 
 def flash_read(offset, len_or_buf):
-    power.busy += 1
+    shared.busy += 1
     try:
         buf = bytearray(len_or_buf) if isinstance(len_or_buf, int) else len_or_buf
-        _check(False, "read", offset, len(buf), "")
-        memoryview(buf)[:] = flash[offset : offset + len(buf)]
+        n = len(buf)
+        _check("read", offset, n, buf)
+        memoryview(buf)[:] = _flash[offset : offset + n]
+        shared.words[control.BYTES_READ // 4] += n
         return bytes(buf) if isinstance(len_or_buf, int) else None
     finally:
-        power.busy -= 1
+        shared.busy -= 1
 
 
 def flash_write(offset, buf):
-    power.busy += 1
+    shared.busy += 1
     try:
         n = len(buf)
-        _check(n % 4 or offset % 4, "program", offset, n, "unaligned")
-        target = flash[offset : offset + n]
-        _check(_sets_a_bit(target, buf, n), "program", offset, n, "sets a bit")
+        _check("program", offset, n, buf)
+        if control.MAPPED_AT <= uctypes.addressof(buf) < control.MAPPED_AT + control.MAPPED_SIZE:
+            # The chip cannot read from its flash while it programs it.
+            violation("program: buffer is in mapped flash", offset, n)
+        target = _flash[offset : offset + n]
+        if _sets_a_bit(target, buf, n):
+            violation("program sets a bit that is not erased", offset, n)
         _count_operation(offset, n, buf)
         target[:] = buf
-        power.words[control.PROGRAMS // 4] += 1
-        power.words[control.BYTES_PROGRAMMED // 4] += n
+        words = shared.words
+        words[control.PROGRAMS // 4] += 1
+        words[control.PAGES // 4] += (offset + n + _PAGE - 1) // _PAGE - offset // _PAGE
+        words[control.BYTES_PROGRAMMED // 4] += n
     finally:
-        power.busy -= 1
+        shared.busy -= 1
 
 
 def flash_erase(sector):
-    power.busy += 1
+    shared.busy += 1
     try:
         offset = sector * _SECTOR
-        _check(False, "erase", offset, _SECTOR, "")
+        _check("erase", offset, _SECTOR)
         _count_operation(offset, _SECTOR, None)
-        _fill(flash[offset:], 0xFF, _SECTOR)
-        power.words[control.ERASES // 4] += 1
+        _fill(_flash[offset:], 0xFF, _SECTOR)
+        shared.words[control.ERASES // 4] += 1
     finally:
-        power.busy -= 1
+        shared.busy -= 1
+
+
+def flash_size():
+    return len(_flash)
+
+
+def flash_id():
+    return 0x1640EF
+
+
+def flash_user_start():
+    return _USER_START
+
+
+def freemem():
+    return 20000
+
+
+def check_fw():
+    return True
+
+
+def osdebug(level=None):
+    pass

@@ -1,38 +1,32 @@
-"""The board's block device, `bdev`: the flash from 1 MiB to 20 KiB before its end.
-
-It is this module itself: a class and its object would take up more heap.
-"""
-
-import sys
+"""The board's block device, `bdev`: the flash from 1 MiB to 20 KiB before its end."""
 
 import esp
-from micropython import const
 
-SEC_SIZE = 4096
-
-_START = const(0x100)  # sector of esp.flash_user_start()
-_RESERVED = const(5)  # sectors at the end, of the SDK
-
-bdev = sys.modules["flashbdev"]
+_FIRST_SECTOR = 0x100  # that of esp.flash_user_start()
+_RESERVED_SECTORS = 5  # at the end, of the SDK
 
 
-def readblocks(n, buf, off=0):
-    esp.flash_read((n + _START) * 4096 + off, buf)
+class FlashBdev:
+    SEC_SIZE = 4096
+
+    def readblocks(self, n, buf, off=0):
+        esp.flash_read((n + _FIRST_SECTOR) * self.SEC_SIZE + off, buf)
+
+    def writeblocks(self, n, buf, off=None):
+        if off is None:
+            esp.flash_erase(n + _FIRST_SECTOR)
+            off = 0
+        esp.flash_write((n + _FIRST_SECTOR) * self.SEC_SIZE + off, buf)
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return esp.flash_size() // self.SEC_SIZE - _RESERVED_SECTORS - _FIRST_SECTOR
+        if op == 5:
+            return self.SEC_SIZE
+        if op == 6:
+            esp.flash_erase(arg + _FIRST_SECTOR)
+            return 0
+        return None
 
 
-def writeblocks(n, buf, off=None):
-    if off is None:
-        ioctl(6, n)
-        off = 0
-    esp.flash_write((n + _START) * 4096 + off, buf)
-
-
-def ioctl(op, arg):
-    if op == 4:
-        return len(esp.flash) // 4096 - _RESERVED - _START
-    if op == 5:
-        return 4096
-    if op == 6:
-        esp.flash_erase(arg + _START)
-        return 0
-    return None
+bdev = FlashBdev()

@@ -1,20 +1,17 @@
-"""The board's `machine`: its parts are loaded when they are asked for."""
+"""The board's `machine`."""
 
 import control
-import power
+import shared
+from machine_chip import RTC, freq, idle, mem32, reset_cause, unique_id  # noqa: F401
+from machine_clocks import WDT, Timer  # noqa: F401
+from machine_pin import Pin  # noqa: F401
 
-hz = 80000000  # of the processor
+PWRON_RESET = 0
+WDT_RESET = 1
+SOFT_RESET = 4
+DEEPSLEEP_RESET = 5
+HARD_RESET = 6
 
 
 def reset():
-    power.down(control.REQUEST_RESET)
-
-
-def __getattr__(name):
-    return power.look_up(
-        " reset_cause=machine_chip unique_id=machine_chip freq=machine_chip idle=machine_chip"
-        " mem32=machine_chip RTC=machine_chip Pin=machine_pin Timer=machine_clocks"
-        " WDT=machine_clocks PWRON_RESET=0 WDT_RESET=1 SOFT_RESET=4 DEEPSLEEP_RESET=5"
-        " HARD_RESET=6 ",
-        name,
-    )
+    shared.down(control.REQUEST_RESET)

@@ -1,45 +1,57 @@
 """The part of the board's `machine` that is the chip's: reset cause, id, clock, RTC memory."""
 
 import control
-import machine
-import power
+import shared
 from micropython import const
 
 _RTC_BASE = const(0x60001200)
 # RTC user memory as the firmware divides it: three words of clock, magic, length, then data.
-_RTC_LENGTH = const(control.RTC + 16)
-_RTC_DATA = const(control.RTC + 20)
+_RTC_MAGIC = control.RTC + 12
+_RTC_LENGTH = control.RTC + 16
+_RTC_DATA = control.RTC + 20
 _RTC_DATA_SIZE = const(492)
+_MAGIC = const(0x75507921)  # MEM_MAGIC of the firmware's machine_rtc.c
+
+_hz = 80000000  # of the processor
 
 
 def reset_cause():
-    return power.words[control.RESET_CAUSE // 4]
+    return shared.words[control.RESET_CAUSE // 4]
 
 
 def unique_id():
-    return bytes(power.page[control.CHIP_ID : control.CHIP_ID + 4])
+    return bytes(shared.page[control.CHIP_ID : control.CHIP_ID + 4])
 
 
 def freq(hz=None):
+    global _hz
     if hz is None:
-        return machine.hz
+        return _hz
     if hz not in (80000000, 160000000):
         raise ValueError("frequency can only be either 80Mhz or 160MHz")
-    machine.hz = hz
+    _hz = hz
 
 
 def idle():
     pass
 
 
+def start_rtc():
+    """Give RTC().memory() a length of 0 when what is there is not the firmware's own."""
+    words = shared.words
+    if words[_RTC_MAGIC // 4] != _MAGIC:
+        words[_RTC_MAGIC // 4] = _MAGIC
+        words[_RTC_LENGTH // 4] = 0
+
+
 class RTC:
     def memory(self, data=None):
-        page = power.page
+        page = shared.page
         if data is None:
-            return bytes(page[_RTC_DATA : _RTC_DATA + power.words[_RTC_LENGTH // 4]])
+            return bytes(page[_RTC_DATA : _RTC_DATA + shared.words[_RTC_LENGTH // 4]])
         if len(data) > _RTC_DATA_SIZE:
             raise ValueError("buffer too long")
-        power.words[_RTC_LENGTH // 4] = len(data)
+        shared.words[_RTC_LENGTH // 4] = len(data)
         page[_RTC_DATA : _RTC_DATA + len(data)] = data
 
 
@@ -52,10 +64,10 @@ class _Mem32:
         return (control.RTC + offset) // 4
 
     def __getitem__(self, address):
-        return power.words[self._word(address)]
+        return shared.words[self._word(address)]
 
     def __setitem__(self, address, value):
-        power.words[self._word(address)] = value
+        shared.words[self._word(address)] = value
 
 
 mem32 = _Mem32()

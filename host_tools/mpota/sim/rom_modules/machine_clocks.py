@@ -3,8 +3,7 @@
 import struct
 
 import control
-import machine
-import power
+import shared
 import time
 
 
@@ -12,11 +11,11 @@ class WDT:
     def __init__(self, id=0, timeout=5000):
         if id != 0 or timeout != 5000:
             raise ValueError
-        power.words[control.WATCHDOG // 4] = power.words[control.WATCHDOG_MS // 4]
+        shared.words[control.WATCHDOG // 4] = shared.words[control.WATCHDOG_MS // 4]
         self.feed()
 
     def feed(self):
-        power.words[control.FED // 4] += 1
+        shared.words[control.FED // 4] += 1
 
 
 class Timer:
@@ -35,6 +34,7 @@ class Timer:
         self._on_due = callback
         self._due = time.ticks_add(time.ticks_ms(), self._period)
         Timer._running.append(self)
+        struct.pack_into("<Q", shared.page, control.TIMERS, id(_run_timers))
 
     def deinit(self):
         try:
@@ -44,8 +44,8 @@ class Timer:
 
 
 def _run_timers(_):
-    power.words[control.TICKED // 4] = 0
-    if power.busy:
+    shared.words[control.TICKED // 4] = 0
+    if shared.busy:
         return  # they are called at the next tick
     for timer in Timer._running[:]:
         late_ms = time.ticks_diff(time.ticks_ms(), timer._due)
@@ -56,10 +56,3 @@ def _run_timers(_):
             else:
                 timer.deinit()
             timer._on_due(timer)
-
-
-# So that all of this is loaded once.
-machine.WDT = WDT
-machine.Timer = Timer
-machine._run_timers = _run_timers
-struct.pack_into("<Q", power.page, control.TIMERS, id(_run_timers))

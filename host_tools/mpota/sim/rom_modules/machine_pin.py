@@ -1,7 +1,5 @@
 """The board's pins, which remember their level."""
 
-import machine
-
 _levels = {}
 
 
@@ -37,6 +35,3 @@ class Pin:
 
     def irq(self, handler=None, trigger=3, hard=False):
         """Accept a handler; nothing changes a pin from outside, so it is never called."""
-
-
-machine.Pin = Pin  # so that it is loaded once

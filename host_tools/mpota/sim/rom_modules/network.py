@@ -1,7 +1,23 @@
 """The board's `network`: a station that joins the simulated access point at once."""
 
 import control
-import power
+import shared
+
+STA_IF = 0
+AP_IF = 1
+STAT_IDLE = 0
+STAT_CONNECTING = 1
+STAT_GOT_IP = 5
+AUTH_OPEN = 0
+AUTH_WPA_WPA2_PSK = 4
+
+
+def hostname(name=None):
+    if name is None:
+        return shared.text(control.HOST_NAME)
+    if not 0 < len(name) <= control.TEXT_LENGTH:
+        raise ValueError
+    shared.set_text(control.HOST_NAME, name)
 
 
 class WLAN:
@@ -10,21 +26,58 @@ class WLAN:
     PM_NONE = 0
 
     def __init__(self, interface=0):
-        self.interface = interface
+        self._interface = interface
+        self._active = control.ACTIVE // 4 + interface
+        self._ssid = control.SSID + interface * control.TEXT_SIZE
+
+    def active(self, on=None):
+        if on is None:
+            return shared.words[self._active] != 0
+        shared.words[self._active] = 1 if on else 0
+
+    def connect(self, ssid=None, key=None, *, bssid=None):
+        if ssid is not None:
+            shared.set_text(self._ssid, ssid)
+
+    def disconnect(self):
+        shared.set_text(self._ssid, "")
 
     def isconnected(self):
-        words = power.words
-        may_join = words[control.ACTIVE // 4] and power.page[control.SSID]
-        return self.interface == 0 and may_join != 0 and words[control.NETWORK // 4] == 1
+        words = shared.words
+        may_join = self.active() and shared.page[control.SSID]
+        return self._interface == 0 and may_join != 0 and words[control.NETWORK // 4] == 1
 
-    def __getattr__(self, name):
-        method = power.load("network_wlan", name)
-        return lambda *args, **settings: method(self, *args, **settings)
+    def status(self, what=None):
+        if what == "rssi":
+            return -60
+        if self.isconnected():
+            return STAT_GOT_IP
+        return STAT_CONNECTING if shared.text(self._ssid) else STAT_IDLE
+
+    def ifconfig(self):
+        if not self.isconnected():
+            return ("0.0.0.0", "0.0.0.0", "0.0.0.0", "0.0.0.0")
+        return (shared.text(control.IP), "255.0.0.0", "127.0.0.1", "127.0.0.1")
+
+    def config(self, *what, **settings):
+        if "ssid" in settings:
+            shared.set_text(self._ssid, settings["ssid"])
+        if not what:
+            return None
+        if what[0] == "mac":
+            chip = bytes(reversed(bytes(shared.page[control.CHIP_ID : control.CHIP_ID + 3])))
+            return (b"\x5e\xcf\x7f" if self._interface else b"\x5c\xcf\x7f") + chip
+        if what[0] in ("ssid", "essid"):
+            return shared.text(self._ssid)
+        if what[0] == "hostname":
+            return hostname()
+        raise ValueError("unknown config param")
 
 
-def __getattr__(name):
-    return power.look_up(
-        " hostname=network_wlan STA_IF=0 AP_IF=1 STAT_IDLE=0 STAT_CONNECTING=1 STAT_GOT_IP=5"
-        " AUTH_OPEN=0 AUTH_WPA_WPA2_PSK=4 ",
-        name,
-    )
+def reset_radio():
+    """Put the radio into the state that a board without a program has."""
+    for interface in (STA_IF, AP_IF):
+        shared.words[control.ACTIVE // 4 + interface] = interface
+    shared.set_text(control.SSID, "")
+    shared.set_text(control.SSID + control.TEXT_SIZE, "MicroPython-simulated")
+    hostname("MPY-ESP8266")

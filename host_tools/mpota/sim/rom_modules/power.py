@@ -1,6 +1,4 @@
-"""The board's power, and what is outside its heap: the memory that it shares with its keeper, and
-the ROM, whose less used modules are loaded when they are asked for and not kept.
-"""
+"""The board's power: what chip, firmware and the frozen `_boot.py` do before boot.py runs."""
 
 import gc
 import os
@@ -9,63 +7,46 @@ import time
 
 import __main__
 import control
+import esp
+import flashbdev
+import hashlib
+import machine
+import machine_chip
+import network
+import shared
+import socket
 import uctypes
 import vfs
 
-page = None  # the control page
-words = None  # the same as words: words[control.FED // 4]
-_rom = None  # the file system of the ROM
+_SYSTEM_START = 0x0B0000  # of the partition, in flash: to the end of the memory map
 
-# How many calls deep the program is in what is one step on the chip: no timer is called meanwhile.
-busy = 0
+# The firmware's own modules, in the order of the places that on() gets.
+_BUILT_IN = (esp, hashlib, machine, network, socket)
 
 
-def load(name, attribute):
-    """Return *attribute* of the ROM's module *name*, loaded, and kept as long as it is in use.
+def _build_in(places):
+    # Lets an import find the board's modules in the interpreter's tables of built-in ones.
+    for module, place in zip(_BUILT_IN, places):
+        entry = uctypes.struct(place, {"name": uctypes.UINT64 | 0, "module": uctypes.UINT64 | 8})
+        entry.name = id(module.__name__)
+        entry.module = id(module)
 
-    Raises AttributeError.
-    """
-    global busy
-    busy += 1
-    folders = sys.path[:]
-    is_mounted = "/rom" in folders  # while the board starts
-    if not is_mounted:
-        sys.path[:] = ["/rom"]
-        vfs.mount(_rom, "/rom")
+
+def _begin_a_table_of_names(last_table_at):
+    # Calls the newest table of names full, of 10 names: one of 20 follows, as the first of all.
+    address = uctypes.struct(last_table_at, {"it": uctypes.UINT64 | 0}).it
+    uctypes.struct(address, {"alloc": uctypes.UINT64 | 16}).alloc = 10
+
+
+def _mount_rom():
+    # As mp_init() of the firmware does; returns what it puts on the path.
+    start = control.MAPPED_AT + _SYSTEM_START
+    size = control.MAPPED_SIZE - _SYSTEM_START
     try:
-        module = __import__(name)
-        sys.modules.pop(name)
-    finally:
-        if not is_mounted:
-            vfs.umount("/rom")
-            sys.path[:] = folders
-        busy -= 1
-    return getattr(module, attribute)
-
-
-def look_up(table, name):
-    """Return what *table* has for *name*: a number, or an attribute of the ROM module it names.
-
-    It is text, ` NAME=value NAME=value `, since that takes up no heap. Raises AttributeError.
-    """
-    at = table.find(" " + name + "=")
-    if at < 0:
-        raise AttributeError(name)
-    at += len(name) + 2
-    value = table[at : table.find(" ", at)]
-    return int(value) if value.isdigit() else load(value, name)
-
-
-def text(at):
-    """Return the text that is in the control page at *at*, of less than control.TEXT_SIZE bytes."""
-    raw = bytes(page[at : at + control.TEXT_SIZE])
-    return raw[: raw.find(b"\0")].decode()
-
-
-def down(request):
-    """End this boot at once: no finally block and no buffer flush runs, as on the chip."""
-    words[control.REQUEST // 4] = request
-    os.system("kill -KILL $PPID")
+        vfs.mount(vfs.VfsRom(uctypes.bytearray_at(start, size)), "/rom")
+    except OSError:
+        return []
+    return ["/rom", "/rom/lib"]
 
 
 def _run(path):
@@ -83,36 +64,31 @@ def _run(path):
     return True
 
 
-def on(rom, control_at, flash_at, flash_size, scripts):
-    """Do what the chip and the frozen `_boot.py` do: mount the flash's file system at '/'.
+def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scripts):
+    """Start the board, run *scripts*, `boot.py` and `main.py`, one by one, and never return.
 
-    Then run *scripts*, `boot.py` and `main.py`, one after the other, and never return. The control
-    page and the flash are in the memory of this process, at the addresses given.
+    The control page and the flash are in the memory of this process, at the addresses given; the
+    interpreter's entries for the board's own modules at *places*, and its pointer to the newest
+    table of names at *last_table_at*. *own_bytes* are those of the heap that it has for these
+    modules.
     """
-    global page, words, _rom
-    _rom = rom
-    page = uctypes.bytearray_at(control_at, control.SIZE)
-    words = uctypes.struct(control_at, (uctypes.ARRAY, control.SIZE // 4 | uctypes.UINT32))
-    # While sys.path names the ROM alone: these take the place of the interpreter's own.
-    import esp
-    import flashbdev
-    import hashlib  # noqa: F401
-    import machine  # noqa: F401
-    import network  # noqa: F401
-    import socket  # noqa: F401
-
-    load("network_wlan", "reset")()
-    esp.flash = memoryview(uctypes.bytearray_at(flash_at, flash_size))
-
-    vfs.umount("/rom")
+    shared.share(control_at)
+    esp.use_flash(flash_at, flash_size)
+    machine_chip.start_rtc()
+    network.reset_radio()
+    vfs.umount(sys.path[0])
     vfs.umount("/")
-    sys.path[:] = ["", ".frozen", "/lib", "/"]
-    gc.threshold((gc.mem_free() + gc.mem_alloc()) // 4)
+    _build_in(places)
+    sys.modules.clear()
+    sys.modules["flashbdev"] = flashbdev  # a frozen module that the firmware has loaded by now
+    sys.path[:] = ["", ".frozen"] + _mount_rom() + ["/lib", "/"]
+    gc.threshold((gc.mem_free() + gc.mem_alloc() - own_bytes) // 4)
     vfs.mount(flashbdev.bdev, "/")
     os.chdir("/")
     names = __main__.__dict__
     names.clear()
     names["__name__"] = "__main__"
+    _begin_a_table_of_names(last_table_at)
     gc.collect()
     for script in scripts:
         if not _run(script):
