@@ -15,6 +15,8 @@ import sys
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from mpota.board.firmware import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -22,19 +24,10 @@ def _words(text):
     return set(text.split())
 
 
-# The sources of these tables are the port's mpconfigport.h, its manifests and the globals tables
-# of the modules themselves (MicroPython v1.29-preview).
-BUILT_IN_MODULES = _words("""
-    array binascii btree builtins collections cryptolib deflate errno esp framebuf gc hashlib heapq
-    io json lwip machine math micropython network os platform random re select socket ssl struct sys
-    time tls uctypes vfs websocket
-""")
-FROZEN_MODULES = _words("""
-    apa102 asyncio dht ds18x20 espnow flashbdev inisetup neopixel ntptime onewire requests ssd1306
-    umqtt upysh webrepl
-""")
-# `app` is the application in the active slot.
-BOARD_MODULES = BUILT_IN_MODULES | FROZEN_MODULES | {"ota", "app"}
+# `app` is the application in the active slot. `mip` is in the firmware and cannot work there.
+BOARD_MODULES = (
+    EXTENSIBLE_MODULES | BUILT_IN_MODULES | FROZEN_MODULES | {"ota", "app"}
+) - {"mip"}  # fmt: skip
 
 HARDWARE_MODULES = {"esp", "machine", "network"}
 
@@ -49,7 +42,7 @@ INSTEAD_OF_MODULE = {
     "logging": "ota.log",
     "mip": "requests; mip calls str.rpartition, which the board lacks",
     "pathlib": "os and plain strings",
-    "tarfile": "ota.image",
+    "tarfile": "the files of the image, which are at /app",
     "threading": "a step in handle(), or asyncio",
     "traceback": "sys.print_exception",
     "typing": "no annotation, or a comment",
@@ -57,7 +50,9 @@ INSTEAD_OF_MODULE = {
     "zlib": "deflate",
 }
 
-# What a module has on the board, for the modules where the unix port or CPython has more.
+# What a module has on the board, for the modules where the unix port or CPython has more. The
+# sources are the port's mpconfigport.h and the globals tables of the modules themselves
+# (MicroPython v1.29-preview).
 MODULE_ATTRIBUTES = {
     "asyncio": """
         run create_task sleep sleep_ms current_task get_event_loop new_event_loop run_until_complete
@@ -289,6 +284,11 @@ def _imported_modules(node):
     return []
 
 
+def _plain_name(module):
+    """Return the name of a module without the `u` that makes it mean the built-in one."""
+    return module[1:] if module[:1] == "u" and module[1:] in EXTENSIBLE_MODULES else module
+
+
 def _is_const_call(node):
     return (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "const"
@@ -342,26 +342,31 @@ class _Checker(ast.NodeVisitor):
     # Imports and what modules have.
 
     def check_import(self, node, module):
-        top = module.split(".")[0]
-        if top in HARDWARE_MODULES:
+        written = module.split(".")[0]
+        top = _plain_name(written)
+        if not self.is_example and written in EXTENSIBLE_MODULES:
+            what = f"import {written}, which finds an application's file of that name first"
+            self.report(node, what, f"u{written}")
+        elif top in HARDWARE_MODULES:
             # main.py's last resort must not load a file: the heap may be what ran out.
             allowed = self.path in ("lib/ota/hal.py", "main.py")
             allowed = allowed or (self.is_example and top == "machine")
             if not allowed:
-                self.report(node, f"import {top} outside lib/ota/hal.py", "ota.hal")
+                self.report(node, f"import {written} outside lib/ota/hal.py", "ota.hal")
         elif top not in BOARD_MODULES and not (self.is_example and top in self.neighbours):
             instead = INSTEAD_OF_MODULE.get(top, "a module of the stock ESP8266 build")
             self.report(node, f"import {module}, which the board has not", instead)
 
     def check_module_attribute(self, node, module, name):
-        has = MODULE_ATTRIBUTES.get(module)
+        plain = _plain_name(module)
+        has = MODULE_ATTRIBUTES.get(plain)
         if has is None or name in has or name == "*" or name.startswith("__"):
             return
-        full_name = f"{module}.{name}"
+        full_name = f"{plain}.{name}"
         if full_name == "hashlib.md5" and self.path == "lib/ota/md5.py" and self.is_guarded():
             return
         instead = INSTEAD_OF_ATTRIBUTE.get(full_name, f"one of {', '.join(sorted(has))}")
-        self.report(node, f"{full_name}, which the board has not", instead)
+        self.report(node, f"{module}.{name}, which the board has not", instead)
 
     def is_guarded(self):
         """Whether what is visited is under a hasattr test or a handler for its absence."""

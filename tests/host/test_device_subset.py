@@ -11,16 +11,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import device_subset  # noqa: E402
+from mpota.board.firmware import EXTENSIBLE_MODULES  # noqa: E402
 
 LIB = "lib/ota/slots.py"
 
 # What the stock build lacks, and the house rules: a line of code and what is said of it.
 REFUSED = [
-    ("import hashlib\nhashlib.md5()", "hashlib.md5"),
-    ("from hashlib import md5", "hashlib.md5"),
+    ("import uhashlib\nuhashlib.md5()", "uhashlib.md5"),
+    ("from uhashlib import md5", "uhashlib.md5"),
     ("pow(3, 65537, n)", "pow with a modulus"),
-    ("import binascii\nbinascii.crc32(b'')", "binascii.crc32"),
-    ("import binascii as b\nb.crc32(b'')", "binascii.crc32"),
+    ("import ubinascii\nubinascii.crc32(b'')", "ubinascii.crc32"),
+    ("import ubinascii as b\nb.crc32(b'')", "ubinascii.crc32"),
     ("compile('1', '', 'eval')", "compile"),
     ("execfile('app.py')", "execfile"),
     ("__file__", "__file__"),
@@ -30,24 +31,24 @@ REFUSED = [
     ("class A:\n    def __setattr__(self, name, value):\n        pass", "__setattr__"),
     ("class A:\n    def __delattr__(self, name):\n        pass", "__delattr__"),
     ("object.__setattr__(a, 'b', 1)", "__setattr__"),
-    ("import random\nrandom.randint(1, 6)", "random.randint"),
-    ("from random import choice", "random.choice"),
+    ("import urandom\nurandom.randint(1, 6)", "urandom.randint"),
+    ("from urandom import choice", "urandom.choice"),
     ("import math\nmath.factorial(3)", "math.factorial"),
     ("import math\nmath.isclose(1, 2)", "math.isclose"),
     ("import math\nmath.log2(8)", "math.log2"),
     ("import math\nmath.inf", "math.inf"),
-    ("import io\nio.BufferedWriter(f, 64)", "io.BufferedWriter"),
+    ("import uio\nuio.BufferedWriter(f, 64)", "uio.BufferedWriter"),
     ("import sys\nsys.exc_info()", "sys.exc_info"),
     ("import sys\nsys.atexit(f)", "sys.atexit"),
-    ("import os\nos.system('ls')", "os.system"),
-    ("import os\nos.getenv('HOME')", "os.getenv"),
-    ("import os\nos.path.join('a', 'b')", "os.path"),
+    ("import uos\nuos.system('ls')", "uos.system"),
+    ("import uos\nuos.getenv('HOME')", "uos.getenv"),
+    ("import uos\nuos.path.join('a', 'b')", "uos.path"),
     ("import _thread", "_thread"),
-    ("import time\ntime.strftime('%Y')", "time.strftime"),
-    ("import time\ntime.monotonic()", "time.monotonic"),
-    ("import errno\nerrno.ENOSPC", "errno.ENOSPC"),
+    ("import utime\nutime.strftime('%Y')", "utime.strftime"),
+    ("import utime\nutime.monotonic()", "utime.monotonic"),
+    ("import uerrno\nuerrno.ENOSPC", "uerrno.ENOSPC"),
     ("import asyncio\nasyncio.Queue()", "asyncio.Queue"),
-    ("import socket\nsocket.create_connection(a)", "socket.create_connection"),
+    ("import usocket\nusocket.create_connection(a)", "usocket.create_connection"),
     ("match x:\n    case 1:\n        pass", "a match statement"),
     ("vars(a)", "vars"),
     ("try:\n    f()\nexcept ConnectionResetError:\n    g()", "ConnectionResetError"),
@@ -65,10 +66,10 @@ REFUSED = [
     ("print('hello')", "print in a library"),
     ("try:\n    f()\nexcept:\n    g()", "a bare except"),
     ("assert size > 0", "an assert"),
-    ("import machine", "import machine outside"),
+    ("import umachine", "import umachine outside"),
     ("from esp import flash_write", "import esp outside"),
     ("def f():\n    import network", "import network outside"),
-    ("__import__('machine')", "import machine outside"),
+    ("__import__('umachine')", "import umachine outside"),
     ("_SIZE = 4096", "_SIZE without const()"),
     ("from ota.record import _SIZE", "import of _SIZE"),
     *((f"import {module}", f"import {module}") for module in device_subset.INSTEAD_OF_MODULE),
@@ -76,7 +77,7 @@ REFUSED = [
 ]
 
 ALLOWED = [
-    "import os\nos.rename('a', 'b')",
+    "import uos\nuos.rename('a', 'b')",
     "import asyncio\nasyncio.sleep_ms(5)",
     "import umqtt.simple",
     "from . import record\nfrom .slots import Slots",
@@ -93,7 +94,7 @@ ALLOWED = [
     "def vars():\n    return vars()",
     "raise ValueError from None",
     "view[1:-1]",
-    "import re\nre.compile('a')",
+    "import ure\nure.compile('a')",
 ]
 
 
@@ -115,7 +116,7 @@ def test_allows(source):
 
 
 def test_says_where_and_what_instead():
-    assert messages("import os\n\nname = path.rpartition('/')") == [
+    assert messages("import uos\n\nname = path.rpartition('/')") == [
         "lib/ota/slots.py:3: .rpartition(), which the board has not; "
         "use rfind() or rsplit(separator, 1)"
     ]
@@ -131,7 +132,24 @@ def test_the_log_prints():
 
 
 def test_the_hal_imports_the_hardware():
-    assert messages("import esp\nimport machine\nimport network", "lib/ota/hal.py") == []
+    assert messages("import esp\nimport umachine\nimport network", "lib/ota/hal.py") == []
+
+
+@pytest.mark.parametrize("module", sorted(EXTENSIBLE_MODULES))
+@pytest.mark.parametrize("path", ["boot.py", "main.py", "lib/ota/hal.py", "lib/ota/web/page.py"])
+def test_what_runs_on_the_board_means_the_built_in_module(module, path):
+    for source in (f"import {module}", f"from {module} import *", f"__import__('{module}')"):
+        (message,) = messages(source, path)
+        assert f"import {module}, which finds an application's file" in message
+        assert message.endswith(f"; use u{module}")
+    if module != "machine":
+        assert messages(f"import u{module}", path) == []
+
+
+def test_a_module_that_always_is_the_built_in_one_has_no_other_name():
+    modules = ["sys", "gc", "uctypes", "vfs", "micropython", "builtins", "deflate"]
+    assert [messages(f"import {module}") for module in modules] == [[]] * len(modules)
+    assert all("which the board has not" in messages(f"import u{m}")[0] for m in ("sys", "gc"))
 
 
 def test_an_example_prints_asserts_and_imports_machine_but_not_esp():
@@ -150,10 +168,10 @@ def test_an_example_imports_what_it_brings_along():
 @pytest.mark.parametrize(
     ("source", "count"),
     [
-        ("try:\n    from hashlib import md5\nexcept ImportError:\n    pass", 0),
-        ("import hashlib\nif hasattr(hashlib, 'md5'):\n    md5 = hashlib.md5", 0),
-        ("from hashlib import md5", 1),
-        ("try:\n    from hashlib import md5\nexcept OSError:\n    pass", 1),
+        ("try:\n    from uhashlib import md5\nexcept ImportError:\n    pass", 0),
+        ("import uhashlib\nif hasattr(uhashlib, 'md5'):\n    md5 = uhashlib.md5", 0),
+        ("from uhashlib import md5", 1),
+        ("try:\n    from uhashlib import md5\nexcept OSError:\n    pass", 1),
     ],
 )
 def test_md5_comes_from_hashlib_only_in_its_module_and_where_its_absence_is_handled(source, count):
@@ -168,6 +186,18 @@ def test_host_tools_do_not_import_what_is_for_the_board(source):
 
 def test_host_tools_may_import_names_that_look_like_it():
     assert device_subset.check_host_source("from mpota import ota", "host_tools/a.py") == []
+
+
+def test_subpackages_are_checked_too(tmp_path):
+    for name in ("lib/ota/__init__.py", "lib/ota/web/__init__.py", "lib/ota/web/page/form.py"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("import time\n")
+    assert [finding.path for finding in device_subset.check_tree(tmp_path)] == [
+        "lib/ota/__init__.py",
+        "lib/ota/web/__init__.py",
+        "lib/ota/web/page/form.py",
+    ]
 
 
 def test_the_tree_uses_only_what_the_board_has():
