@@ -80,6 +80,13 @@ def test_a_second_start_goes_on_with_the_same_flash(tmp_path):
               "--password", "rain")  # fmt: skip
     sim.until("board: ready")
     assert upload(GARDEN / "2.0.0", "-i", ip, "-a", "rain")[0] == 0
+    restart = sim.until("^board: restart")
+    erases, pages, seconds = re.search(
+        r"(\d+) erases and (\d+) pages since power-on take (\S+) s on a chip$", restart
+    ).groups()
+    assert int(erases) > 0
+    assert int(pages) > 0
+    assert abs(float(seconds) - (int(erases) * 0.045 + int(pages) * 0.0007)) < 0.051
     sim.until("slot b is confirmed")
     assert sim.end(signal.SIGTERM)[0] == 0
     sim = Sim(tmp_path, "--ip", ip)

@@ -20,9 +20,10 @@ from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.image.keys import load_public_key
 from mpota.sim.board import DEFAULT_HEAP, Board
+from mpota.sim.heap import size_in_bytes
 from mpota.sim.rom import ARCHITECTURE
 
-_READY = re.compile(r"espota: (\S+) listens on port (\d+)")
+_READY = re.compile(r"arduino: (\S+) listens on port (\d+)")
 _OTA_PORT = 8266
 _LEAST_HEAP_KB = 32  # with 28, the services do not start beside a small application
 
@@ -77,7 +78,13 @@ def sim(
     new = _new_board(flash, app, password, publickey, confirm_after)
     with _flash(flash, new), _ended_by_signals():
         typer.echo(f"board: {flash}, {ip}; Ctrl-C takes the power away")
-        board = Board(flash, ip=ip, heap=heap, on_line=lambda line: _show(line, ip))
+        board = Board(
+            flash,
+            ip=ip,
+            heap=heap,
+            on_line=lambda line: _show(line, ip),
+            on_restart=lambda: _show_flash_time(board),
+        )
         board.cut_power_after(power_cut_after)
         try:
             with board:
@@ -98,10 +105,18 @@ def _show(line: str, ip: str) -> None:
         typer.echo(f"board: ready, {found[1]} takes updates at {ip}:{found[2]}")
 
 
+def _show_flash_time(board: Board) -> None:
+    typer.echo(
+        f"board: restart, {board.erases} erases and {board.pages} pages since power-on take "
+        f"{board.flash_time_ms / 1000:.1f} s on a chip"
+    )
+
+
 def _check_heap(heap: str) -> None:
-    if not re.fullmatch(r"[1-9][0-9]{0,8}[km]?", heap):
-        raise CommandError(f"--heap {heap} is no size: give it like 56k")
-    size = int(heap.rstrip("km")) * {"k": 1024, "m": 1024 * 1024}.get(heap[-1], 1)
+    try:
+        size = size_in_bytes(heap)
+    except ValueError as error:
+        raise CommandError(f"--heap {heap} is no size: give it like 56k") from error
     if size < _LEAST_HEAP_KB * 1024:
         raise CommandError(
             f"--heap {heap} is less than a board starts with: give {_LEAST_HEAP_KB}k or more; "

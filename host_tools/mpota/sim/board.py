@@ -27,8 +27,8 @@ class Board:
     """A board that runs as a process of its own for every boot, with only the flash carried over.
 
     `flash` is an image file (see `create_flash`); `ip` the board's own address, of 127.0.0.0/8;
-    `on_line` is called with every line of the serial port. Use it as a context manager, or call
-    `power_on()` and `stop()`.
+    `on_line` is called with every line of the serial port, `on_restart` when the board begins to
+    boot again after a reset. Use it as a context manager, or call `power_on()` and `stop()`.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Board:
         watchdog_ms: int = WATCHDOG_MS,
         scripts: tuple[str, ...] = ("boot.py", "main.py"),
         on_line: Callable[[str], None] = lambda line: None,
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         self.flash = Path(flash)
         self.ip = ip
@@ -48,6 +49,7 @@ class Board:
         self._heap_bytes = size_in_bytes(heap)
         self._scripts = scripts
         self._on_line = on_line
+        self._on_restart = on_restart
         self._changed = threading.Condition()
         self._process: BoardProcess | None = None
         self._thread: threading.Thread | None = None
@@ -228,6 +230,8 @@ class Board:
                 if self.power_failed:
                     self.control.clear_rtc()
                     break
+                if self._wanted:
+                    self._on_restart()
         except BaseException as e:  # told to who waits for the board
             self._failure = e
         with self._changed:
