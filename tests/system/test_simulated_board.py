@@ -1,5 +1,6 @@
 """The simulated board keeps to what a real one does."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from boards import board_with, own_ip, small_image
 from mpota import sim
 from mpota.errors import CommandError
 from mpota.image.compile import compile_module
-from mpota.sim import Board, create_flash, read_flash, rom
+from mpota.sim import Board, board_process, create_flash, read_flash, rom
 from mpota.sim.board import EXCEPTION, POWER_ON, SOFT_RESTART, SOFTWARE_WATCHDOG
 from mpota.sim.rom import ARCHITECTURE
 from mpota.sim.rom_modules import control
@@ -168,24 +169,40 @@ if machine.reset_cause() == 0:
         assert "stored" not in board.lines
 
 
-_TAKEN = """
-import ctypes, mmap, sys
-libc = ctypes.CDLL(None)
-libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p] + [ctypes.c_size_t] * 5
-flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10
-assert libc.mmap(0x402FF000, 4096, mmap.PROT_READ, flags, -1, 0) == 0x402FF000
-sys.path.insert(0, sys.argv[1])
-import flash_map
-flash_map.map_flash(mmap.mmap(-1, 4 << 20))
-"""
+def test_a_board_whose_memory_map_is_taken_says_so(tmp_path, monkeypatch):
+    # An address that every process has in use.
+    sources = tmp_path / "sim"
+    shutil.copytree(Path(sim.__file__).parent, sources)
+    flash_map = sources / "flash_map.py"
+    taken = "control.MAPPED_AT = id(None) // 4096 * 4096\n\n\ndef map_flash"
+    flash_map.write_text(flash_map.read_text().replace("def map_flash", taken))
+    monkeypatch.setattr(board_process, "__file__", str(sources / "board_process.py"))
+    board = board_that_runs(tmp_path, "")
+    with board, pytest.raises(CommandError, match="start: the address 0x.* mapped flash is taken"):
+        board.join()
+    assert board.boots == 1
 
 
-def test_a_board_whose_memory_map_is_taken_says_so():
-    command = [sys.executable, "-c", _TAKEN, str(Path(sim.__file__).parent)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr.endswith("OSError: the address 0x40200000 of the mapped flash is taken\n")
+def test_a_file_system_that_is_damaged_is_told_and_nothing_runs(tmp_path):
+    board = board_that_runs(tmp_path, "print('runs')")
+    with board.flash.open("r+b") as flash:
+        flash.seek(1024 * 1024)
+        flash.write(bytes(8192))
+    with board:
+        board.wait_for("^The filesystem looks corrupt")
+        board.reset()
+        board.wait_for("^The filesystem looks corrupt", start=1)
+        assert "runs" not in board.lines
+
+
+def test_restarts_are_told_and_the_first_start_is_none(tmp_path):
+    restarts = []
+    script = "import machine\nprint('up')\nif not machine.reset_cause():\n machine.reset()\n"
+    board = board_that_runs(tmp_path, script, on_restart=lambda: restarts.append(board.boots))
+    with board:
+        board.wait_for("^up$", start=1)
+        assert restarts == [1]
+    assert restarts == [1]
 
 
 def with_rom(board, files, at=0xB0000):

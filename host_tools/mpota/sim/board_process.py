@@ -28,7 +28,7 @@ class BoardProcess:
     The interpreter's heap has room for `heap_bytes`, and beside them for the `own_bytes` of the
     simulated board's modules. `say` is called with every line of the serial port; `bitten` is
     whether the watchdog ended the process, `status` what it ended with. Raises CommandError where
-    there is no interpreter.
+    there is no interpreter, and `run` where the process cannot become the board.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class BoardProcess:
     ) -> None:
         self.bitten = False
         self.status: int | None = None
+        self._last_line = ""
         self._page = page
         self._say = say
         # Three bits for each block of 32 bytes (gc_setup_area() of MicroPython's py/gc.c).
@@ -74,6 +75,8 @@ class BoardProcess:
                 process.kill()  # or its end would be waited for
                 raise
         self.status = process.returncode
+        if self.status == control.CANNOT_START:
+            raise CommandError(f"the simulated board cannot start: {self._last_line}")
 
     def _watch(self, process: subprocess.Popen) -> None:
         assert process.stdout is not None
@@ -89,7 +92,8 @@ class BoardProcess:
                         break
                     *lines, pending = (pending + (chunk or b"")).split(b"\n")
                     for line in lines:
-                        self._say(line.decode(errors="replace").rstrip("\r"))
+                        self._last_line = line.decode(errors="replace").rstrip("\r")
+                        self._say(self._last_line)
                 now = time.monotonic()
                 if page[control.WATCHDOG] == 0 or page[control.FED] != fed:
                     fed, since = page[control.FED], now

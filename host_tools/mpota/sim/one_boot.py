@@ -13,6 +13,7 @@ import sys
 import built_in_modules
 import flash_map
 import timer_interrupt
+from rom_modules import control
 
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
@@ -56,12 +57,16 @@ def main() -> None:
     places = built_in_modules.places(interpreter)
     last_table_at = _last_table_at(interpreter)
     flash = _map(os.open(flash_path, os.O_RDWR), mmap.ACCESS_WRITE)
-    flash_map.map_flash(flash)
-    control = _map(int(control_fd), mmap.ACCESS_WRITE)
+    try:
+        flash_map.map_flash(flash)
+    except OSError as e:
+        print(e)
+        sys.exit(control.CANNOT_START)
+    page = _map(int(control_fd), mmap.ACCESS_WRITE)
     rom = _map(os.open(rom_path, os.O_RDONLY), mmap.ACCESS_COPY)
-    timer_interrupt.start(interpreter, control)
+    timer_interrupt.start(interpreter, page)
     program = _PROGRAM.format(
-        _address(rom), len(rom), _address(control), _address(flash), len(flash),
+        _address(rom), len(rom), _address(page), _address(flash), len(flash),
         places, last_table_at, own, scripts,
     )  # fmt: skip
     arguments = ["micropython", "-X", f"heapsize={heap}", "-c", program]

@@ -49,4 +49,6 @@ REQUEST_NONE = 0
 REQUEST_RESET = 1
 REQUEST_POWER_CUT = 2
 
+CANNOT_START = 3  # exit status of a process that could not become the board
+
 TORN_MODES = ("none", "prefix", "suffix", "alternate-words", "all-but-last-byte")

@@ -49,6 +49,17 @@ def _mount_rom():
     return ["/rom", "/rom/lib"]
 
 
+def _mount_flash():
+    # Returns whether there is a file system that can be read.
+    try:
+        vfs.mount(flashbdev.bdev, "/")
+    except OSError:
+        print("The filesystem looks corrupt.")  # as the firmware's inisetup.py says for ever
+        return False
+    os.chdir("/")
+    return True
+
+
 def _run(path):
     # Returns whether the next script is to run: as in the firmware, not after one that raised.
     try:
@@ -83,14 +94,13 @@ def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scrip
     sys.modules["flashbdev"] = flashbdev  # a frozen module that the firmware has loaded by now
     sys.path[:] = ["", ".frozen"] + _mount_rom() + ["/lib", "/"]
     gc.threshold((gc.mem_free() + gc.mem_alloc() - own_bytes) // 4)
-    vfs.mount(flashbdev.bdev, "/")
-    os.chdir("/")
+    is_mounted = _mount_flash()
     names = __main__.__dict__
     names.clear()
     names["__name__"] = "__main__"
     _begin_a_table_of_names(last_table_at)
     gc.collect()
-    for script in scripts:
+    for script in scripts if is_mounted else ():
         if not _run(script):
             break
     while True:  # the prompt of a board that nobody types to
