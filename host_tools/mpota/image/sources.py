@@ -3,7 +3,7 @@
 import ast
 import warnings
 
-from mpota.board.firmware import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
+from mpota.board.firmware_modules import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
 from mpota.errors import CommandError
 
 _ENTRIES = ("app.py", "app/__init__.py")
