@@ -31,6 +31,7 @@ _REJECTED = const(b"RJCT")
 # So much from the beginning of an image holds all of its MANIFEST.
 HEAD_BYTES = const(768)
 _MANIFEST_LIMIT = const(512)
+_LINE_LIMIT = const(128)  # bytes of a line of it, the newline included
 _MAX_SEQUENCE = const(0x3FFFFFFF)
 FOOTER_BYTES = const(40)
 
@@ -170,8 +171,8 @@ def _parse(text):
     found = {}
     for number, line in enumerate(text[:-1].split(b"\n")):
         where = "line %d" % (number + 1)
-        if not line or min(line) < 32 or max(line) > 126:
-            raise OTAError(_BAD_MANIFEST, where + ": not plain text")
+        if not 0 < len(line) < _LINE_LIMIT or min(line) < 32 or max(line) > 126:
+            raise OTAError(_BAD_MANIFEST, where + ": not plain text, or too long")
         if number == 0:
             if line != b"mpota 2":
                 raise OTAError(_BAD_MANIFEST, "not 'mpota 2'")
