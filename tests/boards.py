@@ -5,12 +5,14 @@ and an address of its own for every board.
 import functools
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mpota import image
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
+from mpota.board.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, create_flash, read_flash
 from mpota.image.compile import compile_module
-from mpota.sim import Board, create_flash
+from mpota.sim import Board
 from mpota.sim.rom import ARCHITECTURE
 
 ROOT = Path(__file__).parent.parent
@@ -44,13 +46,18 @@ def small_image(version: str, sequence: int, files: dict[str, bytes] | None = No
 
 def application_image(files: dict[str, bytes], **fields: object) -> bytes:
     """Return an image of *files* whose sources are compiled for the simulated board."""
-    compiled = {}
+    return image.build(files=compiled(files), **fields)
+
+
+def compiled(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return *files* of an application with a `.mpy` in place of every source."""
+    made = {}
     for name, content in files.items():
         if name.endswith(".py"):
             name = name.removesuffix(".py") + ".mpy"
             content = _compiled(content.decode(), f"/app/{name}")
-        compiled[name] = content
-    return image.build(files=compiled, **fields)
+        made[name] = content
+    return made
 
 
 @functools.cache
@@ -73,6 +80,16 @@ def flash_with(path: Path, application: bytes | None, **settings: object) -> Pat
         slots["a"] = application
     create_flash(path, files, system=simulated_rom(), slots=slots)
     return path
+
+
+def change_files(flash: Path, change: Callable[[dict[str, bytes]], object]) -> None:
+    """Let *change* edit the dict of all files on *flash*; system ROM and slots stay as they are."""
+    files = read_flash(flash)
+    change(files)
+    before = flash.read_bytes()
+    create_flash(flash, files)
+    file_system = flash.read_bytes()[FILE_SYSTEM_START:FILE_SYSTEM_END]
+    flash.write_bytes(before[:FILE_SYSTEM_START] + file_system + before[FILE_SYSTEM_END:])
 
 
 def board_with(folder: Path, application: bytes | None, *, watchdog_ms: int = 1000,

@@ -1,14 +1,15 @@
 """A board under test: what it is known to run, and the proof that it came to no harm."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boards
 import pytest
 from mpota import arduino
 from mpota.arduino.outcomes import RefusedError, UploadError
-from mpota.sim import read_flash
+from mpota.board.flash import SLOT_BYTES, SLOT_STARTS, read_flash, read_slot
+from mpota.board.record import NAME, Record
 
 # Says what it is, and when a session has ended: the listener is free again then.
 APP = """
@@ -23,7 +24,6 @@ def main(ota):
         time.sleep_ms(2)
 """
 FAILED = r"update failed, code (\d)"
-_RECORD, _STAGING, _ACTIVE_AT = "/.ota/record", "/.ota/staging", 8
 
 
 class Device:
@@ -100,14 +100,18 @@ class Device:
     def unharmed(self) -> Iterator[None]:
         """See to it that what is done inside changes nothing, and that a good update succeeds.
 
-        The version that runs goes on without a restart, and its files and the record are the same.
+        The version that runs goes on without a restart. Its slot and all files stay as they are,
+        and what was written into the other slot counts as nothing.
         """
         self.spoiled = True
-        boots, said, files = self.board.boots, self.said, self._lasting_files()
+        boots, said, files = self.board.boots, self.said, self.files()
+        running, idle = self.slot(self.record.active), self.slot(self.idle)
         yield
         assert self.board.boots == boots
         assert not [line for line in self.board.lines[said:] if "Traceback" in line]
-        assert self._lasting_files() == files
+        assert self.files() == files
+        assert self.slot(self.record.active) == running
+        assert self.slot(self.idle) == idle or not read_slot(self.board.flash, self.idle).accepted
         self.takes_an_update()
 
     def takes_an_update(self) -> None:
@@ -116,16 +120,64 @@ class Device:
         assert self.board.violation == ""
         self.spoiled = False
 
+    # What is on its flash
+
     def files(self) -> dict[str, bytes]:
         """Give every file on the board's flash."""
         return read_flash(self.board.flash)
 
-    def _lasting_files(self) -> dict[str, bytes]:
-        # All files but those that an update may use up: staging, and the slot that is idle.
-        files = self.files()
-        idle = "/.ota/b/" if files[_RECORD][_ACTIVE_AT] == ord("a") else "/.ota/a/"
-        return {
-            name: content
-            for name, content in files.items()
-            if name != _STAGING and not name.startswith(idle)
-        }
+    @property
+    def record(self) -> Record:
+        """The boot record."""
+        record = Record.parse(self.files()[NAME])
+        assert record is not None
+        return record
+
+    @property
+    def idle(self) -> str:
+        """The slot that the next update goes to."""
+        return "b" if self.record.active == "a" else "a"
+
+    def slot(self, letter: str) -> bytes:
+        """Give all bytes of a slot, its marks included."""
+        with self.board.flash.open("rb") as flash:
+            flash.seek(SLOT_STARTS[letter])
+            return flash.read(SLOT_BYTES)
+
+    # With the power off
+
+    def change_files(self, change: Callable[[dict[str, bytes]], object]) -> int:
+        """Switch off, let *change* edit the dict of all files, switch on.
+
+        Return where the lines of the new boot begin.
+        """
+        return self._change(lambda: boards.change_files(self.board.flash, change))
+
+    def change_flash(self, change: Callable[[bytearray], object]) -> int:
+        """Do as `change_files`, with *change* for the bytes of the whole flash."""
+
+        def edit() -> None:
+            flash = bytearray(self.board.flash.read_bytes())
+            change(flash)
+            self.board.flash.write_bytes(flash)
+
+        return self._change(edit)
+
+    def _change(self, edit: Callable[[], object]) -> int:
+        self.board.power_off()
+        edit()
+        start = self.said
+        self.board.power_on()
+        return start
+
+    def boot(self, how: str = "reset") -> int:
+        """Reset the board or cut its power; return where the lines of the new boot begin."""
+        start = self.said
+        if how == "reset":
+            self.board.reset()
+        else:
+            self.board.power_off()
+            self.board.power_on()
+        self.board.wait_for("boot: ", start=start)
+        self.board.wait_for("listens", start=start)
+        return start

@@ -81,9 +81,12 @@ class RawHost:
         return bool(select.select([self.listener], [], [], 0)[0])
 
     def begin(self, data: bytes, size: int | None = None) -> None:
-        """Announce `data`, or `size` bytes of it, and be connected."""
+        """Announce `data`, or `size` bytes of it, prove to know the password, and be connected."""
         self.invite(len(data) if size is None else size, hashlib.md5(data).hexdigest())
-        assert self.answer() == "OK"
+        said = self.answer()
+        if said.startswith("AUTH "):
+            said = self.authenticate(said)
+        assert said == "OK"
         self.accept()
 
     def send(self, data: bytes) -> None:

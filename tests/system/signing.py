@@ -6,8 +6,8 @@ import struct
 import threading
 from pathlib import Path
 
+import boards
 from device import APP, Device
-from mpota.sim import create_flash
 from openssl_command import openssl, test_key
 
 FIRST, SECOND = test_key("2048"), test_key("3072")
@@ -64,9 +64,8 @@ class SignedDevice(Device):
         super().__init__(folder, app, **settings)
         self.folder = folder
         self.key = key
-        files = self.files()
-        files["/ota.keys"] = key_file(FIRST, SECOND) if keys is None else keys
-        create_flash(self.board.flash, files)
+        keys = key_file(FIRST, SECOND) if keys is None else keys
+        boards.change_files(self.board.flash, lambda files: files.update({"/ota.keys": keys}))
 
     def next_image(self, app: str | None = None, files: dict[str, bytes] | None = None) -> bytes:
         """Count the sequence up and give the release of that number, signed."""
