@@ -33,7 +33,7 @@ def guarded(folder, **settings):
 
 
 def failed(device, start):
-    device.board.wait_for("update failed, code 0", start=start)
+    device.board.wait_for("authentication failed", start=start)
 
 
 def test_a_wrong_password_writes_nothing(tmp_path):

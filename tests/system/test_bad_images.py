@@ -1,0 +1,271 @@
+"""Files that are no image, damaged images and images that lie: refused, each with its error."""
+
+import gzip
+import hashlib
+import io
+import random
+import struct
+import tarfile
+
+import boards
+import hostile_romfs
+import pytest
+from device import Device
+from hostile_romfs import file, filesystem, folder, with_footer
+from mpota.board.flash import IMAGE_LIMIT_BYTES, read_slot
+from raw_host import PASSWORD, RawHost
+
+pytestmark = pytest.mark.parallel
+
+NO_SPACE, NO_IMAGE, DAMAGED, BAD_MANIFEST, BAD_ROMFS = 4, 10, 37, 38, 39
+FOOTER_BYTES = 40
+SEED = 8266
+
+
+def guarded(folder):
+    """Give a board with a password: one without takes no more for a while after three failures."""
+    return Device(folder, password=PASSWORD)
+
+
+def refuses_each(device, images, code, words=""):
+    """See every one of *images*, name to bytes, refused with *code* and *words*."""
+    for name, data in images.items():
+        try:
+            assert words in str(device.refuses(data, code)), name
+        except BaseException as e:
+            e.add_note(f"image: {name}")
+            raise
+
+
+# No image at all
+
+
+def old_image():
+    """Give an image as mpota 1 made it: a tar."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in {
+            "MANIFEST": b"mpota 1\nname small\nversion 1\nsequence 9\nboard esp8266\n",
+            "app.py": b"def main(ota):\n    pass\n",
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return made.getvalue()
+
+
+def no_images(image):
+    """Give files of other kinds, each with the words that the board has for it."""
+    pack = "send what 'mpota pack' makes"
+    return {
+        "an image of mpota 1": (old_image(), "a tar, as mpota 1 made them; pack it again"),
+        "firmware": (b"\xe9" + bytes(2000), f"firmware or an Arduino sketch; {pack}"),
+        "gzip": (gzip.compress(image), "a gzip; send it unpacked"),
+        "HTML": (b"<!DOCTYPE html><title>404</title>", pack),
+        "source": (b"def main(ota):\n    pass\n" * 100, pack),
+        "bytecode": (b"M\x06\x00\x1f" + bytes(2000), pack),
+        "littlefs": (b"\1\0\0\0\xf0\x0f\xff\xf7littlefs" + bytes(2000), pack),
+        "zip": (b"PK\3\4" + bytes(2000), pack),
+        "zeros": (bytes(2000), pack),
+        "blank flash": (b"\xff" * 2000, pack),
+        "one byte": (b"x", pack),
+        "an image without its first byte": (image[1:], pack),
+        "an image without an end to its length": (image[:3] + b"\x80" * 9 + image[3:], pack),
+    }
+
+
+def test_a_file_that_is_no_image_is_refused_by_its_beginning_and_costs_no_slot(tmp_path):
+    with guarded(tmp_path) as device:
+        device.update()
+        with device.unharmed():
+            before = device.slot(device.idle)
+            for name, (data, words) in no_images(device.image()).items():
+                refuses_each(device, {name: data}, NO_IMAGE, words)
+            assert device.slot(device.idle) == before
+            assert read_slot(device.board.flash, device.idle).accepted
+
+
+# MANIFEST
+
+
+def lines(sequence, /, **changes):
+    """Give the lines of a good MANIFEST, with *changes* by name; a line of None is left out."""
+    facts = {
+        "first": b"mpota 2", "name": b"name small", "version": b"version 1",
+        "sequence": b"sequence %d" % sequence, "board": b"board esp8266", "mpy": b"mpy 6.3",
+    }  # fmt: skip
+    return b"".join(line + b"\n" for line in (facts | changes).values() if line is not None)
+
+
+def bad_manifests(n):
+    """Give texts of a MANIFEST that are no good; *n* is a good sequence."""
+    return {
+        "empty": b"",
+        "one newline": b"\n",
+        "first line alone": b"mpota 2\n",
+        "the version before of the format": lines(n, first=b"mpota 1"),
+        "the next version of the format": lines(n, first=b"mpota 3"),
+        "first line with more behind": lines(n, first=b"mpota 2 "),
+        "first line missing": lines(n, first=None),
+        "no name": lines(n, name=None),
+        "no version": lines(n, version=None),
+        "no sequence": lines(n, sequence=None),
+        "two names": lines(n, more=b"name other"),
+        "two sequences": lines(n, more=b"sequence %d" % (n + 1)),
+        "two boards": lines(n, more=b"board esp8266"),
+        "name without a value": lines(n, name=b"name"),
+        "name with an empty value": lines(n, name=b"name "),
+        "name with two values": lines(n, name=b"name a b"),
+        "name of 33 characters": lines(n, name=b"name " + b"x" * 33),
+        "sequence 0": lines(n, sequence=b"sequence 0"),
+        "sequence -1": lines(n, sequence=b"sequence -1"),
+        "sequence 2**30": lines(n, sequence=b"sequence %d" % 2**30),
+        "sequence of 200 digits": lines(n, sequence=b"sequence " + b"9" * 100),
+        "sequence in hex": lines(n, sequence=b"sequence 0x%x" % n),
+        "empty line in the middle": lines(n, board=b"board esp8266\n"),
+        "empty line at the end": lines(n) + b"\n",
+        "no final newline": lines(n)[:-1],
+        "carriage returns": lines(n).replace(b"\n", b"\r\n"),
+        "escape sequence": lines(n, name=b"name \x1b[2J"),
+        "tab": lines(n, name=b"name\tsmall"),
+        "UTF-8": lines(n, name="name gärtner".encode()),
+        "no UTF-8": lines(n, name=b"name \xff\xfe"),
+        "line of 129 bytes": lines(n, more=b"x" * 128),
+        "larger than 512 bytes": lines(n, **{f"more{i}": b"x" * 99 for i in range(5)}),
+    }
+
+
+def test_an_image_whose_manifest_is_broken_or_missing_is_refused_and_costs_no_slot(tmp_path):
+    app = file(b"app.mpy", b"not looked at")
+    good = lines(2)
+    images = {
+        name: with_footer(filesystem(file(b"MANIFEST", text), app))
+        for name, text in bad_manifests(2).items()
+    } | {
+        "no file": with_footer(filesystem()),
+        "not there": with_footer(filesystem(app)),
+        "not the first file": with_footer(filesystem(app, file(b"MANIFEST", good))),
+        "in a folder": with_footer(filesystem(folder(b"MANIFEST", file(b"MANIFEST", good)), app)),
+        "in small letters": with_footer(filesystem(file(b"manifest", good), app)),
+    }
+    with guarded(tmp_path) as device:
+        device.update()
+        with device.unharmed():
+            before = device.slot(device.idle)
+            refuses_each(device, images, BAD_MANIFEST)
+            assert device.slot(device.idle) == before
+
+
+def test_the_board_says_which_line_of_a_manifest_is_wrong(device):
+    with device.unharmed():
+        text = lines(device.sequence, version=b"version 1 2")
+        data = with_footer(filesystem(file(b"MANIFEST", text)))
+        refuses_each(device, {"two values": data}, BAD_MANIFEST, "Bad MANIFEST: line 3: version")
+
+
+# Damaged
+
+
+def flipped(data, at, bit=0):
+    """Give *data* with one bit changed."""
+    changed = bytearray(data)
+    changed[at] ^= 1 << bit
+    return bytes(changed)
+
+
+def damaged_images(image):
+    """Give what can become of *image*, whose beginning is good, on its way."""
+    numbers = random.Random(SEED)
+    footer_at = len(image) - FOOTER_BYTES
+    content, footer = image[:footer_at], image[footer_at:]
+    digest = hashlib.sha256(content).digest()
+    return {
+        "no footer": content,
+        "no footer, as long as with one": content + bytes(FOOTER_BYTES),
+        "only a footer": content[:400] + footer,
+        "another magic": content + b"MPOG" + footer[4:],
+        "a length too short": content + struct.pack("<4sI", b"MPOF", footer_at - 4) + digest,
+        "a length too long": content + struct.pack("<4sI", b"MPOF", footer_at + 4) + digest,
+        "another length, cut to it": with_footer(content[: footer_at - 400]),
+        "the digest of all": content + footer[:8] + hashlib.sha256(image).digest(),
+        "no digest": content + footer[:8] + bytes(32),
+        "another version's footer": with_footer(content[:-4] + b"next")[:-FOOTER_BYTES] + footer,
+        "four bytes behind the footer": image + b"more",
+        "much behind the footer": image + bytes(600),
+        "a trailer that lies about its length": image + struct.pack("<256xI", 255),
+        **{f"bit {at % 8} of byte {at} flipped": flipped(image, at, at % 8)
+           for at in sorted(numbers.sample(range(600, len(image)), 12)) + [-1, -32, -33, -40]},
+        **{f"cut to {size} bytes": image[:size]
+           for size in [*numbers.sample(range(600, len(image)), 6), footer_at, len(image) - 1]},
+    }  # fmt: skip
+
+
+def test_a_damaged_image_is_refused(tmp_path):
+    with guarded(tmp_path) as device, device.unharmed():
+        image = device.next_image(files={"data.bin": random.Random(SEED).randbytes(5000)})
+        refuses_each(device, damaged_images(image), DAMAGED)
+        device.sequence -= 1
+
+
+def test_an_image_cut_off_within_its_manifest_is_refused(tmp_path):
+    with guarded(tmp_path) as device, device.unharmed():
+        image = device.image()
+        assert image.index(b"\nmpy 6.3\n") > 60
+        for size in (3, 4, 5, 6, 17, 20, 40, 60):
+            device.refuses(image[:size], NO_IMAGE if size < 5 else BAD_MANIFEST)
+
+
+# Lies
+
+
+def test_an_image_whose_records_lie_is_refused_and_never_mounted(tmp_path):
+    # Each with a right digest. Many more of them: tests/unit.
+    numbers = random.Random(SEED)
+    images = {}
+    while len(images) < len(hostile_romfs.FAULTS):
+        fault, image = hostile_romfs.hostile_image(numbers)
+        images.setdefault(fault, image)
+    with guarded(tmp_path) as device, device.unharmed():
+        refuses_each(device, images, BAD_ROMFS, "Bad ROMFS: at byte ")
+        assert not read_slot(device.board.flash, device.idle).accepted
+
+
+def test_a_file_that_bears_a_name_of_another_system_is_refused(tmp_path):
+    names = [b"../boot.py", b"/boot.py", b"a\\b", b"C:x", b".", b"..", b"", b"x" * 101, b"a b",
+             "gärten".encode(), b"\0", b"a\n"]  # fmt: skip
+    with guarded(tmp_path) as device, device.unharmed():
+        manifest = file(b"MANIFEST", lines(device.sequence))
+        images = {repr(n): with_footer(filesystem(manifest, file(n, b"x"))) for n in names}
+        refuses_each(device, images, BAD_ROMFS)
+
+
+# Too large
+
+
+@pytest.mark.parametrize("size", [IMAGE_LIMIT_BYTES + 1, 300_000, 2**32, 10**20])
+def test_an_image_larger_than_a_slot_is_refused_at_once_with_both_sizes(device, size):
+    with device.unharmed(), RawHost(device.board.ip) as host:
+        said = device.said
+        host.invite(size)
+        assert host.answer() == (
+            f"ERR: ERROR[{NO_SPACE}]: Not Enough Space: image of {size} bytes, a slot takes "
+            f"{IMAGE_LIMIT_BYTES}: put larger things into /data\n"
+        )
+        device.board.wait_for("update failed, code 1", start=said)
+
+
+def test_the_largest_image_is_taken_and_runs(device):
+    data = random.Random(SEED).randbytes(IMAGE_LIMIT_BYTES)
+    excess = len(device.next_image(files={"data.bin": data})) - IMAGE_LIMIT_BYTES
+    image = device.image(files={"data.bin": data[:-excess]})
+    assert len(image) == IMAGE_LIMIT_BYTES
+    device.update(image)
+    device.takes_an_update()
+
+
+def test_what_a_program_is_told_of_free_space_is_what_a_slot_takes(device):
+    app = boards.SMALL_APP.replace("    print(", "    print('free:', ota.free_space())\n    print(")
+    start = device.said
+    device.update(device.next_image(app))
+    device.board.wait_for(f"free: {IMAGE_LIMIT_BYTES}", start=start)
+    device.takes_an_update()
