@@ -16,12 +16,13 @@ _PATIENCE_S = 60
 class Sim:
     """`mpota sim` with *arguments*, in *folder*; its lines are read as they come.
 
-    It is killed when it takes too long, so that its output ends.
+    The board joins its network at once. The process is killed when it takes too long, so that its
+    output ends.
     """
 
     def __init__(self, folder, *arguments):
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "mpota", "sim", *arguments],
+            [sys.executable, "-u", "-m", "mpota", "sim", "--join-s", "0", *arguments],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.said = []
@@ -91,6 +92,20 @@ def test_a_second_start_goes_on_with_the_same_flash(tmp_path):
     assert sim.end(signal.SIGTERM)[0] == 0
     sim = Sim(tmp_path, "--ip", ip)
     sim.until("garden 2.0.0")
+    assert sim.end(signal.SIGINT)[0] == 0
+
+
+@pytest.mark.parametrize(("join_s", "is_connected"), [("0", True), ("60", False)])
+def test_a_board_takes_as_long_to_join_its_network_as_was_asked_for(tmp_path, join_s, is_connected):
+    source = """
+import network
+
+def main(ota):
+    print("connected", network.WLAN(network.WLAN.IF_STA).isconnected())
+"""
+    app = application(tmp_path / "app", "1", 1, source)
+    sim = Sim(tmp_path, "--app", str(app), "--ip", own_ip(), "--join-s", join_s)
+    sim.until(rf"\| connected {is_connected}$")
     assert sim.end(signal.SIGINT)[0] == 0
 
 

@@ -346,9 +346,15 @@ print("word", machine.mem32[0x600013FC])
 
 
 def test_rtc_memory_is_empty_after_a_power_cut(tmp_path):
-    script = "import machine\nprint('rtc', machine.RTC().memory())\nmachine.RTC().memory(b'x')\n"
+    script = """
+import machine
+print("rtc", machine.RTC().memory())
+machine.RTC().memory(b"x")
+print("kept")
+"""
     with board_that_runs(tmp_path, script) as board:
         board.wait_for("^rtc b''$")
+        board.wait_for("^kept$")
         board.reset()
         board.wait_for("^rtc b'x'$")
         board.power_off()
@@ -438,6 +444,30 @@ tell("lost")
         assert board.wait_for("^joined (.*)")[1].startswith(f"True {board.ip} 255.0.0.0 ")
         board.network = False
         assert board.wait_for("^lost (.*)")[1] == nowhere
+
+
+def test_joining_a_network_takes_as_long_as_was_asked_for(tmp_path):
+    script = """
+import network, time
+station = network.WLAN(network.WLAN.IF_STA)
+station.active(True)
+station.connect("simulated", "key")
+begun = time.ticks_ms()
+print("joining", station.isconnected(), station.status() == network.STAT_CONNECTING)
+while not station.isconnected():
+    time.sleep_ms(5)
+print("joined after", time.ticks_diff(time.ticks_ms(), begun))
+"""
+    with board_that_runs(tmp_path, script, join_s=0.4) as board:
+        board.wait_for("^joining False True$")
+        assert int(board.wait_for(r"^joined after (\d+)")[1]) >= 395
+
+
+@pytest.mark.parametrize("call", ["ADC(0)", "PWM(machine.Pin(5), freq=50)", "deepsleep(1000)"])
+def test_what_is_not_simulated_says_so_in_one_line(tmp_path, call):
+    script = f"import machine\ntry:\n machine.{call}\nexcept NotImplementedError as e:\n print(e)\n"
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for(f"^machine.{call.partition('(')[0]} is not simulated$")
 
 
 def test_the_name_of_a_network_may_be_text_or_bytes_of_32_at_most(tmp_path):

@@ -64,6 +64,12 @@ def sim(
             "the chip.",
         ),
     ] = DEFAULT_HEAP,
+    join_s: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, help="How long the board takes to join the Wi-Fi network."
+        ),
+    ] = 2,
     power_cut_after: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Let the power fail after N flash operations."),
@@ -82,6 +88,7 @@ def sim(
             flash,
             ip=ip,
             heap=heap,
+            join_s=join_s,
             on_line=lambda line: _show(line, ip),
             on_restart=lambda: _show_flash_time(board),
         )

@@ -27,6 +27,7 @@ class Board:
     """A board that runs as a process of its own for every boot, with only the flash carried over.
 
     `flash` is an image file (see `create_flash`); `ip` the board's own address, of 127.0.0.0/8;
+    `join_s` is how long the station takes to join a network after connect();
     `on_line` is called with every line of the serial port, `on_restart` when the board begins to
     boot again after a reset. Use it as a context manager, or call `power_on()` and `stop()`.
     """
@@ -38,6 +39,7 @@ class Board:
         ip: str = "127.0.0.2",
         heap: str = DEFAULT_HEAP,
         watchdog_ms: int = WATCHDOG_MS,
+        join_s: float = 0,
         scripts: tuple[str, ...] = ("boot.py", "main.py"),
         on_line: Callable[[str], None] = lambda line: None,
         on_restart: Callable[[], None] = lambda: None,
@@ -59,6 +61,7 @@ class Board:
         self.control = ControlPage()
         self.control[control.CUT_AFTER] = control.NEVER
         self.control[control.WATCHDOG_MS] = watchdog_ms
+        self.control[control.JOIN_MS] = round(join_s * 1000)
         self.control[control.CHIP_ID] = 0xC0FF00 | int(ip.rpartition(".")[2])
         self.control[control.NETWORK] = 1
         self.control.set_text(control.IP, ip, 16)

@@ -27,6 +27,7 @@ TICKED = 80  # 1: that function is about to be called
 ACTIVE = 84  # 1: the station is active; and as much for the access point, four bytes further
 PAGES = 92  # pages of the flash chip that programs touched
 BYTES_READ = 96
+JOIN_MS = 100  # from connect() until the station has joined
 VIOLATION_TEXT = 128  # the first violation, NUL-terminated, 128 bytes
 TEXT_SIZE = 40  # of the texts that follow, with the NUL at their end
 TEXT_LENGTH = 32  # bytes that such a text has at most

@@ -15,3 +15,29 @@ HARD_RESET = 6
 
 def reset():
     shared.down(control.REQUEST_RESET)
+
+
+def soft_reset():
+    raise SystemExit
+
+
+def _not_simulated(name):
+    def use(*_, **__):
+        raise NotImplementedError("machine.%s is not simulated" % name)
+
+    return use
+
+
+ADC = _not_simulated("ADC")
+I2C = _not_simulated("I2C")
+PWM = _not_simulated("PWM")
+SPI = _not_simulated("SPI")
+Signal = _not_simulated("Signal")
+SoftI2C = _not_simulated("SoftI2C")
+SoftSPI = _not_simulated("SoftSPI")
+UART = _not_simulated("UART")
+bitstream = _not_simulated("bitstream")
+deepsleep = _not_simulated("deepsleep")
+dht_readinto = _not_simulated("dht_readinto")
+lightsleep = _not_simulated("lightsleep")
+time_pulse_us = _not_simulated("time_pulse_us")

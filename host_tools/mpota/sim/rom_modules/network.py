@@ -1,7 +1,10 @@
-"""The board's `network`: a station that joins the simulated access point at once."""
+"""The board's `network`: a station that joins the simulated access point a while after it is told
+to.
+"""
 
 import control
 import shared
+import time
 
 STA_IF = 0
 AP_IF = 1
@@ -10,6 +13,8 @@ STAT_CONNECTING = 1
 STAT_GOT_IP = 5
 AUTH_OPEN = 0
 AUTH_WPA_WPA2_PSK = 4
+
+_connect_ms = 0  # when the station was last told to join, in ticks
 
 
 def hostname(name=None):
@@ -36,6 +41,8 @@ class WLAN:
         shared.words[self._active] = 1 if on else 0
 
     def connect(self, ssid=None, key=None, *, bssid=None):
+        global _connect_ms
+        _connect_ms = time.ticks_ms()
         if ssid is not None:
             shared.set_text(self._ssid, ssid)
 
@@ -43,9 +50,11 @@ class WLAN:
         shared.set_text(self._ssid, "")
 
     def isconnected(self):
+        if self._interface != STA_IF or not self.active() or not shared.text(control.SSID):
+            return False
         words = shared.words
-        may_join = self.active() and shared.page[control.SSID]
-        return self._interface == 0 and may_join != 0 and words[control.NETWORK // 4] == 1
+        waited_ms = time.ticks_diff(time.ticks_ms(), _connect_ms)
+        return words[control.NETWORK // 4] == 1 and waited_ms >= words[control.JOIN_MS // 4]
 
     def status(self, what=None):
         if what == "rssi":
