@@ -6,16 +6,25 @@
 import gc
 import sys
 
+import uos
 from micropython import const
 from utime import ticks_add, ticks_diff, ticks_ms
 
+from . import log
 from .callbacks import Callbacks
 from .errors import OTAError  # noqa: F401 - for applications
 
 # An application that is away from handle() for longer than this is not healthy.
 _MAX_AWAY_MS = const(5000)
-# After this long without a network, the Wi-Fi key is given to the chip again: it may have changed.
-_JOIN_AGAIN_MS = const(30000)
+# An error that lasts is said again after twice as long each time, from this to that.
+_SAY_AGAIN_MS = const(1000)
+_MAX_SAY_AGAIN_MS = const(3600000)
+
+# The heap that an update needs beside the application, as measured on a 32-bit interpreter; as much
+# more with keys; and what it needs to begin where the rest comes after a restart.
+_UPDATE_BYTES = const(11000)
+_SIGNED_BYTES = const(3000)
+_RESTART_BYTES = const(5500)
 
 # The bytes of the largest image that a slot takes.
 _SLOT_SPACE_BYTES = const(0x19000 - 256)
@@ -57,11 +66,18 @@ class OTA(Callbacks):
     trial = False
     # The Updater whose update is going on, whoever feeds it, or None.
     updater = None
+    # Whether this boot runs the services alone, for one update; and that update, as restart.take()
+    # gives it.
+    is_alone = False
+    kept = None
     # Whether handle() is at work: a callback that calls it again does nothing.
     _is_handling = False
+    # The kind of the error that handle() met last, when it is said again, and the time after that.
+    _error = _say_again = None
+    _pause_ms = 0
     # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
-    # ticks the last time with a network, begin(), since when all is well, the last handle().
-    watchdog = station = arduino = joined = begun = since = last = None
+    # ticks begin(), since when all is well, the last handle().
+    watchdog = wifi = arduino = begun = since = last = None
 
     def __init__(self, **settings):
         from .settings import read_settings
@@ -92,15 +108,13 @@ class OTA(Callbacks):
                 self.begin()
             if self.watchdog:
                 self.watchdog.feed()
-            connected = self.station.isconnected()
-            if not connected or ticks_diff(now, self.last) > _MAX_AWAY_MS:
+            connected = self.wifi.check()
+            away_ms = ticks_diff(now, self.last)
+            if not connected or away_ms > _MAX_AWAY_MS:
                 self.since = now
+                if self.trial and away_ms > _MAX_AWAY_MS:
+                    log.error("trial: handle() was not called for %d ms", away_ms)
             self.last = now
-            if connected:
-                self.joined = now
-            elif ticks_diff(now, self.joined) > _JOIN_AGAIN_MS and get("ssid"):
-                self.joined = now
-                self.station.connect(get("ssid"), get("key"))
             if self.window and ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks come round after 12 days, and would open it again
             if connected or self.arduino.session:  # which times out without a network, too
@@ -115,11 +129,23 @@ class OTA(Callbacks):
             # The flash, the network or the memory failed. The application goes on, but a board
             # whose services fail is not healthy.
             self.since = now
-            sys.print_exception(e)
+            self._say(e, now)
             gc.collect()
         finally:
             self._is_handling = False
         return busy
+
+    def _say(self, e, now):
+        # An error that lasts is said at growing intervals.
+        if type(e) is not self._error:
+            self._error = type(e)
+            self._pause_ms = _SAY_AGAIN_MS
+        elif ticks_diff(now, self._say_again) < 0:
+            return
+        else:
+            self._pause_ms = min(2 * self._pause_ms, _MAX_SAY_AGAIN_MS)
+        self._say_again = ticks_add(now, self._pause_ms)
+        sys.print_exception(e)
 
     async def run(self):
         """Do for ever what `handle` does, and let other tasks run in between."""
@@ -141,6 +167,78 @@ class OTA(Callbacks):
         """Allow updates for *seconds* from now, and after that only when `gate` does."""
         self.window = ticks_add(ticks_ms(), int(seconds * 1000))
 
+    def allows_updates(self):
+        """Return whether the window or the gate allows updates now; without either, they do."""
+        if self.window and ticks_diff(self.window, ticks_ms()) > 0:
+            return True
+        if self.gate is None:
+            return self.window is None
+        try:
+            return bool(self.gate())
+        except Exception as e:
+            log.error("gate raised %r: closed", e)
+            return False
+
+    def has_password(self):
+        """Return whether a host must prove something to update this board."""
+        get = self.settings.get
+        return bool(
+            get("auth", "classic") != "classic"
+            or get("password")
+            or get("password_hash")
+            or get("password_sha256")
+        )
+
+    def needed_heap(self):
+        """Return how much free heap an update needs beside the application, in bytes."""
+        try:
+            uos.stat("/ota.keys")
+            return _UPDATE_BYTES + _SIGNED_BYTES
+        except OSError:
+            return _UPDATE_BYTES
+
+    def can_update(self):
+        """Return whether the application leaves enough heap for an update, if need be by a restart.
+
+        If not, the log says so.
+        """
+        gc.collect()
+        may_restart = self.has_password() and self.settings.get("restart_for_update", True)
+        needed = _RESTART_BYTES if may_restart else self.needed_heap()
+        if gc.mem_free() >= needed:
+            return True
+        text = "the application leaves %d bytes of heap: an update needs %d"
+        log.error(text, gc.mem_free(), needed)
+        return False
+
+    @property
+    def last_outcome(self):
+        """How the last update ended, in words, as "confirmed: sequence 17"; "" if it is not known.
+
+        It is read from flash.
+        """
+        from .record import load
+
+        boot_record = load()
+        self._unload_trial()
+        return boot_record.outcome if boot_record else ""
+
+    def call(self, event, service, *args):
+        """Call what is registered here, and by *service* (or None), for *event*.
+
+        It is "start", "end", "progress" or "error". Only what `on_start` raises reaches the caller:
+        it refuses the update.
+        """
+        for callbacks in (self, service):
+            function = getattr(callbacks, event + "_callback", None)
+            if function:
+                try:
+                    function(*args)
+                except Exception as e:
+                    if event == "start":
+                        raise
+                    log.error("on_%s raised %r; the update goes on", event, e)
+
     def confirm(self):
         """Keep the version on trial: it becomes the one that every boot runs.
 
@@ -156,15 +254,16 @@ class OTA(Callbacks):
             self._unload_trial()
         return not self.trial
 
-    def reject(self):
+    def reject(self, why="the application wished it"):
         """Take the version on trial back, and restart into the one before.
 
-        Outside a trial it does nothing. Raises OSError when the flash fails.
+        *why* becomes part of `last_outcome`. Outside a trial it does nothing. Raises OSError when
+        the flash fails.
         """
         if self.trial:
             from .trial import reject
 
-            reject()
+            reject(why)
 
     def revert(self):
         """Go back to the version before this one: it is tried again after a restart.

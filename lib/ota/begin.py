@@ -4,6 +4,7 @@ from utime import ticks_ms
 
 from . import hal
 from .arduino import ArduinoOTA
+from .wifi import Wifi
 
 
 def begin(ota):
@@ -17,6 +18,11 @@ def begin(ota):
         ota.watchdog = Watchdog(ota)
     if not get("hostname"):
         ota.settings["hostname"] = "esp8266-" + hal.chip_id()
-    ota.station = hal.join(get("hostname"), get("ssid"), get("key"))
+    ota.is_alone = hal.is_alone()
+    if ota.is_alone:
+        from .restart import take
+
+        ota.kept = take()
+    ota.wifi = Wifi(ota.settings)
     ota.arduino = ArduinoOTA(ota)
-    ota.joined = ota.begun = ota.since = ota.last = ticks_ms()
+    ota.begun = ota.since = ota.last = ticks_ms()

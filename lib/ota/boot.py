@@ -24,15 +24,12 @@ def decide():
     `hal.running()` tells from then on which slot that is. Without an application, the pins of the
     setting `safe_pins` get their levels.
     """
-    hal.set_running(None)
     try:
-        boot_record = record.load() or _recover()
-        if boot_record is None:
-            log.info("boot: no application yet")
-        elif boot_record.trial:
-            _try(boot_record)
+        if hal.take_alone():
+            log.info("boot: the services run alone, for one update")
         else:
-            _run(boot_record)
+            hal.set_running(None)
+            _decide()
     except Exception as e:
         # Flash or memory trouble: the services run, and the next boot tries again.
         log.error("boot: %r", e)
@@ -42,18 +39,27 @@ def decide():
         set_safe_pins()
 
 
+def _decide():
+    boot_record = record.load() or _recover()
+    if boot_record is None:
+        log.info("boot: no application yet")
+    elif boot_record.trial:
+        _try(boot_record)
+    else:
+        _run(boot_record)
+
+
 def _try(boot_record):
     trial = boot_record.trial
-    buffer = bytearray(_BUFFER_BYTES)
     if boot_record.attempts >= _MAX_ATTEMPTS:
-        log.error("boot: slot %s was not confirmed in %d boots: taken back", trial, _MAX_ATTEMPTS)
-        _store(boot_record.reject)
-    elif slots.is_rejected(trial):
-        log.error("boot: slot %s was taken back", trial)  # the power failed before it was recorded
-        _store(boot_record.reject)
-    elif not slots.is_usable(trial, buffer):
-        log.error("boot: slot %s is not whole: its trial is over", trial)
-        _store(boot_record.end_trial)
+        why = "not confirmed in %d boots" % _MAX_ATTEMPTS
+        if hal.was_bitten():
+            why += ", the last one ended by the watchdog"
+        _end_trial(boot_record, boot_record.reject, why)
+    elif slots.is_rejected(trial):  # the power failed before that was recorded
+        _end_trial(boot_record, boot_record.reject, "the power failed when it was taken back")
+    elif not slots.is_usable(trial, bytearray(_BUFFER_BYTES)):
+        _end_trial(boot_record, boot_record.end_trial, "failed: the new version is not whole")
     else:
         # Counted, and read back, before anything of the slot is imported.
         boot_record.attempts += 1
@@ -62,16 +68,16 @@ def _try(boot_record):
         text = "boot: slot %s on trial, boot %d of %d"
         log.info(text, trial, boot_record.attempts, _MAX_ATTEMPTS)
         _start(trial, True)
-        return
-    _run(boot_record)
 
 
-def _store(change):
-    # A change of the record that may fail: the active slot can run without it.
+def _end_trial(boot_record, end, why):
+    # The active slot can run even where the record cannot be written.
+    log.error("boot: slot %s: %s", boot_record.trial, why)
     try:
-        change()
+        end(why)
     except OSError as e:
         log.error("boot: record not written: %s", e)
+    _run(boot_record)
 
 
 def _run(boot_record):
@@ -124,5 +130,8 @@ def _recover():
                 best.received[slot] = (sequence, 0, b"")
     if best:
         log.error("boot: no readable record; slot %s is whole", best.active)
-        _store(best.store)
+        try:
+            best.store()
+        except OSError as e:
+            log.error("boot: record not written: %s", e)
     return best

@@ -11,6 +11,13 @@ from micropython import const
 _STATE = const(0x600013FC)
 _VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the word
 _ON_TRIAL = const(0x80)  # in the byte that names the slot
+# In the place of a slot: the next boot is to run the services alone; this boot does.
+_ASKED_ALONE = const(0x21)
+_ALONE = const(0x2B)
+
+# What is kept over one restart lies at the beginning of the block.
+_KEPT_AT = const(0x600013A0)
+_KEPT_BYTES = const(92)
 
 
 def reset():
@@ -40,6 +47,11 @@ def set_pin(number, level):
     umachine.Pin(number, umachine.Pin.OUT, value=level)
 
 
+def was_bitten():
+    """Return whether a watchdog has ended the boot before this one."""
+    return umachine.reset_cause() == umachine.WDT_RESET
+
+
 def woke_from_sleep():
     """Return whether this boot is a wake-up from deep sleep, which an application planned."""
     return umachine.reset_cause() == umachine.DEEPSLEEP_RESET
@@ -53,7 +65,7 @@ def boots():
 def running():
     """Return the slot that this boot runs, "a", "b" or None, and whether it is on trial."""
     letter = _state() & 0x7F
-    return (chr(letter) if letter else None), bool(_state() & _ON_TRIAL)
+    return (chr(letter) if letter > 0x60 else None), bool(_state() & _ON_TRIAL)
 
 
 def set_boots(count):
@@ -67,6 +79,39 @@ def set_running(slot, is_trial=False):
     if is_trial:
         letter |= _ON_TRIAL
     umachine.mem32[_STATE] = _VERSION << 16 | _state() & 0xFF00 | letter
+
+
+def ask_alone():
+    """Let the next boot, and only that, run the services without the application."""
+    umachine.mem32[_STATE] = _VERSION << 16 | _state() & 0xFF00 | _ASKED_ALONE
+
+
+def take_alone():
+    """Return whether this boot is to run the services alone; to be asked once in a boot."""
+    if _state() & 0x7F != _ASKED_ALONE:
+        return False
+    umachine.mem32[_STATE] = _VERSION << 16 | _state() & 0xFF00 | _ALONE
+    return True
+
+
+def is_alone():
+    """Return whether this boot runs the services alone because it was asked to."""
+    return _state() & 0x7F == _ALONE
+
+
+def keep(data):
+    """Keep *data*, at most 92 bytes, over the next reset; what a power cut leaves is not it."""
+    data = data + bytes(_KEPT_BYTES - len(data))
+    for i in range(0, _KEPT_BYTES, 4):
+        umachine.mem32[_KEPT_AT + i] = int.from_bytes(data[i : i + 4], "little")
+
+
+def kept():
+    """Return the 92 bytes that `keep` has kept, whatever they are now."""
+    data = b""
+    for i in range(0, _KEPT_BYTES, 4):
+        data += (umachine.mem32[_KEPT_AT + i] & 0xFFFFFFFF).to_bytes(4, "little")
+    return data
 
 
 def _state():

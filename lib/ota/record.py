@@ -19,9 +19,10 @@ _PATH = const("/.ota/record")
 _NEW = const("/.ota/record.new")
 
 # magic, generation, version, active, trial, attempts, flags, floor, rejected; then for each slot
-# the sequence, the size and the MD5 of what was received into it
-_FORMAT = const("<4sIBBBBBxxxIIII16sII16s")
-_BODY = const(72)
+# the sequence, the size and the MD5 of what was received into it; how the last update ended
+_FORMAT = const("<4sIBBBBBxxxIIII16sII16s64s")
+_BODY = const(136)
+_OUTCOME_BYTES = const(64)
 _CHECK = const(8)
 _LONGEST = const(256)  # bytes of the record of a later version, which may append to it
 _VERSION = const(2)
@@ -43,6 +44,7 @@ class Record:
         self.rejected = 0  # sequence of the release that was taken back last; 0: none
         # For each slot: sequence, size in bytes and MD5 (16 bytes) of what was received last.
         self.received = {"a": (0, 0, b""), "b": (0, 0, b"")}
+        self.outcome = ""  # how the last update ended, in words
 
     @property
     def idle(self):
@@ -73,21 +75,22 @@ class Record:
             self.rejected = self.received[left][0]
         elif sequence > self.rejected:
             self.rejected = 0
-        self.end_trial()
+        self.end_trial("confirmed: sequence %d" % sequence)
 
-    def reject(self):
+    def reject(self, why):
         """Take the trial back, if any: the active slot runs, and this release is remembered."""
         if self.trial is None:
             return
         slots.mark_rejected(self.trial)
         self.rejected = self.received[self.trial][0]
-        self.end_trial()
+        self.end_trial("taken back: sequence %d: %s" % (self.rejected, why))
 
-    def end_trial(self):
-        """Write that nothing is on trial."""
+    def end_trial(self, outcome):
+        """Write that nothing is on trial, and how it ended."""
         self.trial = None
         self.attempts = 0
         self.is_revert = False
+        self.outcome = outcome
         self.store()
 
     def store(self):
@@ -152,6 +155,10 @@ def load():
     record.is_revert = bool(fields[6] & _IS_REVERT)
     record.floor, record.rejected = fields[7:9]
     record.received = {"a": fields[9:12], "b": fields[12:15]}
+    try:
+        record.outcome = fields[15].rstrip(b"\0").decode()
+    except UnicodeError:
+        pass  # cut off within a character: it is told in part or not at all
     return record
 
 

@@ -25,6 +25,7 @@ legacy_signatures bool 0 0
 allow_downgrade bool 0 0
 app text 1 32
 reboot_on_success bool 0 0
+restart_for_update bool 0 0
 step_ms number 0 10000
 confirm_s number 0 86400
 trial_s number 1 604800

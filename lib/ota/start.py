@@ -6,11 +6,13 @@ import sys
 from micropython import const
 from utime import sleep_ms
 
-from . import OTA, hal
+from . import OTA, hal, log
 from .clock import after, is_past
 
-# How long the services run without the application before the board restarts.
+# How long the services run without the application before the board restarts; and where that was
+# asked for, for one update.
 _SERVICES_MS = const(300000)
+_ALONE_MS = const(60000)
 # For `confirm_s`: longer than that.
 _NEVER_S = const(1000000)
 
@@ -25,11 +27,15 @@ def run():
             _serve(services, None)
     except (Exception, SystemExit) as e:
         sys.print_exception(e)
-        services.reject()  # in a trial: does not return
+        # In a trial this does not return.
+        services.reject(("the application raised %s: %s" % (type(e).__name__, e))[:44])
+        log.error("start: the application has ended; the services go on without it")
     gc.collect()
     # Services without the application are no healthy boot, and confirm nothing.
     services.settings["confirm_s"] = _NEVER_S
-    _serve(services, after(_SERVICES_MS))
+    ms = _ALONE_MS if services.is_alone else _SERVICES_MS
+    log.info("start: the services run alone for %d s", ms // 1000)
+    _serve(services, after(ms))
     hal.reset()
 
 

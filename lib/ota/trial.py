@@ -5,12 +5,15 @@ RAM: about 1 KB while loaded, the record and the slots included twice that.
 
 import uerrno
 import uos
+from micropython import const
 
 from . import hal, log
 from .errors import OTAError
 from .record import load_for_update
 
-_KEYS = "/ota.keys"
+_KEYS = const("/ota.keys")
+
+_DAMAGED = const(37)
 
 
 def become_healthy(ota):
@@ -25,17 +28,18 @@ def become_healthy(ota):
 def confirm(ota):
     """Make the slot on trial the active one, and the keys that it may bring the board's.
 
-    Keys that are broken are a reason to take it back. Raises OSError when the flash fails: it
-    is to be called again.
+    A release that leaves too little heap for the next update stays on trial. Keys that are broken
+    are a reason to take it back. Raises OSError when the flash fails: it is to be called again.
     """
+    if not ota.can_update():
+        return
     boot_record = load_for_update()
     try:
         # Without a trial it was confirmed before, though the flash said that it was not.
         if boot_record.trial:
             _take_keys("/app/ota.keys")
     except OTAError as e:
-        log.error("trial: its keys are broken: %s", e)
-        reject()
+        reject("its keys are broken: %s" % e)
     else:
         boot_record.confirm()
         ota.trial = False
@@ -44,10 +48,10 @@ def confirm(ota):
         log.info("trial: slot %s is confirmed", boot_record.active)
 
 
-def reject():
+def reject(why):
     """Take the slot on trial back and restart."""
-    load_for_update().reject()
-    log.error("trial: taken back")
+    load_for_update().reject(why)
+    log.error("trial: taken back: %s", why)
     hal.reset()
 
 
@@ -67,7 +71,7 @@ def revert():
     boot_record = load_for_update()
     slot = boot_record.idle
     if boot_record.active is None or not is_usable(slot, bytearray(1024)):
-        raise OTAError(37, "there is no version before this one")
+        raise OTAError(_DAMAGED, "there is no version before this one")
     boot_record.try_slot(slot, True)
     log.info("revert: slot %s is tried again", slot)
     hal.reset()

@@ -11,7 +11,7 @@ from uselect import POLLIN, poll
 from usocket import AF_INET, SOCK_DGRAM, socket
 from utime import ticks_diff, ticks_ms
 
-from .. import log
+from .. import hal, log
 from ..callbacks import Callbacks
 from ..clock import after, is_past
 from ..errors import OTAError
@@ -23,6 +23,8 @@ _PATIENCE_MS = const(10000)
 _PAUSE_MS = const(1000)
 _MAX_PAUSE_MS = const(64000)
 _FREE_FAILURES = const(2)
+
+_NO_MEMORY = const(14)
 
 
 class ArduinoOTA(Callbacks):
@@ -69,7 +71,12 @@ class ArduinoOTA(Callbacks):
         self._socket = listener
         self.is_off = False
         log.info("arduino: %s listens on port %d", settings["hostname"], port)
-        if self._is_open():
+        if self.ota.kept:  # this boot is for the sake of that update, whose host has proved itself
+            _, invitation, address = self.ota.kept
+            self.ota.kept = None
+            self._open(invitation, address)
+            return
+        if not self.ota.has_password():
             log.info("arduino: no password is set: everyone on the network can update this board")
 
     def end(self):
@@ -100,7 +107,11 @@ class ArduinoOTA(Callbacks):
             elif self.talk:
                 self._ask()
             if self._socket is None or not busy or is_past(end):
-                return self.session is not None
+                break
+        if self.ota.is_alone and self.session is None:
+            log.info("arduino: restart with the application")
+            hal.reset()
+        return self.session is not None
 
     def send(self, text, address):
         """Send the datagram *text*, str or bytes, to *address*; nothing after `end`."""
@@ -117,19 +128,13 @@ class ArduinoOTA(Callbacks):
 
     def count_transfer(self, succeeded):
         """Note how a transfer ended: on a board without a password, failures bring a pause."""
-        if succeeded or not self._is_open():
+        if succeeded or self.ota.has_password():
             self.failed_transfers = 0
             return
         self.failed_transfers += 1
         doubled = self.failed_transfers - _FREE_FAILURES
         if doubled > 0:
             self._pause_until = after(min(_PAUSE_MS << min(doubled, 8), _MAX_PAUSE_MS))
-
-    def _is_open(self):
-        get = self.ota.settings.get
-        return get("auth", "classic") == "classic" and not (
-            get("password") or get("password_hash") or get("password_sha256")
-        )
 
     def _drop_datagrams(self):
         # Nobody waits any more for an answer to what came while the application was away.
@@ -161,11 +166,10 @@ class ArduinoOTA(Callbacks):
         invitation = read_invitation(data)
         if invitation is None:
             return
-        session = self.session
-        if session:
-            if address != session.address:
+        if self.session:
+            if address != self.session.address:
                 self.send("ERR: ERROR[15]: Update already running\n", address)
-        elif self._is_open():
+        elif not self.ota.has_password():
             self._open(invitation, address)
         else:
             from .auth import begin_talk
@@ -190,20 +194,37 @@ class ArduinoOTA(Callbacks):
             return
         self._pause_until = None
         try:
-            from .session import Session
-
-            session = Session(self, invitation, address)
-            self.session = session
-            session.begin()
+            self._begin(invitation, address)
             return
         except OTAError as e:
             text = str(e)
-        except MemoryError:
-            self.forget()
-            text = "ERROR[14]: Out of memory: %d bytes free" % gc.mem_free()
         self.forget()
         log.error("arduino: refused: %s", text)
         self.send("ERR: %s\n" % text, address)
+
+    def _begin(self, invitation, address):
+        # Begins the update. Where the heap is too full for that, the board restarts, if it may.
+        ota = self.ota
+        session = None
+        try:
+            from .session import Session
+
+            session = Session(self, invitation, address)
+            session.begin()
+            self.session = session
+            return
+        except MemoryError:
+            pass
+        except OTAError as e:
+            if e.code != _NO_MEMORY or session.updater.has_started:
+                raise
+        session = None
+        self.forget()
+        free = gc.mem_free()
+        from .. import restart
+
+        restart.restart(ota, self, restart.ARDUINO, invitation, address)
+        raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, ota.needed_heap()))
 
 
 def read_invitation(data):

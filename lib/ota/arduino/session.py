@@ -63,15 +63,15 @@ class Session:
         Raises OTAError where the update is refused.
         """
         try:
-            self.updater.begin(self._size, self._listener.command)
             self._tcp = socket(AF_INET, SOCK_STREAM)
             self._poll = poll()
             self._poll.register(self._tcp, POLLOUT)
             self._steps = self._run()
+            self.updater.begin(self._size, self._listener.command)
         except Exception:
             self._close_tcp()
-            self.updater.abort(_STREAM_TIMEOUT)
-            self.updater.call("error", _BEGIN_ERROR)
+            if self.updater.has_started:
+                self._call("error", _BEGIN_ERROR)
             raise
         self._listener.send("OK", self.address)
 
@@ -107,7 +107,7 @@ class Session:
                 yield True
             succeeded = True
             yield from self._tell("OK")
-            updater.call("end")
+            self._call("end")
         except Exception as e:  # whatever it was, the application must hear of it
             yield from self._failed(e)
             return
@@ -177,7 +177,7 @@ class Session:
     def _failed(self, e):
         # Tells the log, the host and the application why it ended.
         if isinstance(e, MemoryError):
-            e = OTAError(_NO_MEMORY, "%d bytes free" % gc.mem_free())
+            e = OTAError(_NO_MEMORY)
         self.updater.abort(_STREAM_TIMEOUT)
         gc.collect()
         try:
@@ -185,7 +185,7 @@ class Session:
             if self._stage > _CONNECT_ERROR and isinstance(e, OTAError):
                 yield from self._tell("%s\n" % e)
         finally:
-            self.updater.call("error", self._stage)
+            self._call("error", self._stage)
 
     def _tell(self, result):
         # Sends the result by itself, and lets the host read it before the connection closes.
@@ -200,6 +200,9 @@ class Session:
                 yield False
         except OSError as e:
             log.error("arduino: the host is gone: %s", e)
+
+    def _call(self, event, *args):
+        self._listener.ota.call(event, self._listener, *args)
 
     def _close_tcp(self):
         if self._tcp:

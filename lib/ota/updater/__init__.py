@@ -8,7 +8,6 @@ the board has keys of more than 2048 bits.
 import gc
 
 from micropython import const
-from utime import ticks_diff, ticks_ms
 
 from .. import hal, log, record, slots
 from ..clock import after, is_past
@@ -58,6 +57,7 @@ class Updater:
     """
 
     is_running = False  # whether an update has begun and not ended
+    has_started = False  # whether the application was asked by its on_start
     error = 0  # number of the last error; str(OTAError(number)) is its text
     progress = 0  # received, in bytes
     remaining = 0  # announced and still to come, in bytes
@@ -96,17 +96,19 @@ class Updater:
             raise OTAError(_RUNNING)  # which does the running one no harm
         self.ota.updater = self
         self.error = self.progress = self._filled = 0
+        self.has_started = False
         self.remaining = size
         self.is_running = True
         try:
             boot_record = self._admit(size, command)
             self._reserve()
+            self.has_started = True
             try:
-                self.call("start")
+                self.ota.call("start", self._callbacks)
             except Exception as e:
                 raise OTAError(_VETOED, str(e)[:40])
             if boot_record.trial:  # verified before, and not tried: this one takes its place
-                boot_record.end_trial()
+                boot_record.end_trial("replaced by another update before it was tried")
             self.slot = boot_record.idle
         except Exception as e:
             self.fail(e, _WRITE_FAILED)
@@ -135,7 +137,7 @@ class Updater:
             self.fail(e, _WRITE_FAILED)
         self.progress += n
         self.remaining -= n
-        self.call("progress", self.progress, self.progress + self.remaining)
+        self.ota.call("progress", self._callbacks, self.progress, self.progress + self.remaining)
         return n
 
     def write_stream(self, stream):
@@ -198,25 +200,13 @@ class Updater:
             self.error = code
             self._release()
 
-    def call(self, event, *args):
-        """Call what is registered for *event* ("start", "end", "progress", "error").
-
-        Only what `on_start` raises reaches the caller: it refuses the update.
-        """
-        for callbacks in (self.ota, self._callbacks):
-            function = getattr(callbacks, event + "_callback", None)
-            if function:
-                try:
-                    function(*args)
-                except Exception as e:
-                    if event == "start":
-                        raise
-                    log.error("on_%s raised %r; the update goes on", event, e)
-
     def fail(self, e, code):
         """Discard the update; raise *e* as an OTAError, an error of the hardware as *code*."""
         if isinstance(e, MemoryError):
-            e = OTAError(_NO_MEMORY, "%d bytes free" % gc.mem_free())
+            gc.collect()
+            e = OTAError(
+                _NO_MEMORY, "%d of %d bytes free" % (gc.mem_free(), self.ota.needed_heap())
+            )
         elif not isinstance(e, OTAError):
             e = OTAError(code, str(e))
         self.abort(e.code)
@@ -244,22 +234,9 @@ class Updater:
             raise OTAError(_NO_SPACE, text % (size, slots.IMAGE_LIMIT_BYTES))
         if self.ota.trial:
             raise OTAError(_ON_TRIAL)
-        if not self._is_open():
+        if not self.ota.allows_updates():
             raise OTAError(_NOT_NOW)
         return record.load_for_update()
-
-    def _is_open(self):
-        # The window or the gate must allow it; without either, updates are always allowed.
-        ota = self.ota
-        if ota.window and ticks_diff(ota.window, ticks_ms()) > 0:
-            return True
-        if ota.gate is None:
-            return ota.window is None
-        try:
-            return bool(ota.gate())
-        except Exception as e:
-            log.error("gate raised %r: closed", e)
-            return False
 
     def _reserve(self):
         # Everything that the update needs, of every phase, is loaded or held from here on, so that

@@ -1,0 +1,90 @@
+"""The restart into the services alone, for an update that has too little heap beside the
+application; and what is kept of the update meanwhile, in RTC memory.
+
+The block's format is in docs/SPEC.md. RAM: about 600 bytes while loaded.
+"""
+
+import ustruct
+from micropython import const
+from ubinascii import hexlify, unhexlify
+from uhashlib import sha256
+
+from . import hal, log
+from .errors import OTAError
+
+# magic, version, kind, command, IP address, UDP port, TCP port, size, MD5, SHA-256
+_FORMAT = const("<4sBBBx4sHHI16s32s")
+_BODY = const(68)
+_CHECK = const(8)
+_VERSION = const(1)
+
+# Kinds: what is to go on.
+ARDUINO = const(1)
+
+_VETOED = const(32)
+
+
+def restart(ota, service, kind, invitation, address):
+    """Restart for the update that *service* is to take, if this board may; else return.
+
+    It may if its host has proved to know a password, since anyone could stop the application of a
+    board without one, if `restart_for_update` is not false, and if updates are allowed now. The
+    application's `on_start` is called before. Raises OTAError 32 if that refuses the update.
+    """
+    if (
+        ota.slot is None
+        or ota.trial
+        or not ota.has_password()
+        or not ota.settings.get("restart_for_update", True)
+        or not ota.allows_updates()
+    ):
+        return
+    try:
+        ota.call("start", service)
+    except Exception as e:
+        raise OTAError(_VETOED, str(e)[:40])
+    log.info("update: too little heap beside the application: it restarts without it")
+    keep(kind, invitation, address)
+    hal.reset()
+
+
+def keep(kind, invitation, address):
+    """Keep *invitation*, as arduino.read_invitation() gives it, and its host's UDP *address*.
+
+    The next boot runs the services alone, and `take` gives both back there.
+    """
+    command, port, size, md5, image_sha256 = invitation
+    body = ustruct.pack(
+        _FORMAT,
+        b"MPRT",
+        _VERSION,
+        kind,
+        command,
+        bytes([int(part) for part in address[0].split(".")]),
+        address[1],
+        port,
+        size,
+        unhexlify(md5),
+        unhexlify(image_sha256),
+    )
+    hal.keep(body + sha256(body).digest()[:_CHECK])
+    hal.ask_alone()
+
+
+def take():
+    """Return (kind, invitation, address) of what was kept, once; None where there is nothing.
+
+    A block that is damaged or of another version counts as nothing.
+    """
+    data = hal.kept()
+    hal.keep(b"")
+    body = data[:_BODY]
+    if sha256(body).digest()[:_CHECK] != data[_BODY : _BODY + _CHECK]:
+        return None
+    fields = ustruct.unpack(_FORMAT, body)
+    if fields[0] != b"MPRT" or fields[1] != _VERSION:
+        return None
+    _, _, kind, command, ip, udp_port, tcp_port, size, md5, image_sha256 = fields
+    image_sha256 = hexlify(image_sha256).decode() if any(image_sha256) else ""
+    invitation = (command, tcp_port, size, hexlify(md5).decode(), image_sha256)
+    return kind, invitation, (".".join([str(part) for part in ip]), udp_port)
