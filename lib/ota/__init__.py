@@ -6,7 +6,6 @@
 import gc
 import sys
 
-import uos
 from micropython import const
 from utime import ticks_add, ticks_diff, ticks_ms
 
@@ -20,11 +19,13 @@ _MAX_AWAY_MS = const(5000)
 _SAY_AGAIN_MS = const(1000)
 _MAX_SAY_AGAIN_MS = const(3600000)
 
-# The heap that an update needs beside the application, as measured on a 32-bit interpreter; as much
-# more with keys; and what it needs to begin where the rest comes after a restart.
-_UPDATE_BYTES = const(11000)
-_SIGNED_BYTES = const(3000)
-_RESTART_BYTES = const(5500)
+# The modules that stay in memory: others are loaded when they are needed, and leave as a whole when
+# a service has done its work. md5_viper stays, since its native code lies in IRAM, where every import
+# would take up more until a reset.
+_RESIDENT = const(
+    "ota.arduino ota.callbacks ota.clock ota.errors ota.log ota.md5 ota.md5_bytecode ota.md5_viper "
+    "ota.start ota.watchdog ota.wifi "
+)
 
 # The bytes of the largest image that a slot takes.
 _SLOT_SPACE_BYTES = const(0x19000 - 256)
@@ -83,7 +84,7 @@ class OTA(Callbacks):
         from .settings import read_settings
 
         self.settings = read_settings(settings)
-        self.unload("ota.settings")
+        self.unload()
 
     def begin(self):
         """Join the Wi-Fi network and get the services ready; they start when there is a network."""
@@ -92,8 +93,7 @@ class OTA(Callbacks):
         from .begin import begin
 
         begin(self)
-        # What the boot decision needed has done its work as well.
-        self.unload("ota.begin", "ota.boot", "ota.record", "ota.slots")
+        self.unload()  # also what the boot decision needed
 
     def handle(self):
         """Do what there is to do now, for about 25 ms at most; return whether an update goes on."""
@@ -189,39 +189,17 @@ class OTA(Callbacks):
             or get("password_sha256")
         )
 
-    def needed_heap(self):
-        """Return how much free heap an update needs beside the application, in bytes."""
-        try:
-            uos.stat("/ota.keys")
-            return _UPDATE_BYTES + _SIGNED_BYTES
-        except OSError:
-            return _UPDATE_BYTES
-
-    def can_update(self):
-        """Return whether the application leaves enough heap for an update, if need be by a restart.
-
-        If not, the log says so.
-        """
-        gc.collect()
-        may_restart = self.has_password() and self.settings.get("restart_for_update", True)
-        needed = _RESTART_BYTES if may_restart else self.needed_heap()
-        if gc.mem_free() >= needed:
-            return True
-        text = "the application leaves %d bytes of heap: an update needs %d"
-        log.error(text, gc.mem_free(), needed)
-        return False
-
     @property
     def last_outcome(self):
         """How the last update ended, in words, as "confirmed: sequence 17"; "" if it is not known.
 
         It is read from flash.
         """
-        from .record import load
+        from .trial import last_outcome
 
-        boot_record = load()
-        self._unload_trial()
-        return boot_record.outcome if boot_record else ""
+        outcome = last_outcome()
+        self.unload()
+        return outcome
 
     def call(self, event, service, *args):
         """Call what is registered here, and by *service* (or None), for *event*.
@@ -251,7 +229,7 @@ class OTA(Callbacks):
                 confirm(self)
             except Exception as e:
                 sys.print_exception(e)
-            self._unload_trial()
+            self.unload()
         return not self.trial
 
     def reject(self, why="the application wished it"):
@@ -277,7 +255,7 @@ class OTA(Callbacks):
         try:
             revert()
         finally:
-            self._unload_trial()
+            self.unload()
 
     def _become_healthy(self):
         from .trial import become_healthy
@@ -285,22 +263,16 @@ class OTA(Callbacks):
         try:
             become_healthy(self)
         finally:
-            self._unload_trial()
+            self.unload()
 
-    def _unload_trial(self):
-        self.unload("ota.trial")
-        if self.updater is None:
-            self.unload("ota.record", "ota.slots", "ota.updater", "ota.updater.")
+    def unload(self):
+        """Take out of memory what has done its work: all modules but those of _RESIDENT.
 
-    def unload(self, *names):
-        """Take the modules *names* out of memory: they have done their work.
-
-        `ota.arduino.` stands for all modules of that package. The Updater stays where a program
-        has asked for it.
+        While an update runs, nothing; and the Updater stays where a program has asked for it.
         """
-        for module in list(sys.modules):
-            for name in names:
-                if module == name or name[-1] == "." and module.startswith(name):
+        if self.updater is None:
+            for module in list(sys.modules):
+                if module[:4] == "ota." and module + " " not in _RESIDENT:
                     _unload(module)
         gc.collect()
 

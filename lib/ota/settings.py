@@ -6,7 +6,7 @@ import uerrno
 import ujson
 from micropython import const
 
-from . import hal, log
+from . import log
 
 _PATH = const("/ota.json")
 
@@ -53,11 +53,13 @@ def read_settings(overrides):
 
 def set_safe_pins():
     """Give the pins of `safe_pins`, a dict of pin number to 0 or 1, their levels. Never raises."""
+    from .hal import set_pin
+
     settings, _ = _read()
     pins = settings.get("safe_pins")
     if pins and _is_right("safe_pins", pins):
         for number in pins:
-            hal.set_pin(int(number), pins[number])
+            set_pin(int(number), pins[number])
         log.info("boot: %d pins set to their safe levels", len(pins))
 
 

@@ -6,7 +6,7 @@ import sys
 from micropython import const
 from utime import sleep_ms
 
-from . import OTA, hal, log
+from . import OTA, log
 from .clock import after, is_past
 
 # How long the services run without the application before the board restarts; and where that was
@@ -36,7 +36,9 @@ def run():
     ms = _ALONE_MS if services.is_alone else _SERVICES_MS
     log.info("start: the services run alone for %d s", ms // 1000)
     _serve(services, after(ms))
-    hal.reset()
+    from .hal import reset
+
+    reset()
 
 
 def _run_application(services):

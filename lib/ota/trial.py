@@ -9,7 +9,8 @@ from micropython import const
 
 from . import hal, log
 from .errors import OTAError
-from .record import load_for_update
+from .record import load, load_for_update
+from .restart import can_update
 
 _KEYS = const("/ota.keys")
 
@@ -31,7 +32,7 @@ def confirm(ota):
     A release that leaves too little heap for the next update stays on trial. Keys that are broken
     are a reason to take it back. Raises OSError when the flash fails: it is to be called again.
     """
-    if not ota.can_update():
+    if not can_update(ota):
         return
     boot_record = load_for_update()
     try:
@@ -53,6 +54,12 @@ def reject(why):
     load_for_update().reject(why)
     log.error("trial: taken back: %s", why)
     hal.reset()
+
+
+def last_outcome():
+    """Return how the last update ended, in words; "" where the record does not say."""
+    boot_record = load()
+    return boot_record.outcome if boot_record else ""
 
 
 def give_up():

@@ -6,8 +6,6 @@ RAM: about 300 bytes, in a boot on trial only.
 from micropython import const
 from utime import ticks_diff, ticks_ms
 
-from . import hal
-
 _LIMIT_MS = const(5000)  # as long as OTA's _MAX_AWAY_MS: who is away for less is healthy
 # The chip's own watchdog bites after 1.6 to 3.2 s, whatever machine.WDT says (ets_alt_task.c of the
 # port). An application may be busy for longer, so a timer feeds it in between; the bite comes that
@@ -22,10 +20,12 @@ class Watchdog:
     """
 
     def __init__(self, ota):
+        from .hal import timer, watchdog
+
         self._ota = ota
-        self._watchdog = hal.watchdog()
+        self._watchdog = watchdog()
         self.feed()
-        self._timer = hal.timer(_PERIOD_MS, self._tick)
+        self._timer = timer(_PERIOD_MS, self._tick)
 
     def feed(self):
         """Say that the application is well."""

@@ -5,7 +5,7 @@ bytes.
 from micropython import const
 from utime import ticks_diff, ticks_ms
 
-from . import hal, log
+from . import log
 
 # After this long without a network, its key is given to the chip again: it may have changed.
 _JOIN_AGAIN_MS = const(30000)
@@ -22,8 +22,10 @@ class Wifi:
     _problem = None  # what was said last of why there is no network
 
     def __init__(self, settings):
+        from .hal import join
+
         self._settings = settings
-        self._station = hal.join(settings["hostname"], settings.get("ssid"), settings.get("key"))
+        self._station = join(settings["hostname"], settings.get("ssid"), settings.get("key"))
         self._joined = ticks_ms()  # when there was a network last, or its key was given
         if not self._station.isconnected():
             log.info("wifi: joining %s", self._name())

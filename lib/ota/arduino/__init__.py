@@ -11,7 +11,7 @@ from uselect import POLLIN, poll
 from usocket import AF_INET, SOCK_DGRAM, socket
 from utime import ticks_diff, ticks_ms
 
-from .. import hal, log
+from .. import log
 from ..callbacks import Callbacks
 from ..clock import after, is_past
 from ..errors import OTAError
@@ -110,7 +110,9 @@ class ArduinoOTA(Callbacks):
                 break
         if self.ota.is_alone and self.session is None:
             log.info("arduino: restart with the application")
-            hal.reset()
+            from ..hal import reset
+
+            reset()
         return self.session is not None
 
     def send(self, text, address):
@@ -124,7 +126,7 @@ class ArduinoOTA(Callbacks):
     def forget(self):
         """Let go of the session or the talk, which is over, and of what was loaded for it."""
         self.session = self.talk = None
-        self.ota.unload("ota.arduino.", "ota.record", "ota.slots", "ota.updater", "ota.updater.")
+        self.ota.unload()
 
     def count_transfer(self, succeeded):
         """Note how a transfer ended: on a board without a password, failures bring a pause."""
@@ -201,6 +203,10 @@ class ArduinoOTA(Callbacks):
         self.forget()
         log.error("arduino: refused: %s", text)
         self.send("ERR: %s\n" % text, address)
+        if self.ota.is_alone:
+            from ..restart import note
+
+            note("failed: " + text)
 
     def _begin(self, invitation, address):
         # Begins the update. Where the heap is too full for that, the board restarts, if it may.
@@ -224,7 +230,7 @@ class ArduinoOTA(Callbacks):
         from .. import restart
 
         restart.restart(ota, self, restart.ARDUINO, invitation, address)
-        raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, ota.needed_heap()))
+        raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, restart.needed_heap()))
 
 
 def read_invitation(data):

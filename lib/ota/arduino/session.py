@@ -182,6 +182,10 @@ class Session:
         gc.collect()
         try:
             log.error("arduino: %s", e)
+            if self._listener.ota.is_alone:
+                from ..restart import note
+
+                note("failed: %s" % e)
             if self._stage > _CONNECT_ERROR and isinstance(e, OTAError):
                 yield from self._tell("%s\n" % e)
         finally:

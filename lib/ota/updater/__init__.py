@@ -204,9 +204,7 @@ class Updater:
         """Discard the update; raise *e* as an OTAError, an error of the hardware as *code*."""
         if isinstance(e, MemoryError):
             gc.collect()
-            e = OTAError(
-                _NO_MEMORY, "%d of %d bytes free" % (gc.mem_free(), self.ota.needed_heap())
-            )
+            e = OTAError(_NO_MEMORY)
         elif not isinstance(e, OTAError):
             e = OTAError(code, str(e))
         self.abort(e.code)
