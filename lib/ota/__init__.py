@@ -19,9 +19,9 @@ _MAX_AWAY_MS = const(5000)
 _SAY_AGAIN_MS = const(1000)
 _MAX_SAY_AGAIN_MS = const(3600000)
 
-# The modules that stay in memory: others are loaded when they are needed, and leave as a whole when
-# a service has done its work. md5_viper stays, since its native code lies in IRAM, where every import
-# would take up more until a reset.
+# The modules that stay in memory. Others are loaded when they are needed, and leave when a service
+# has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
+# take up more until a reset.
 _RESIDENT = const(
     "ota.arduino ota.callbacks ota.clock ota.errors ota.log ota.md5 ota.md5_bytecode ota.md5_viper "
     "ota.start ota.watchdog ota.wifi "
