@@ -10,18 +10,20 @@ from .wifi import Wifi
 def begin(ota):
     """Set up *ota*: its trial, its watchdog, its Wi-Fi station, its listener, its clocks."""
     get = ota.settings.get
-    ota.slot, is_trial = hal.running()
-    if is_trial and not ota.watchdog:  # a started watchdog cannot be stopped
+    _, what = hal.get_state()
+    if what in "abAB":
+        ota.slot = what.lower()
+    if what in "AB":
         from .watchdog import Watchdog
 
         ota.trial = True
         ota.watchdog = Watchdog(ota)
     if not get("hostname"):
         ota.settings["hostname"] = "esp8266-" + hal.chip_id()
-    ota.is_alone = hal.is_alone()
-    if ota.is_alone:
+    if what == hal.ALONE:
         from .restart import take
 
+        ota.is_alone = True
         ota.kept = take()
     ota.wifi = Wifi(ota.settings)
     ota.arduino = ArduinoOTA(ota)

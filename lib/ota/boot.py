@@ -21,19 +21,21 @@ _BUFFER_BYTES = const(1024)
 def decide():
     """Take back what failed, count a trial, mount the slot that is to run. Never raises.
 
-    `hal.running()` tells from then on which slot that is. Without an application, the pins of the
-    setting `safe_pins` get their levels.
+    `hal.get_state()` tells from then on which slot that is. Without an application, the pins of
+    the setting `safe_pins` get their levels.
     """
     try:
-        if hal.take_alone():
+        boots, what = hal.get_state()
+        if what == hal.ASKED:
+            hal.set_state(boots, hal.ALONE)
             log.info("boot: the services run alone, for one update")
         else:
-            hal.set_running(None)
+            hal.set_state(boots, hal.NOTHING)
             _decide()
     except Exception as e:
         # Flash or memory trouble: the services run, and the next boot tries again.
         log.error("boot: %r", e)
-    if hal.running()[0] is None:
+    if hal.get_state()[1] in (hal.NOTHING, hal.ALONE):
         from .settings import set_safe_pins
 
         set_safe_pins()
@@ -67,7 +69,7 @@ def _try(boot_record):
         hal.watchdog()
         text = "boot: slot %s on trial, boot %d of %d"
         log.info(text, trial, boot_record.attempts, _MAX_ATTEMPTS)
-        _start(trial, True)
+        _start(trial, hal.get_state()[0], trial.upper())
 
 
 def _end_trial(boot_record, end, why):
@@ -87,21 +89,21 @@ def _run(boot_record):
     if not slots.is_accepted(active):
         log.error("boot: slot %s is not marked as accepted", active)
         return
-    boots = hal.boots()
+    boots, _ = hal.get_state()
     if boots >= _MAX_UNHEALTHY:
         log.error("boot: %d boots without a healthy one: safe mode", boots)
         # The boot after this one tries the application once more.
-        hal.set_boots(_MAX_UNHEALTHY - 1)
+        hal.set_state(_MAX_UNHEALTHY - 1, hal.NOTHING)
         return
     if not hal.woke_from_sleep():
-        hal.set_boots(boots + 1)
+        boots += 1
     log.info("boot: slot %s", active)
-    _start(active, False)
+    _start(active, boots, active)
 
 
-def _start(slot, is_trial):
+def _start(slot, boots, what):
     slots.mount(slot)
-    hal.set_running(slot, is_trial)
+    hal.set_state(boots, what)
     # After what the services need, and before all else.
     sys.path[2:2] = ["/app", "/app/lib"]
     try:

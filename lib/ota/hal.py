@@ -6,18 +6,17 @@ import umachine
 from esp import flash_erase, flash_read, flash_write  # noqa: F401 - for the slots and the Updater
 from micropython import const
 
-# The last word of the 512 bytes of RTC user memory: kept by a reset, lost with the power. It
-# belongs to the block at the end of that memory that docs/SPEC.md describes.
-_STATE = const(0x600013FC)
-_VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the word
-_ON_TRIAL = const(0x80)  # in the byte that names the slot
-# In the place of a slot: the next boot is to run the services alone; this boot does.
-_ASKED_ALONE = const(0x21)
-_ALONE = const(0x2B)
-
-# What is kept over one restart lies at the beginning of the block.
+# The block at the end of the 512 bytes of RTC user memory, which docs/SPEC.md describes: kept by a
+# reset, lost with the power. Its last word is the state, before it lies what `keep` keeps.
 _KEPT_AT = const(0x600013A0)
 _KEPT_BYTES = const(92)
+_STATE = const(0x600013FC)
+_VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the state
+
+# What runs, in the state: a slot, "a" or "b", or "A" or "B" where it is on trial; or one of these.
+NOTHING = "-"  # no application
+ASKED = "!"  # the next boot is to run the services alone, without the application
+ALONE = "+"  # this boot does
 
 
 def reset():
@@ -57,46 +56,19 @@ def woke_from_sleep():
     return umachine.reset_cause() == umachine.DEEPSLEEP_RESET
 
 
-def boots():
-    """Return how many boots of the application in a row were not healthy; 0 after a power cut."""
-    return _state() >> 8 & 0xFF
+def get_state():
+    """Return (boots, what runs): boots of the application in a row that were not healthy, and a
+    character as above. After a power cut they are 0 and "-".
+    """
+    word = umachine.mem32[_STATE]
+    if word >> 16 & 0xFFFF != _VERSION:
+        return 0, NOTHING
+    return word >> 8 & 0xFF, chr(word & 0x7F)
 
 
-def running():
-    """Return the slot that this boot runs, "a", "b" or None, and whether it is on trial."""
-    letter = _state() & 0x7F
-    return (chr(letter) if letter > 0x60 else None), bool(_state() & _ON_TRIAL)
-
-
-def set_boots(count):
-    """Keep *count*, 0 to 255, over the next reset."""
-    umachine.mem32[_STATE] = _VERSION << 16 | count << 8 | _state() & 0xFF
-
-
-def set_running(slot, is_trial=False):
-    """Keep which slot this boot runs, for `running()`; None: no application."""
-    letter = ord(slot) if slot else 0
-    if is_trial:
-        letter |= _ON_TRIAL
-    umachine.mem32[_STATE] = _VERSION << 16 | _state() & 0xFF00 | letter
-
-
-def ask_alone():
-    """Let the next boot, and only that, run the services without the application."""
-    umachine.mem32[_STATE] = _VERSION << 16 | _state() & 0xFF00 | _ASKED_ALONE
-
-
-def take_alone():
-    """Return whether this boot is to run the services alone; to be asked once in a boot."""
-    if _state() & 0x7F != _ASKED_ALONE:
-        return False
-    umachine.mem32[_STATE] = _VERSION << 16 | _state() & 0xFF00 | _ALONE
-    return True
-
-
-def is_alone():
-    """Return whether this boot runs the services alone because it was asked to."""
-    return _state() & 0x7F == _ALONE
+def set_state(boots, what):
+    """Keep the number *boots*, 0 to 255, and the character *what* over the next reset."""
+    umachine.mem32[_STATE] = _VERSION << 16 | boots << 8 | ord(what)
 
 
 def keep(data):
@@ -112,12 +84,6 @@ def kept():
     for i in range(0, _KEPT_BYTES, 4):
         data += (umachine.mem32[_KEPT_AT + i] & 0xFFFFFFFF).to_bytes(4, "little")
     return data
-
-
-def _state():
-    # The lower half of the word, where the upper half says that it is ours.
-    word = umachine.mem32[_STATE]
-    return word & 0xFFFF if word >> 16 & 0xFFFF == _VERSION else 0
 
 
 def join(hostname, ssid, key):

@@ -174,7 +174,7 @@ def load_for_update():
     """
     record = load()
     if record is None:
-        if hal.running()[0]:
+        if hal.get_state()[1] in "abAB":
             raise OTAError(_READ_FAILED, "boot record; restart the board")
         record = Record()
     return record

@@ -20,7 +20,7 @@ _DAMAGED = const(37)
 def become_healthy(ota):
     """Note that *ota*'s application is healthy, which confirms a trial unless it does so itself."""
     if not ota.trial:
-        hal.set_boots(0)
+        hal.set_state(0, hal.get_state()[1])
     elif ota.auto_confirm:
         confirm(ota)
     ota.healthy = True
@@ -44,8 +44,7 @@ def confirm(ota):
     else:
         boot_record.confirm()
         ota.trial = False
-        hal.set_running(boot_record.active)
-        hal.set_boots(0)
+        hal.set_state(0, boot_record.active)
         log.info("trial: slot %s is confirmed", boot_record.active)
 
 

@@ -17,6 +17,7 @@ _LONGEST_BYTES = 256  # of a record that a later version has appended fields to
 _FIELDS = struct.Struct("<4sIBBBBBxxxII")
 _SLOT = struct.Struct("<II16s")
 _REVERT = 1  # the flag
+_OUTCOME_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class SlotRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """A boot record: `active` and `trial` are "a", "b" or NO_SLOT."""
+    """A boot record: `active` and `trial` are "a", "b" or NO_SLOT.
+
+    `outcome` is how the last update ended, in words; at most 64 bytes of it are kept.
+    """
 
     generation: int
     active: str = NO_SLOT
@@ -45,6 +49,7 @@ class Record:
     rejected: int = 0
     a: SlotRecord = SlotRecord()
     b: SlotRecord = SlotRecord()
+    outcome: str = ""
 
     def pack(self) -> bytes:
         """Give the content of the file."""
@@ -61,12 +66,14 @@ class Record:
         )
         for slot in (self.a, self.b):
             body += _SLOT.pack(slot.sequence, slot.size_bytes, slot.md5)
+        body += self.outcome.encode()[:_OUTCOME_BYTES].ljust(_OUTCOME_BYTES, b"\0")
         return body + _check(body)
 
     @classmethod
     def parse(cls, data: bytes) -> "Record | None":
         """Read a record of this version or a later one; None where a board could not use it."""
-        shortest = _FIELDS.size + 2 * _SLOT.size + _CHECK_BYTES
+        outcome_at = _FIELDS.size + 2 * _SLOT.size
+        shortest = outcome_at + _OUTCOME_BYTES + _CHECK_BYTES
         body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
         if not shortest <= len(data) <= _LONGEST_BYTES or check != _check(body):
             return None
@@ -86,6 +93,7 @@ class Record:
             rejected,
             a,
             b,
+            body[outcome_at:][:_OUTCOME_BYTES].rstrip(b"\0").decode(errors="replace"),
         )
 
 

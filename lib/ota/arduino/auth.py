@@ -50,17 +50,17 @@ def begin_talk(listener, invitation, address):
 class Talk:
     """The question for the password that the host of *invitation*, at *address*, is to answer."""
 
-    _nonce = None  # None: not asked yet
+    nonce = None  # None: not asked yet
 
     def __init__(self, listener, invitation, address, before):
-        self._listener = listener
+        self.listener = listener
         self.invitation = invitation
         self.address = address
-        self._deadline = after(_TIMEOUT_MS + _MAX_DELAY_MS)
+        self.deadline = after(_TIMEOUT_MS + _MAX_DELAY_MS)
         # Until when no other host can begin. One who asks again has no more time for that.
-        self._own_until = after(_OWN_MS)
+        self.own_until = after(_OWN_MS)
         if before and before.address == address:
-            self._own_until = before._own_until
+            self.own_until = before.own_until
 
     def gives_way(self, invitation, address):
         """Return whether this talk ends for the sake of *invitation*, and answer it if not."""
@@ -69,20 +69,20 @@ class Talk:
                 return True
             self._send_question()  # the one before was lost
             return False
-        if is_past(self._own_until):
+        if is_past(self.own_until):
             return True
-        self._listener.send("ERR: ERROR[15]: Update already running\n", address)
+        self.listener.send("ERR: ERROR[15]: Update already running\n", address)
         return False
 
     def step(self):
         """Ask, when it is time for it; return whether the host still has time to answer."""
-        if is_past(self._deadline):
+        if is_past(self.deadline):
             log.info("arduino: no answer to AUTH in time")
             return False
-        ask_at = self._listener.ask_at
-        if self._nonce is None and (ask_at is None or is_past(ask_at)):
-            self._nonce = hexlify(uos.urandom(32 if self.invitation[4] else 16))
-            self._deadline = after(_TIMEOUT_MS)
+        ask_at = self.listener.ask_at
+        if self.nonce is None and (ask_at is None or is_past(ask_at)):
+            self.nonce = hexlify(uos.urandom(32 if self.invitation[4] else 16))
+            self.deadline = after(_TIMEOUT_MS)
             self._send_question()
         return True
 
@@ -92,31 +92,31 @@ class Talk:
         An answer may come from another port of the same host, since arduino-esp32's espota.py sends
         it so. A wrong one from the port that invited ends the talk.
         """
-        if self._nonce is None or address[0] != self.address[0] or is_past(self._deadline):
+        if self.nonce is None or address[0] != self.address[0] or is_past(self.deadline):
             return False
         if len(data) < 140 and self._is_right(data.split()):
-            self._listener.failures = 0
-            self._listener.ask_at = None
+            self.listener.failures = 0
+            self.listener.ask_at = None
             return True
-        failures = self._listener.failures = self._listener.failures + 1
-        self._listener.ask_at = after(min(_DELAY_MS << min(failures, 5), _MAX_DELAY_MS))
+        failures = self.listener.failures = self.listener.failures + 1
+        self.listener.ask_at = after(min(_DELAY_MS << min(failures, 5), _MAX_DELAY_MS))
         log.error("arduino: authentication failed")
         if address == self.address:
-            self._listener.send("Authentication Failed", address)
-            self._listener.forget()
+            self.listener.send("Authentication Failed", address)
+            self.listener.forget()
         return False
 
     def _send_question(self):
-        if self._nonce:
+        if self.nonce:
             word = b"AUTH2 " if self.invitation[4] else b"AUTH "
-            self._listener.send(word + self._nonce, self.address)
+            self.listener.send(word + self.nonce, self.address)
 
     def _is_right(self, answer):
         # *answer*: 200, cnonce, response; both as long as the nonce.
-        nonce = self._nonce
+        nonce = self.nonce
         if len(answer) != 3 or len(answer[1]) != len(nonce) or len(answer[2]) != len(nonce):
             return False
-        get = self._listener.ota.settings.get
+        get = self.listener.ota.settings.get
         response = (_strong if self.invitation[4] else _classic)(
             self.invitation, nonce, answer[1], get
         )

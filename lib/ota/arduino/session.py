@@ -40,21 +40,21 @@ _NO_MEMORY = const(14)
 class Session:
     """The update that the host at *address* has announced by *invitation*."""
 
-    _stage = _BEGIN_ERROR  # what on_error is told if it fails now
-    _tcp = None
+    stage = _BEGIN_ERROR  # what on_error is told if it fails now
+    tcp = None
 
     def __init__(self, listener, invitation, address):
         command, port, size, md5, sha256 = invitation
-        self._listener = listener
-        self._host = (address[0], port)
-        self._size = size
+        self.listener = listener
+        self.host = (address[0], port)
+        self.size = size
         self.address = address
         listener.command = command
         self.updater = Updater(listener.ota, listener)
         self.updater.set_md5(md5)
         if sha256:
             self.updater.set_sha256(sha256)
-        self._steps = None
+        self.steps = None
         self._is_closed = False
 
     def begin(self):
@@ -63,22 +63,22 @@ class Session:
         Raises OTAError where the update is refused.
         """
         try:
-            self._tcp = socket(AF_INET, SOCK_STREAM)
-            self._poll = poll()
-            self._poll.register(self._tcp, POLLOUT)
-            self._steps = self._run()
-            self.updater.begin(self._size, self._listener.command)
+            self.tcp = socket(AF_INET, SOCK_STREAM)
+            self.poll = poll()
+            self.poll.register(self.tcp, POLLOUT)
+            self.steps = self._run()
+            self.updater.begin(self.size, self.listener.command)
         except Exception:
             self._close_tcp()
             if self.updater.has_started:
                 self._call("error", _BEGIN_ERROR)
             raise
-        self._listener.send("OK", self.address)
+        self.listener.send("OK", self.address)
 
     def step(self):
         """Do one piece of work; return False when there is nothing to do but wait."""
         try:
-            goes_on = next(self._steps)
+            goes_on = next(self.steps)
             if not self._is_closed:
                 return goes_on
         except StopIteration:
@@ -92,17 +92,17 @@ class Session:
         """End the session; its update is discarded."""
         self._is_closed = True
         try:
-            self._steps.close()
+            self.steps.close()
         except ValueError:
             return  # one of the update's own callbacks asks for it: `step` does it after the call
-        self._listener.forget()
+        self.listener.forget()
 
     def _run(self):
         updater = self.updater
         succeeded = False
         try:
             yield from self._receive()
-            self._stage = _END_ERROR
+            self.stage = _END_ERROR
             for _ in updater.ending():
                 yield True
             succeeded = True
@@ -114,28 +114,28 @@ class Session:
         finally:
             # Also when the session is closed in the middle. After success it does nothing.
             updater.abort(_STREAM_TIMEOUT)
-            self._listener.count_transfer(succeeded)
+            self.listener.count_transfer(succeeded)
             self._close_tcp()
-        if self._listener.ota.settings.get("reboot_on_success", True):
+        if self.listener.ota.settings.get("reboot_on_success", True):
             log.info("arduino: restart")
             hal.reset()
 
     def _receive(self):
         # Connects to the host and writes all that was announced to the updater.
-        self._stage = _CONNECT_ERROR
-        tcp = self._tcp
+        self.stage = _CONNECT_ERROR
+        tcp = self.tcp
         tcp.setblocking(False)
         # Every count is a packet of its own, at once. Set before there is a connection to be reset:
         # lwIP's setsockopt does not look whether it still is there.
         tcp.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         try:
-            tcp.connect(self._host)
+            tcp.connect(self.host)
         except OSError as e:
             if e.errno != uerrno.EINPROGRESS:
                 raise
         yield from self._wait_until_connected()
-        self._poll.modify(tcp, POLLIN)
-        self._stage = _RECEIVE_ERROR
+        self.poll.modify(tcp, POLLIN)
+        self.stage = _RECEIVE_ERROR
         updater = self.updater
         chunk = len(updater.buffer)
         begun = last = ticks_ms()
@@ -157,9 +157,9 @@ class Session:
                 raise OTAError(_STREAM_TIMEOUT)
             else:
                 # The next chunk is mostly under way: the application need not be asked in between.
-                for _ in self._poll.ipoll(_WAIT_MS):
+                for _ in self.poll.ipoll(_WAIT_MS):
                     n = 1
-            if ticks_diff(now, begun) > _GRACE_MS + self._size:
+            if ticks_diff(now, begun) > _GRACE_MS + self.size:
                 raise OTAError(_STREAM_TIMEOUT)
             view = None  # the Updater is to be the block's only owner
             yield bool(n)
@@ -167,7 +167,7 @@ class Session:
     def _wait_until_connected(self):
         deadline = after(_TIMEOUT_MS)
         while not is_past(deadline):
-            for _, events in self._poll.ipoll(0):
+            for _, events in self.poll.ipoll(0):
                 if events & ~POLLOUT:
                     raise OSError(uerrno.ECONNREFUSED)
                 return
@@ -182,14 +182,14 @@ class Session:
         gc.collect()
         try:
             log.error("arduino: %s", e)
-            if self._listener.ota.is_alone:
+            if self.listener.ota.is_alone:
                 from ..restart import note
 
                 note("failed: %s" % e)
-            if self._stage > _CONNECT_ERROR and isinstance(e, OTAError):
+            if self.stage > _CONNECT_ERROR and isinstance(e, OTAError):
                 yield from self._tell("%s\n" % e)
         finally:
-            self._call("error", self._stage)
+            self._call("error", self.stage)
 
     def _tell(self, result):
         # Sends the result by itself, and lets the host read it before the connection closes.
@@ -199,16 +199,16 @@ class Session:
         deadline = after(_LINGER_MS)
         scrap = bytearray(64)
         try:
-            self._tcp.write(result)
-            while not is_past(deadline) and self._tcp.readinto(scrap) != 0:
+            self.tcp.write(result)
+            while not is_past(deadline) and self.tcp.readinto(scrap) != 0:
                 yield False
         except OSError as e:
             log.error("arduino: the host is gone: %s", e)
 
     def _call(self, event, *args):
-        self._listener.ota.call(event, self._listener, *args)
+        self.listener.ota.call(event, self.listener, *args)
 
     def _close_tcp(self):
-        if self._tcp:
-            self._tcp.close()
-            self._tcp = None
+        if self.tcp:
+            self.tcp.close()
+            self.tcp = None
