@@ -1,8 +1,9 @@
 """The boot records of tests/vectors/record.txt, which tests/unit/test_record.py reads as well.
 
 A line holds a record in hex, then generation, active, trial, attempts, flags, floor and rejected,
-then for slot a and for slot b sequence, size and MD5 in hex. The last ones are those of a later
-version, which has more fields. `python tests/host/test_record_vectors.py` writes the file.
+then for slot a and for slot b sequence, size and MD5 in hex, then the outcome in hex, or "-" where
+it is empty. The last ones are those of a later version, which has more fields.
+`python tests/host/test_record_vectors.py` writes the file.
 """
 
 import hashlib
@@ -34,26 +35,40 @@ LAYOUT = {
     "b_sequence": (48, 4),
     "b_size": (52, 4),
     "b_md5": (56, 16),
-    "check": (72, 8),
+    "outcome": (72, 64),
+    "check": (136, 8),
 }
-RECORD_BYTES, CHECK_BYTES, LONGEST_BYTES = 80, 8, 256
+RECORD_BYTES, CHECK_BYTES, LONGEST_BYTES = 144, 8, 256
 REVERT = 1
 
 UNKNOWN = (0, 0, "00" * 16)
 MD5 = hashlib.md5(b"an image").hexdigest()
+CONFIRMED = "confirmed: sequence 19"
+TAKEN_BACK = "taken back: sequence 18: not confirmed in 3 boots"
 LARGEST = (2**30 - 1, 102_144, "ff" * 16)
 
-# generation, active, trial, attempts, flags, floor, rejected, slot a, slot b
+# generation, active, trial, attempts, flags, floor, rejected, slot a, slot b, outcome
 RECORDS = [
-    (1, "a", "-", 0, 0, 1, 0, (1, 840, MD5), UNKNOWN),  # as the first flash writes it
-    (1, "-", "-", 0, 0, 0, 0, UNKNOWN, UNKNOWN),  # no application yet
-    (2, "a", "b", 0, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1])),  # received
-    (5, "a", "b", 3, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1])),  # tried in vain
-    (6, "a", "-", 0, 0, 17, 18, (17, 4608, MD5), (18, 4612, MD5[::-1])),  # taken back
-    (7, "b", "-", 0, 0, 19, 0, (17, 4608, MD5), (19, 4612, MD5[::-1])),  # confirmed
-    (8, "b", "a", 1, REVERT, 19, 0, (17, 4608, MD5), (19, 4612, MD5[::-1])),  # the owner's wish
-    (2, "-", "a", 2, 0, 0, 0, (1, 840, "00" * 16), UNKNOWN),  # the first release, on trial
-    (2**32 - 1, "b", "-", 255, REVERT, 2**30 - 1, 2**30 - 1, LARGEST, LARGEST),
+    (1, "a", "-", 0, 0, 1, 0, (1, 840, MD5), UNKNOWN, ""),  # as the first flash writes it
+    (1, "-", "-", 0, 0, 0, 0, UNKNOWN, UNKNOWN, ""),  # no application yet
+    (2, "a", "b", 0, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1]), ""),  # received
+    (5, "a", "b", 3, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1]), ""),  # tried in vain
+    (6, "a", "-", 0, 0, 17, 18, (17, 4608, MD5), (18, 4612, MD5[::-1]), TAKEN_BACK),  # taken back
+    (7, "b", "-", 0, 0, 19, 0, (17, 4608, MD5), (19, 4612, MD5[::-1]), CONFIRMED),  # confirmed
+    (
+        8,
+        "b",
+        "a",
+        1,
+        REVERT,
+        19,
+        0,
+        (17, 4608, MD5),
+        (19, 4612, MD5[::-1]),
+        CONFIRMED,
+    ),  # the owner's wish
+    (2, "-", "a", 2, 0, 0, 0, (1, 840, "00" * 16), UNKNOWN, ""),  # the first release, on trial
+    (2**32 - 1, "b", "-", 255, REVERT, 2**30 - 1, 2**30 - 1, LARGEST, LARGEST, "x" * 64),
 ]
 # What later versions may append, and the number that they may have.
 LATER = [(3, b"more"), (255, bytes(LONGEST_BYTES - RECORD_BYTES))]
@@ -61,7 +76,7 @@ LATER = [(3, b"more"), (255, bytes(LONGEST_BYTES - RECORD_BYTES))]
 
 def packed(fields, version=2, more=b""):
     """Return a record, byte by byte after the layout."""
-    generation, active, trial, attempts, flags, floor, rejected, *slots = fields
+    generation, active, trial, attempts, flags, floor, rejected, *slots, outcome = fields
     data = bytearray(RECORD_BYTES - CHECK_BYTES)
     numbers = {
         "generation": generation,
@@ -80,6 +95,8 @@ def packed(fields, version=2, more=b""):
         at, size_bytes = LAYOUT[field]
         data[at : at + size_bytes] = value.to_bytes(size_bytes, "little")
     data[:4] = b"MPBR"
+    at, _ = LAYOUT["outcome"]
+    data[at : at + len(outcome)] = outcome.encode()
     return checked(bytes(data) + more)
 
 
@@ -90,15 +107,17 @@ def checked(body):
 
 def record_of(fields):
     """Return the Record with these fields."""
-    generation, active, trial, attempts, flags, floor, rejected, *slots = fields
+    generation, active, trial, attempts, flags, floor, rejected, *slots, outcome = fields
     a, b = (SlotRecord(sequence, size, bytes.fromhex(md5)) for sequence, size, md5 in slots)
-    return Record(generation, active, trial, attempts, flags == REVERT, floor, rejected, a, b)
+    return Record(
+        generation, active, trial, attempts, flags == REVERT, floor, rejected, a, b, outcome
+    )
 
 
 def line(data, fields):
     """Return a line of the file."""
-    *numbers, a, b = fields
-    return " ".join(map(str, [data.hex(), *numbers, *a, *b]))
+    *numbers, a, b, outcome = fields
+    return " ".join(map(str, [data.hex(), *numbers, *a, *b, outcome.encode().hex() or "-"]))
 
 
 def vectors():
@@ -162,7 +181,7 @@ def test_every_flipped_bit_of_a_record_is_found():
 def test_the_first_record_makes_slot_a_active_and_nothing_else():
     application = image.build(name="a", version="1", sequence=17, files={"app.mpy": b"M"})
     slot = (17, len(application), hashlib.md5(application).hexdigest())
-    expected = packed((1, "a", "-", 0, 0, 17, 0, slot, UNKNOWN))
+    expected = packed((1, "a", "-", 0, 0, 17, 0, slot, UNKNOWN, ""))
     assert first_record(application) == {"/.ota/record": expected}
 
 
