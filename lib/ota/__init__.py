@@ -76,9 +76,12 @@ class OTA(Callbacks):
     # The kind of the error that handle() met last, when it is said again, and the time after that.
     _error = _say_again = None
     _pause_ms = 0
-    # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
-    # ticks begin(), since when all is well, the last handle().
+    # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the services, of which
+    # `arduino` is the listener; and in ticks begin(), since when all is well, the last handle().
     watchdog = wifi = arduino = begun = since = last = None
+    # Each has `handle()`, which returns whether it is busy, and `session`: what it is at work on, or
+    # None.
+    services = ()
 
     def __init__(self, **settings):
         from .settings import read_settings
@@ -117,8 +120,9 @@ class OTA(Callbacks):
             self.last = now
             if self.window and ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks come round after 12 days, and would open it again
-            if connected or self.arduino.session:  # which times out without a network, too
-                busy = self.arduino.handle()
+            for service in self.services:
+                if connected or service.session:  # which times out without a network, too
+                    busy = service.handle() or busy
             if self.trial and ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
                 from .trial import give_up
 
@@ -268,9 +272,9 @@ class OTA(Callbacks):
     def unload(self):
         """Take out of memory what has done its work: all modules but those of _RESIDENT.
 
-        While an update runs, nothing; and the Updater stays where a program has asked for it.
+        While a service is at work, nothing; and the Updater stays where a program has asked for it.
         """
-        if self.updater is None:
+        if self.updater is None and not any([service.session for service in self.services]):
             for module in list(sys.modules):
                 if module[:4] == "ota." and module + " " not in _RESIDENT:
                     _unload(module)

@@ -27,4 +27,5 @@ def begin(ota):
         ota.kept = take()
     ota.wifi = Wifi(ota.settings)
     ota.arduino = ArduinoOTA(ota)
+    ota.services = [ota.arduino]
     ota.begun = ota.since = ota.last = ticks_ms()
