@@ -51,11 +51,14 @@ def test_padding_is_passed_over(tmp_path):
     assert romfs.read(data) == {"f/x": b"content", "y": b""} == listings([data], tmp_path)[0]
 
 
-def test_numbers_may_be_longer_than_they_need_to_be(tmp_path):
+def test_numbers_may_be_somewhat_longer_than_they_need_to_be(tmp_path):
     inside = b"\x01x" + record(DATA, b"content")
     padded = uint(FILE, bytes_before=3) + uint(len(inside), bytes_before=4) + inside
     data = filesystem(padded)
     assert romfs.read(data) == {"x": b"content"} == listings([data], tmp_path)[0]
+    longer = uint(FILE, bytes_before=5) + uint(len(inside)) + inside
+    with pytest.raises(DamagedImageError, match="cut short or too long"):
+        romfs.read(filesystem(longer))
 
 
 def test_eight_folders_one_in_the_other_are_read_and_names_of_100_characters():

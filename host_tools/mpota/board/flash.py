@@ -104,13 +104,11 @@ def read_slot(path: Path, letter: str) -> Slot:
 
 def _whole_image(slot: bytes, received_bytes: int) -> bytes | None:
     try:
-        at_footer = image.size_bytes(slot)
+        footer_end = image.size_bytes(slot)
     except DamagedImageError:
         return None
-    for size in (
-        received_bytes,
-        at_footer,
-    ):  # the record may tell of an image that was there before
+    # What the record tells may be the size of an image that was in the slot before.
+    for size in (received_bytes, footer_end):
         try:
             image.read(slot[:size])
         except DamagedImageError:

@@ -13,8 +13,6 @@ from mpota.errors import CommandError, DamagedImageError
 from mpota.image import romfs, trailer
 from mpota.image.manifest import MANIFEST_NAME, MPY, Manifest
 
-__all__ = ["Image", "Manifest", "OldImageError", "build", "check_name", "read"]
-
 NAME_LIMIT = 100  # characters of a file's whole name: a path on the board has 128 at most
 PACKAGE_FOLDER = ".ota"  # of a release that brings the package
 _ALIGNMENT = 4

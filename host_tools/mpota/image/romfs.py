@@ -23,8 +23,7 @@ PART_LIMIT = 100  # characters of one folder's or file's name
 # What a name may be; "." and ".." are no names.
 _PART = re.compile(rf"(?!\.{{1,2}}\Z)[A-Za-z0-9._-]{{1,{PART_LIMIT}}}")
 _PADDING, _DATA, _FOLDER, _FILE = 1, 2, 4, 5  # kinds of records
-# Of a number: what no interpreter of 32 bits reads otherwise.
-_UINT_BYTES, _UINT_BITS = 5, 28
+_UINT_BYTES = 5  # of a number, those included that change nothing
 
 
 class _Record(NamedTuple):
@@ -182,6 +181,6 @@ def _uint(data: bytes, at: int, end: int) -> tuple[int, int]:
     for byte in data[at : min(end, at + _UINT_BYTES)]:
         at += 1
         value = value << 7 | byte & 0x7F
-        if byte < 0x80 and not value >> _UINT_BITS:
+        if byte < 0x80:
             return value, at
-    raise DamagedImageError("a number in it is cut short or too large")
+    raise DamagedImageError("a number in it is cut short or too long")
