@@ -8,9 +8,12 @@ from pathlib import Path
 
 from mpota.errors import CommandError
 from mpota.sim.board_process import BoardProcess
+from mpota.sim.boot_mode import PowerCutError, flash_id, serve
+from mpota.sim.boot_rom import Chip
 from mpota.sim.control_page import ControlPage
 from mpota.sim.heap import own_bytes, size_in_bytes
 from mpota.sim.rom_modules import control
+from mpota.sim.serial_port import SerialPort
 
 # Values of machine.reset_cause() on the chip.
 POWER_ON = 0
@@ -22,6 +25,8 @@ RESET_PIN = 6
 DEFAULT_HEAP = "56k"  # as much as 38 KiB are on the board: objects are larger on a 64-bit machine
 WATCHDOG_MS = 5000
 
+_SOFT_RESET = "MPY: soft reboot"
+
 
 class Board:
     """A board that runs as a process of its own for every boot, with only the flash carried over.
@@ -29,7 +34,10 @@ class Board:
     `flash` is an image file (see `create_flash`); `ip` the board's own address, of 127.0.0.0/8;
     `join_s` is how long the station takes to join a network after connect();
     `on_line` is called with every line of the serial port, `on_restart` when the board begins to
-    boot again after a reset. Use it as a context manager, or call `power_on()` and `stop()`.
+    boot again after a reset. *port*, if there is one, has all bytes of the serial port, in both
+    directions. With *boot_mode*, the button for the boot ROM's serial mode is held at the first
+    power-on; a program that asks for it by a SYNC frame gets it at any time. *chip* is what the
+    boot ROM tells of the chip. Use it as a context manager, or call `power_on()` and `stop()`.
     """
 
     def __init__(
@@ -43,6 +51,9 @@ class Board:
         scripts: tuple[str, ...] = ("boot.py", "main.py"),
         on_line: Callable[[str], None] = lambda line: None,
         on_restart: Callable[[], None] = lambda: None,
+        port: SerialPort | None = None,
+        boot_mode: bool = False,
+        chip: Chip | None = None,
     ) -> None:
         self.flash = Path(flash)
         self.ip = ip
@@ -52,10 +63,15 @@ class Board:
         self._scripts = scripts
         self._on_line = on_line
         self._on_restart = on_restart
+        self._port = port
+        self._given_chip = chip
+        self._is_in_boot_mode = boot_mode
+        self._sync = b""  # what came from the port of a program that wants the boot ROM
         self._changed = threading.Condition()
         self._process: BoardProcess | None = None
         self._thread: threading.Thread | None = None
         self._wanted = False
+        self._resets = 0
         self._next_cause: int | None = None
         self._failure: BaseException | None = None  # what ended the keeper's thread
         self.control = ControlPage()
@@ -95,9 +111,11 @@ class Board:
             self._thread.join()
         self.control.clear_rtc()
 
-    def reset(self) -> None:
-        """Press the reset button: RTC memory is kept."""
+    def reset(self, boot_mode: bool = False) -> None:
+        """Press the reset button: RTC memory is kept. *boot_mode*: with the other one held."""
         self._next_cause = RESET_PIN
+        self._is_in_boot_mode = boot_mode
+        self._resets += 1
         self._kill()
 
     def stop(self) -> None:
@@ -228,8 +246,11 @@ class Board:
     def _keep(self) -> None:
         cause = POWER_ON
         try:
+            if self._port is not None:
+                self._port.read()  # what was sent to a board without power
+            self.control[control.RAW_PROMPT] = 0
             while self._wanted:
-                cause = self._boot(cause)
+                cause = self._serve_boot_rom() if self._is_in_boot_mode else self._boot(cause)
                 if self.power_failed:
                     self.control.clear_rtc()
                     break
@@ -240,21 +261,55 @@ class Board:
         with self._changed:
             self._changed.notify_all()
 
+    @property
+    def _chip(self) -> Chip:
+        mac = b"\x5c\xcf\x7f" + self.control[control.CHIP_ID].to_bytes(3, "big")
+        return self._given_chip or Chip(mac, flash_id(self.flash.stat().st_size))
+
+    def _serve_boot_rom(self) -> int:
+        # Answers as the boot ROM until the chip is reset; returns the cause of that.
+        if self._port is None:
+            raise CommandError("a board in boot mode needs a serial port")
+        first, self._sync = self._sync, b""
+        resets = self._resets
+        try:
+            serve(
+                self.flash, self._port, self._chip, self.control, first,
+                lambda: self._wanted and self._resets == resets,
+            )  # fmt: skip
+        except PowerCutError:
+            self.control[control.REQUEST] = control.REQUEST_POWER_CUT
+        if self._resets == resets:
+            self._is_in_boot_mode = False
+        self._next_cause = None
+        return RESET_PIN
+
     def _boot(self, cause: int) -> int:
         # Runs the board until its process ends; returns the cause of the reset that follows.
         page = self.control
+        # As in the firmware, main.py does not run where a program is at the prompt.
+        scripts = self._scripts[:1] if page[control.RAW_PROMPT] else self._scripts
         page[control.REQUEST] = control.REQUEST_NONE
         page[control.RESET_CAUSE] = cause
         page[control.WATCHDOG] = 0
         self.boots += 1
         process = BoardProcess(
-            self.flash, page, self._heap_bytes, own_bytes(), self._scripts, self._say
+            self.flash, page, self._heap_bytes, own_bytes(), scripts, self._say, self._port
         )
         self._process = process
         if not self._wanted:
             process.kill()
         process.run()
         self._process = None
+        if page[control.REQUEST] == control.REQUEST_SOFT_RESET:
+            self._say(_SOFT_RESET)
+            if self._port is not None:
+                self._port.write(_SOFT_RESET.encode() + b"\r\n")
+            return cause
+        page[control.RAW_PROMPT] = 0
+        if process.sync:
+            self._is_in_boot_mode, self._sync = True, process.sync
+            return RESET_PIN
         if process.bitten:
             self._say("watchdog reset")
             return SOFTWARE_WATCHDOG

@@ -2,33 +2,39 @@
 
 import importlib.util
 import os
-import selectors
+import select
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from mpota.errors import CommandError
+from mpota.sim.boot_rom import SYNC_FRAME_START
 from mpota.sim.control_page import ControlPage
 from mpota.sim.rom import build_rom
 from mpota.sim.rom_modules import control
+from mpota.sim.serial_port import SerialPort
 
 _CHECK_S = 0.02
 
 # What every board's process gets. Left to itself, the process would get what is in force when it
 # starts, which another thread may be changing at that very moment: execv then fails now and then.
-ENVIRONMENT = dict(os.environ)
+# Without HOME, where the interpreter would read what was typed at earlier prompts.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "HOME"}
 
 
 class BoardProcess:
     """The process that is the board from one reset to the next.
 
     The interpreter's heap has room for `heap_bytes`, and beside them for the `own_bytes` of the
-    simulated board's modules. `say` is called with every line of the serial port; `bitten` is
-    whether the watchdog ended the process, `status` what it ended with. Raises CommandError where
-    there is no interpreter, and `run` where the process cannot become the board.
+    simulated board's modules. `say` is called with every line of the serial port, and all of its
+    bytes go to and come from `port`, if there is one. `bitten` is whether the watchdog ended the
+    process, `status` what it ended with, `sync` what came from the port when it was ended because a
+    program wants to talk to the boot ROM. Raises CommandError where there is no interpreter, and
+    `run` where the process cannot become the board.
     """
 
     def __init__(
@@ -39,12 +45,16 @@ class BoardProcess:
         own_bytes: int,
         scripts: tuple[str, ...],
         say: Callable[[str], None],
+        port: SerialPort | None = None,
     ) -> None:
         self.bitten = False
+        self.sync = b""
         self.status: int | None = None
         self._last_line = ""
         self._page = page
         self._say = say
+        self._port = port
+        self._came = b""  # last from the port, where the beginning of a frame may be
         # Three bits for each block of 32 bytes (gc_setup_area() of MicroPython's py/gc.c).
         collector_bytes = own_bytes * 3 // 256
         self._process = subprocess.Popen(
@@ -53,7 +63,7 @@ class BoardProcess:
                 _interpreter_folder(), str(flash), str(page.fd), str(build_rom()),
                 str(heap_bytes + own_bytes + collector_bytes), str(own_bytes), *scripts,
             ],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=ENVIRONMENT,
@@ -79,29 +89,55 @@ class BoardProcess:
             raise CommandError(f"the simulated board cannot start: {self._last_line}")
 
     def _watch(self, process: subprocess.Popen) -> None:
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
         page, pending = self._page, b""
         fed, since = page[control.FED], time.monotonic()
+        os.set_blocking(process.stdin.fileno(), False)
         os.set_blocking(process.stdout.fileno(), False)
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                if selector.select(_CHECK_S):
-                    chunk = process.stdout.read(65536)
-                    if chunk == b"":
-                        break
-                    *lines, pending = (pending + (chunk or b"")).split(b"\n")
-                    for line in lines:
-                        self._last_line = line.decode(errors="replace").rstrip("\r")
-                        self._say(self._last_line)
-                now = time.monotonic()
-                if page[control.WATCHDOG] == 0 or page[control.FED] != fed:
-                    fed, since = page[control.FED], now
-                elif not self.bitten and now - since > page[control.WATCHDOG] / 1000:
-                    self.bitten = True
-                    process.kill()
+        while True:
+            if self._wait_for(process.stdout):
+                chunk = process.stdout.read(65536)
+                if chunk == b"":
+                    break
+                *lines, pending = (pending + (chunk or b"")).split(b"\n")
+                for line in lines:
+                    self._last_line = line.decode(errors="replace").rstrip("\r")
+                    self._say(self._last_line)
+                if self._port is not None:
+                    self._port.write_text(chunk or b"")
+            if self._port is not None and self._port.wait(0):
+                self._take(self._port.read(), process)
+            now = time.monotonic()
+            if page[control.WATCHDOG] == 0 or page[control.FED] != fed:
+                fed, since = page[control.FED], now
+            elif not self.bitten and now - since > page[control.WATCHDOG] / 1000:
+                self.bitten = True
+                process.kill()
         if pending:
             self._say(pending.decode(errors="replace"))
+
+    def _wait_for(self, output: IO[bytes]) -> bool:
+        # Waits for a moment; returns whether there is something to read from the process.
+        poll = select.poll()
+        poll.register(output, select.POLLIN)
+        if self._port is not None:
+            self._port.register(poll)
+        return any(fd == output.fileno() for fd, _ in poll.poll(_CHECK_S * 1000))
+
+    def _take(self, data: bytes, process: subprocess.Popen) -> None:
+        # Hands over what was typed, unless a program wants to talk to the boot ROM.
+        if self.sync:
+            self.sync += data
+            return
+        came = self._came + data
+        at = came.find(SYNC_FRAME_START)
+        if at >= 0:
+            self.sync = came[at:]
+            process.kill()
+            return
+        self._came = came[1 - len(SYNC_FRAME_START) :]
+        with suppress(BlockingIOError, BrokenPipeError):  # typed too fast, or just as it ends
+            os.write(process.stdin.fileno(), data)
 
 
 def _interpreter_folder() -> str:

@@ -29,19 +29,21 @@ _kept: list[ctypes.Array] = []
 
 
 def places(interpreter: ctypes.CDLL) -> list[int]:
-    """Return the addresses where the board's esp, hashlib, machine, network, socket are entered.
+    """Return where the board's esp, hashlib, machine, network, socket and vfs are entered.
 
     *interpreter* must not have begun to run. An entry is the module's name, then the module, as
-    MicroPython objects. The interpreter's own hashlib, machine and socket give up their entries.
+    MicroPython objects. The interpreter's own hashlib, machine, socket and vfs give up their
+    entries.
     """
-    esp, network = _move(interpreter, "mp_builtin_module_map", 2)[-2:]
+    first = _move(interpreter, "mp_builtin_module_map", 2)
+    esp, network = first[-2:]
     second = _move(interpreter, "mp_builtin_extensible_module_map", 0)
-    by_module = {entry.module: entry for entry in second}
-    hashlib, machine, socket = (
+    by_module = {entry.module: entry for entry in [*first, *second]}
+    hashlib, machine, socket, vfs = (
         by_module[ctypes.addressof(ctypes.c_char.in_dll(interpreter, f"mp_module_{name}"))]
-        for name in ("hashlib", "machine", "socket")
+        for name in ("hashlib", "machine", "socket", "vfs")
     )
-    return [ctypes.addressof(entry) for entry in (esp, hashlib, machine, network, socket)]
+    return [ctypes.addressof(entry) for entry in (esp, hashlib, machine, network, socket, vfs)]
 
 
 def _move(interpreter: ctypes.CDLL, name: str, more: int) -> ctypes.Array:

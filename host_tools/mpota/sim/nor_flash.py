@@ -42,8 +42,8 @@ class NorFlash:
         for at, length in self._pieces(offset, len(data), PAGE_BYTES):
             new = data[done : done + length]
             self._before(at, new)
-            old = self._image[at : at + length]
-            both = int.from_bytes(old, "little") & int.from_bytes(new, "little")
+            old = int.from_bytes(self._image[at : at + length], "little")
+            both = old & int.from_bytes(new, "little")
             self._image[at : at + length] = both.to_bytes(length, "little")
             done += length
 

@@ -11,6 +11,7 @@ import os
 import sys
 
 import built_in_modules
+import console_input
 import flash_map
 import timer_interrupt
 from rom_modules import control
@@ -64,14 +65,26 @@ def main() -> None:
         sys.exit(control.CANNOT_START)
     page = _map(int(control_fd), mmap.ACCESS_WRITE)
     rom = _map(os.open(rom_path, os.O_RDONLY), mmap.ACCESS_COPY)
+
+    def word(offset: int) -> ctypes.c_uint32:
+        return ctypes.c_uint32.from_buffer(page, offset)
+
+    console_input.start(interpreter, page)
     timer_interrupt.start(interpreter, page)
+    prompt = ctypes.c_int.in_dll(interpreter, "pyexec_mode_kind")
+    prompt.value = word(control.RAW_PROMPT).value
     program = _PROGRAM.format(
         _address(rom), len(rom), _address(page), _address(flash), len(flash),
         places, last_table_at, own, scripts,
     )  # fmt: skip
-    arguments = ["micropython", "-X", f"heapsize={heap}", "-c", program]
+    arguments = ["micropython", "-X", f"heapsize={heap}", "-i", "-c", program]
     argv = (ctypes.c_char_p * (len(arguments) + 1))(*[argument.encode() for argument in arguments])
     interpreter.micropython_unix_main(len(arguments), argv)
+    # The prompt was left by Ctrl-D, or by sys.exit().
+    word(control.RAW_PROMPT).value = prompt.value
+    word(control.REQUEST).value = control.REQUEST_SOFT_RESET
+    libc.fflush(None)
+    os._exit(0)
 
 
 main()

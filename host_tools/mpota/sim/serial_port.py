@@ -36,6 +36,7 @@ class SerialPort:
         os.set_blocking(self._master, False)
         self._fastest_baud = fastest_baud
         self._queue = bytearray()
+        self._ends_with_cr = False
         self._poll = select.poll()
         self._poll.register(self._master, select.POLLIN)
         self._link = link
@@ -62,15 +63,17 @@ class SerialPort:
         """The speed that the program at the port has set; 0 when it is not a usual one."""
         return _BAUDS.get(termios.tcgetattr(self._master)[4], 0)
 
+    def register(self, poll: select.poll) -> None:
+        """Have *poll* wait for bytes to read as well, if a program has opened the port."""
+        self._flush()
+        if self.is_open:
+            poll.register(self._master, select.POLLIN | (select.POLLOUT if self._queue else 0))
+
     def wait(self, timeout_s: float) -> bool:
         """Wait for bytes to read; return whether there are any. Sends what is still queued."""
-        self._flush()
-        if not self.is_open:
-            self._queue.clear()
-            select.select([], [], [], min(timeout_s, _PROBE_S))
-            return False
         poll = select.poll()
-        poll.register(self._master, select.POLLIN | (select.POLLOUT if self._queue else 0))
+        self.register(poll)
+        timeout_s = timeout_s if self.is_open else min(timeout_s, _PROBE_S)
         return any(event & select.POLLIN for _, event in poll.poll(timeout_s * 1000))
 
     def read(self) -> bytes:
@@ -86,6 +89,13 @@ class SerialPort:
         if len(self._queue) < _LONGEST_QUEUE:
             self._queue += self._garbled(data)
         self._flush()
+
+    def write_text(self, data: bytes) -> None:
+        """Send what the interpreter prints, with the end of a line as the chip sends it: CR LF."""
+        before = b"\r" if self._ends_with_cr else b""
+        text = (before + data).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        self._ends_with_cr = data.endswith(b"\r")
+        self.write(text.removeprefix(before))
 
     def _garbled(self, data: bytes) -> bytes:
         if self._fastest_baud is None or 0 < self.baud <= self._fastest_baud:

@@ -15,8 +15,8 @@ from rom_modules import control
 
 _TICK_S = 0.01
 # Linux on x86-64: poll, select, pselect6 and ppoll, which MicroPython resumes after a signal for
-# the time that is left. A socket's own timeout would begin anew.
-_WAITS = (b"7 ", b"23 ", b"270 ", b"271 ")
+# the time that is left, and read from the console. A socket's own timeout would begin anew.
+_WAITS = (b"7 ", b"23 ", b"270 ", b"271 ", b"0 0x0 ")
 
 
 def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
@@ -43,7 +43,7 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
                 ticked.value = 1  # before the call may come
                 if not schedule(address, address):  # the queue is full; the argument may be any
                     ticked.value = 0
-            if doing is not None and os.pread(doing, 4, 0).startswith(_WAITS):
+            if doing is not None and os.pread(doing, 6, 0).startswith(_WAITS):
                 _signal.pthread_kill(main, _signal.SIGUSR1)
 
     _thread.start_new_thread(tick_for_ever, ())

@@ -28,6 +28,8 @@ ACTIVE = 84  # 1: the station is active; and as much for the access point, four 
 PAGES = 92  # pages of the flash chip that programs touched
 BYTES_READ = 96
 JOIN_MS = 100  # from connect() until the station has joined
+MAY_INTERRUPT = 104  # 1: Ctrl-C interrupts the program, since the board has started as far as that
+RAW_PROMPT = 108  # 1: the prompt is the one for programs (raw REPL); as the board left it, too
 VIOLATION_TEXT = 128  # the first violation, NUL-terminated, 128 bytes
 TEXT_SIZE = 40  # of the texts that follow, with the NUL at their end
 TEXT_LENGTH = 32  # bytes that such a text has at most
@@ -49,6 +51,7 @@ SECTOR_ERASE_US = 45000
 REQUEST_NONE = 0
 REQUEST_RESET = 1
 REQUEST_POWER_CUT = 2
+REQUEST_SOFT_RESET = 3  # Ctrl-D at the prompt
 
 CANNOT_START = 3  # exit status of a process that could not become the board
 

@@ -8,6 +8,7 @@ _RESERVED_SECTORS = 5  # at the end, of the SDK
 
 class FlashBdev:
     SEC_SIZE = 4096
+    start_sec = _FIRST_SECTOR
 
     def readblocks(self, n, buf, off=0):
         esp.flash_read((n + _FIRST_SECTOR) * self.SEC_SIZE + off, buf)

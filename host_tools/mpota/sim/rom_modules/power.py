@@ -3,13 +3,14 @@
 import gc
 import os
 import sys
-import time
 
 import __main__
+import chip_vfs
 import control
 import esp
 import flashbdev
 import hashlib
+import inisetup
 import machine
 import machine_chip
 import network
@@ -18,18 +19,25 @@ import socket
 import uctypes
 import vfs
 
-_SYSTEM_START = 0x0B0000  # of the partition, in flash: to the end of the memory map
-
-# The firmware's own modules, in the order of the places that on() gets.
-_BUILT_IN = (esp, hashlib, machine, network, socket)
+# The firmware's own modules and their names, in the order of the places that on() gets.
+_BUILT_IN = (
+    ("esp", esp),
+    ("hashlib", hashlib),
+    ("machine", machine),
+    ("network", network),
+    ("socket", socket),
+    ("vfs", chip_vfs),
+)
 
 
 def _build_in(places):
     # Lets an import find the board's modules in the interpreter's tables of built-in ones.
-    for module, place in zip(_BUILT_IN, places):
+    for (name, module), place in zip(_BUILT_IN, places):
         entry = uctypes.struct(place, {"name": uctypes.UINT64 | 0, "module": uctypes.UINT64 | 8})
-        entry.name = id(module.__name__)
+        entry.name = id(name)
         entry.module = id(module)
+    # The collector does not look into the tables, but at what is mounted.
+    flashbdev.kept = _BUILT_IN
 
 
 def _begin_a_table_of_names(last_table_at):
@@ -40,24 +48,20 @@ def _begin_a_table_of_names(last_table_at):
 
 def _mount_rom():
     # As mp_init() of the firmware does; returns what it puts on the path.
-    start = control.MAPPED_AT + _SYSTEM_START
-    size = control.MAPPED_SIZE - _SYSTEM_START
     try:
-        vfs.mount(vfs.VfsRom(uctypes.bytearray_at(start, size)), "/rom")
+        vfs.mount(vfs.VfsRom(chip_vfs.rom_ioctl(2, 0)), "/rom")
     except OSError:
         return []
     return ["/rom", "/rom/lib"]
 
 
 def _mount_flash():
-    # Returns whether there is a file system that can be read.
+    # As the frozen _boot.py does.
     try:
         vfs.mount(flashbdev.bdev, "/")
     except OSError:
-        print("The filesystem looks corrupt.")  # as the firmware's inisetup.py says for ever
-        return False
+        inisetup.setup()
     os.chdir("/")
-    return True
 
 
 def _run(path):
@@ -76,7 +80,7 @@ def _run(path):
 
 
 def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scripts):
-    """Start the board, run *scripts*, `boot.py` and `main.py`, one by one, and never return.
+    """Start the board and run *scripts*, `boot.py` and `main.py`, one by one. The prompt follows.
 
     The control page and the flash are in the memory of this process, at the addresses given; the
     interpreter's entries for the board's own modules at *places*, and its pointer to the newest
@@ -94,14 +98,13 @@ def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scrip
     sys.modules["flashbdev"] = flashbdev  # a frozen module that the firmware has loaded by now
     sys.path[:] = ["", ".frozen"] + _mount_rom() + ["/lib", "/"]
     gc.threshold((gc.mem_free() + gc.mem_alloc() - own_bytes) // 4)
-    is_mounted = _mount_flash()
+    _mount_flash()
     names = __main__.__dict__
     names.clear()
     names["__name__"] = "__main__"
     _begin_a_table_of_names(last_table_at)
     gc.collect()
-    for script in scripts if is_mounted else ():
+    shared.words[control.MAY_INTERRUPT // 4] = 1
+    for script in scripts:
         if not _run(script):
             break
-    while True:  # the prompt of a board that nobody types to
-        time.sleep_ms(50)
