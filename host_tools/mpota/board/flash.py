@@ -32,12 +32,14 @@ SLOT_STARTS = MappingProxyType({"a": 0x0C4000, "b": 0x0DD000})
 SLOT_BYTES = 100 * 1024
 IMAGE_LIMIT_BYTES = SLOT_BYTES - PAGE_BYTES
 FILE_SYSTEM_START = 1024 * 1024
-FILE_SYSTEM_END = FLASH_SIZE_BYTES - 20 * 1024
+SDK_BYTES = 20 * 1024  # at the end of the flash
+FILE_SYSTEM_END = FLASH_SIZE_BYTES - SDK_BYTES
 
-_BLOCKS = (FILE_SYSTEM_END - FILE_SYSTEM_START) // SECTOR_BYTES
 _ERASED = b"\xff"
 _ACCEPTED = b"ACPT"
 _MARK_BYTES = 4
+# The last page of a slot whose image is accepted and not rejected.
+ACCEPTED_PAGE = (_ACCEPTED + _ERASED * _MARK_BYTES).rjust(PAGE_BYTES, _ERASED)
 
 
 class Slot(NamedTuple):
@@ -65,9 +67,9 @@ def create_flash(
     for letter, data in slots.items():
         start = SLOT_STARTS[letter]
         _put(flash, start, data, IMAGE_LIMIT_BYTES, f"the image for slot {letter}")
-        mark = start + SLOT_BYTES - 2 * _MARK_BYTES
-        flash[mark : mark + _MARK_BYTES] = _ACCEPTED
-    flash[FILE_SYSTEM_START:FILE_SYSTEM_END] = _file_system(files)
+        flash[start + SLOT_BYTES - PAGE_BYTES : start + SLOT_BYTES] = ACCEPTED_PAGE
+    size = FILE_SYSTEM_END - FILE_SYSTEM_START
+    flash[FILE_SYSTEM_START:FILE_SYSTEM_END] = file_system(files, size)
     path.write_bytes(flash)
 
 
@@ -144,12 +146,13 @@ def _littlefs(buffer: bytearray) -> LittleFS:
         context=UserContext(buffer=buffer),
         mount=False,
         block_size=SECTOR_BYTES,
-        block_count=_BLOCKS,
+        block_count=len(buffer) // SECTOR_BYTES,
     )
 
 
-def _file_system(files: Mapping[str, bytes]) -> bytes:
-    buffer = bytearray(_ERASED * (FILE_SYSTEM_END - FILE_SYSTEM_START))
+def file_system(files: Mapping[str, bytes], size_bytes: int) -> bytes:
+    """Return a littlefs of *size_bytes* that holds *files* (absolute name → content)."""
+    buffer = bytearray(_ERASED * size_bytes)
     fs = _littlefs(buffer)
     fs.format()
     fs.mount()
