@@ -76,11 +76,14 @@ class OTA(Callbacks):
     # The kind of the error that handle() met last, when it is said again, and the time after that.
     _error = _say_again = None
     _pause_ms = 0
-    # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the services, of which
-    # `arduino` is the listener; and in ticks begin(), since when all is well, the last handle().
+    # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
+    # ticks begin(), since when all is well, the last handle().
     watchdog = wifi = arduino = begun = since = last = None
-    # Each has `handle()`, which returns whether it is busy, and `session`: what it is at work on, or
-    # None.
+    # Seconds since begin(), and up to when they are counted, in ticks, which come round too soon.
+    uptime_s = 0
+    _counted = None
+    # All services. Each has `handle()`, which returns whether it is busy, and `session`: what it is
+    # at work on, or None.
     services = ()
 
     def __init__(self, **settings):
@@ -118,6 +121,7 @@ class OTA(Callbacks):
                 if self.trial and away_ms > _MAX_AWAY_MS:
                     log.error("trial: handle() was not called for %d ms", away_ms)
             self.last = now
+            self._count_uptime(now)
             if self.window and ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks come round after 12 days, and would open it again
             for service in self.services:
@@ -138,6 +142,13 @@ class OTA(Callbacks):
         finally:
             self._is_handling = False
         return busy
+
+    def _count_uptime(self, now):
+        counted = self.begun if self._counted is None else self._counted
+        seconds = ticks_diff(now, counted) // 1000
+        if seconds:
+            self.uptime_s += seconds
+            self._counted = ticks_add(counted, seconds * 1000)
 
     def _say(self, e, now):
         # An error that lasts is said at growing intervals.
@@ -274,7 +285,7 @@ class OTA(Callbacks):
 
         While a service is at work, nothing; and the Updater stays where a program has asked for it.
         """
-        if self.updater is None and not any([service.session for service in self.services]):
+        if self.updater is None and not any(service.session for service in self.services):
             for module in list(sys.modules):
                 if module[:4] == "ota." and module + " " not in _RESIDENT:
                     _unload(module)

@@ -36,7 +36,7 @@ class ArduinoOTA(Callbacks):
     """
 
     # The update that is going on, a session.Session; or the host that is to prove that it knows the
-    # password, an auth.Talk.
+    # password, an auth.Talk, or that asks for the status, a control.Control.
     session = talk = None
     # What kind of update was announced last: 0, an application. Arduino's getCommand().
     command = None
@@ -165,6 +165,9 @@ class ArduinoOTA(Callbacks):
             if self.talk and self.talk.takes(data, address):
                 self._open(self.talk.invitation, self.talk.address)
             return
+        if data[:6] == b"MPOTA ":
+            self._control(data, address)
+            return
         invitation = read_invitation(data)
         if invitation is None:
             return
@@ -177,6 +180,17 @@ class ArduinoOTA(Callbacks):
             from .auth import begin_talk
 
             begin_talk(self, invitation, address)
+
+    def _control(self, data, address):
+        # A request for the status, or the like; not while a host is on the way to an update.
+        if self.session:
+            return
+        from .control import Control
+
+        if self.talk is None:
+            self.talk = Control(self)
+        if isinstance(self.talk, Control):
+            self.talk.answer(data, address)
 
     def _ask(self):
         # Goes on with the host that is to prove itself, until its time is over.

@@ -98,9 +98,7 @@ class Talk:
             self.listener.failures = 0
             self.listener.ask_at = None
             return True
-        failures = self.listener.failures = self.listener.failures + 1
-        self.listener.ask_at = after(min(_DELAY_MS << min(failures, 5), _MAX_DELAY_MS))
-        log.error("arduino: authentication failed")
+        put_off(self.listener)
         if address == self.address:
             self.listener.send("Authentication Failed", address)
             self.listener.forget()
@@ -116,17 +114,31 @@ class Talk:
         nonce = self.nonce
         if len(answer) != 3 or len(answer[1]) != len(nonce) or len(answer[2]) != len(nonce):
             return False
-        get = self.listener.ota.settings.get
         response = (_strong if self.invitation[4] else _classic)(
-            self.invitation, nonce, answer[1], get
+            self.invitation, nonce, answer[1], self.listener.ota
         )
-        difference = 0
-        for a, b in zip(response, answer[2]):
-            difference |= a ^ b  # all of it, so that the time taken tells nothing
-        return not difference
+        return is_same(response, answer[2])
 
 
-def _classic(invitation, nonce, cnonce, get):
+def put_off(listener):
+    """Note a wrong answer: the more in a row, the later *listener* asks the next host."""
+    listener.failures += 1
+    listener.ask_at = after(min(_DELAY_MS << min(listener.failures, 5), _MAX_DELAY_MS))
+    log.error("arduino: authentication failed")
+
+
+def is_same(expected, given):
+    """Return whether two texts, as bytes, are the same; the time taken tells nothing of where not.
+
+    Their lengths are no secret.
+    """
+    difference = len(expected) ^ len(given)
+    for a, b in zip(expected, given):
+        difference |= a ^ b
+    return not difference
+
+
+def _classic(_, nonce, cnonce, ota):
     # md5hex(secret:nonce:cnonce); the secret is the MD5 of the password, in hex.
     from ..md5 import md5
 
@@ -135,19 +147,26 @@ def _classic(invitation, nonce, cnonce, get):
         digest.update(data)
         return hexlify(digest.digest())
 
+    get = ota.settings.get
     secret = get("password_hash")
     secret = secret.lower().encode() if secret else hexdigest(get("password").encode())
     return hexdigest(secret + b":" + nonce + b":" + cnonce)
 
 
-def _strong(invitation, nonce, cnonce, get):
-    # HMAC-SHA-256 (RFC 2104) of what is about to happen; the key is the password's SHA-256.
+def _strong(invitation, nonce, cnonce, ota):
     command, _, size, _, image_sha256 = invitation
-    key = get("password_sha256")
-    key = unhexlify(key) if key else sha256(get("password").encode()).digest()
+    return hmac_hex(ota, (nonce, cnonce, b"%d" % command, b"%d" % size, image_sha256.encode()))
+
+
+def hmac_hex(ota, parts):
+    """Return the HMAC-SHA-256 (RFC 2104) of *parts*, joined by `:`, in hex.
+
+    The key is the SHA-256 of the password.
+    """
+    key = ota.settings.get("password_sha256")
+    key = unhexlify(key) if key else sha256(ota.settings.get("password", "").encode()).digest()
     inner = sha256(bytes([b ^ 0x36 for b in key]) + b"\x36" * 32)
-    inner.update(b":".join((nonce, cnonce, b"%d" % command, b"%d" % size)))
-    inner.update(b":" + image_sha256.encode())
+    inner.update(b":".join(parts))
     outer = sha256(bytes([b ^ 0x5C for b in key]) + b"\x5c" * 32)
     outer.update(inner.digest())
     return hexlify(outer.digest())
