@@ -111,6 +111,7 @@ class Record:
             self.floor,
             self.rejected,
             *(self.received["a"] + self.received["b"]),
+            self.outcome.encode()[:_OUTCOME_BYTES],
         )
         data = body + sha256(body).digest()[:_CHECK]
         try:
