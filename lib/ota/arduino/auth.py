@@ -43,8 +43,6 @@ def begin_talk(listener, invitation, address):
         text = "no password is set" if strong else "SHA-256 authentication required"
     log.error("arduino: refused: %s", text)
     listener.send("ERR: " + text, address)
-    if not talk:
-        listener.forget()
 
 
 class Talk:
@@ -74,9 +72,13 @@ class Talk:
         self.listener.send("ERR: ERROR[15]: Update already running\n", address)
         return False
 
+    def is_over(self):
+        """Return whether the host's time to answer is over."""
+        return is_past(self.deadline)
+
     def step(self):
         """Ask, when it is time for it; return whether the host still has time to answer."""
-        if is_past(self.deadline):
+        if self.is_over():
             log.info("arduino: no answer to AUTH in time")
             return False
         ask_at = self.listener.ask_at

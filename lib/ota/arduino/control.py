@@ -23,6 +23,16 @@ REQUEST_BYTES = const(256)
 _NONCE_MS = const(10000)
 
 
+def answer(listener, data, address):
+    """Answer the request *data* from *address*; not while a host is on the way to an update."""
+    if listener.talk is None:
+        listener.talk = Control(listener)
+    if isinstance(listener.talk, Control):
+        listener.talk.answer(data, address)
+        if listener.talk and listener.talk.is_over():
+            listener.talk = None
+
+
 class Control:
     """Answers requests; one nonce at a time is good, once, for 10 s.
 
@@ -44,9 +54,13 @@ class Control:
         """Return False: no update is asked for here."""
         return False
 
+    def is_over(self):
+        """Return whether no request with the nonce can come any more."""
+        return self.nonce is None or is_past(self.deadline)
+
     def step(self):
         """Return whether a request with the nonce may still come."""
-        return self.nonce is not None and not is_past(self.deadline)
+        return not self.is_over()
 
     def answer(self, data, address):
         """Answer *data*, a datagram that begins with `MPOTA `, from *address*.

@@ -1,0 +1,142 @@
+"""What a datagram asks the ArduinoOTA listener for; loaded when one may be an invitation.
+Protocol: docs/SPEC.md.
+
+RAM: about 1 KB while loaded.
+"""
+
+import gc
+
+from micropython import const
+from uselect import POLLIN, poll
+from usocket import AF_INET, SOCK_DGRAM, socket
+from utime import ticks_diff, ticks_ms
+
+from .. import log
+from ..clock import is_past
+from ..errors import OTAError
+
+_NO_MEMORY = const(14)
+
+
+def listen(listener):
+    """Open the UDP port of *listener*. Raises OSError when it is taken.
+
+    In a boot of the services alone, the update that was kept over the restart begins.
+    """
+    ota = listener.ota
+    port = ota.settings.get("port", 8266)
+    udp = socket(AF_INET, SOCK_DGRAM)
+    udp.setblocking(False)
+    try:
+        udp.bind(("", port))
+        listener.poll = poll()
+        listener.poll.register(udp, POLLIN)
+    except Exception:
+        udp.close()
+        raise
+    listener.socket = udp
+    log.info("arduino: %s listens on port %d", ota.settings["hostname"], port)
+    if not ota.has_password():
+        log.info("arduino: no password is set: everyone on the network can update this board")
+    if ota.kept:  # its host has proved itself before the restart
+        _, invitation, address = ota.kept
+        ota.kept = None
+        begin_update(listener, invitation, address)
+
+
+def take(listener, data, address):
+    """Take the datagram *data* from *address*: an invitation, or a request for the status.
+
+    Whoever has a password to prove is asked for it.
+    """
+    ota = listener.ota
+    if data[:6] == b"MPOTA ":
+        from .control import answer
+
+        answer(listener, data, address)
+    else:
+        invitation = read_invitation(data)
+        if invitation is None:
+            pass
+        elif ota.has_password():
+            from .auth import begin_talk
+
+            begin_talk(listener, invitation, address)
+        else:
+            begin_update(listener, invitation, address)
+    if listener.session is None and listener.talk is None:
+        ota.unload()
+
+
+def begin_update(listener, invitation, address):
+    """Begin the update that the host at *address* has announced, and may bring; or say why not."""
+    listener.forget()
+    pause_until = listener.pause_until
+    if pause_until is not None and not is_past(pause_until):
+        wait_s = ticks_diff(pause_until, ticks_ms()) // 1000 + 1
+        text = "ERR: ERROR[33]: failed transfers, try again in %d s\n" % wait_s
+        listener.send(text, address)
+        return
+    listener.pause_until = None
+    try:
+        _begin(listener, invitation, address)
+        return
+    except OTAError as e:
+        text = str(e)
+    listener.forget()
+    log.error("arduino: refused: %s", text)
+    listener.send("ERR: %s\n" % text, address)
+    if listener.ota.is_alone:
+        from ..restart import note
+
+        note("failed: " + text)
+
+
+def _begin(listener, invitation, address):
+    # Begins the update. Where the heap is too full for that, the board restarts, if it may.
+    session = None
+    try:
+        from .session import Session
+
+        session = Session(listener, invitation, address)
+        session.begin()
+        listener.session = session
+        return
+    except MemoryError:
+        pass
+    except OTAError as e:
+        if e.code != _NO_MEMORY or session.updater.has_started:
+            raise
+    session = None
+    listener.forget()
+    free = gc.mem_free()
+    from .. import restart
+
+    restart.restart(listener.ota, listener, restart.ARDUINO, invitation, address)
+    raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, restart.needed_heap()))
+
+
+def read_invitation(data):
+    """Return (command, TCP port, size, MD5, SHA-256) of the invitation *data*; None: it is none.
+
+    It is `<command> <tcp port> <size> <md5>` in one line, for the stronger handshake followed by
+    `2 <sha256>`; anything else, or a port that a service of the host's own may have, gets no
+    answer. The digests are text in hex; "" where there is no SHA-256.
+    """
+    if data[:2] != b"0 " and data[:4] != b"100 ":
+        return None
+    words = data.split()
+    if len(words) == 6:
+        if words[4] != b"2" or len(words[5]) != 64 or len(data) > 199:
+            return None
+    elif len(words) != 4 or len(data) > 99:
+        return None
+    if len(words[3]) != 32:
+        return None
+    for c in words[3] + words[-1]:
+        if c not in b"0123456789abcdefABCDEF":
+            return None
+    if not (words[1].isdigit() and words[2].isdigit() and 1023 < int(words[1]) < 65536):
+        return None
+    sha256 = words[5].decode() if len(words) == 6 else ""
+    return int(words[0]), int(words[1]), int(words[2]), words[3].decode(), sha256
