@@ -1,6 +1,7 @@
 """A board under test: what it is known to run, and the proof that it came to no harm."""
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,33 @@ def main(ota):
         ota.handle()
         time.sleep_ms(2)
 """
+# The same, and evaluates what it is told by UDP.
+COMMANDED_APP = """
+import network, socket, time
+
+def main(ota):
+    ota.on_error(lambda code: print("update failed, code", code))
+    ota.on_end(lambda: print("update ended"))
+    print("app {version} runs")
+    while not network.WLAN(network.WLAN.IF_STA).isconnected():
+        ota.handle()
+    commands = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    commands.bind(("", 7000))
+    commands.settimeout(0)
+    print("takes commands")
+    while True:
+        ota.handle()
+        try:
+            command = commands.recvfrom(400)[0]
+        except OSError:
+            time.sleep_ms(2)
+            continue
+        try:
+            print("gives", eval(command, {"ota": ota, "time": time}))
+        except Exception as e:
+            print("raises", type(e).__name__, e)
+"""
+_COMMAND_PORT = 7000
 FAILED = r"update failed, code (\d)"
 
 
@@ -70,6 +98,17 @@ class Device:
     def upload(self, data: bytes, **options: object) -> None:
         """Send `data` as the host tool does. Raises UploadError."""
         arduino.upload(data, **{"board_ip": self.board.ip, "password": self.password} | options)
+
+    def command(self, expression: str, start: int = 0) -> int:
+        """Let the board, whose application is COMMANDED_APP since line *start*, evaluate it.
+
+        Return where the lines that follow begin.
+        """
+        self.board.wait_for("takes commands", start=start)
+        said = self.said
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.sendto(expression.encode(), (self.board.ip, _COMMAND_PORT))
+        return said
 
     def confirmed(self, start: int) -> None:
         """Wait, from line `start` on, until the release `sequence` runs and is confirmed."""

@@ -1,51 +1,52 @@
 """What a boot runs when something is wrong: safe mode, the other slot, services alone."""
 
 import pytest
-from device import APP, Device
+from device import APP, COMMANDED_APP, Device
 from mpota.arduino.outcomes import RefusedError
-from mpota.sim import create_flash
+from mpota.board.flash import SLOT_BYTES, SLOT_STARTS, read_slot
+from mpota.board.record import NAME
+from raw_host import RawHost
 
 pytestmark = pytest.mark.parallel
 
-_RECORD = "/.ota/record"
+BELOW_FLOOR = 36
 
 
-def boot_once(device, how="reset"):
-    """Reset the board or cut its power; give the number of the first line after it."""
-    start = device.said
-    if how == "reset":
-        device.board.reset()
-    else:
-        device.board.power_off()
-        device.board.power_on()
-    device.board.wait_for("boot: ", start=start)
-    device.board.wait_for("listens", start=start)
-    return start
+def without_record(files):
+    del files[NAME]
 
 
-def change_files(device, change):
-    """With the power off, let *change* edit the dict of all files; then power on."""
-    device.board.power_off()
-    files = device.files()
-    change(files)
-    create_flash(device.board.flash, files)
-    start = device.said
-    device.board.power_on()
-    return start
+def with_bit_flipped(slot, at):
+    """Give a change of the flash: a bit of the byte *at* in *slot*."""
+
+    def change(flash):
+        flash[SLOT_STARTS[slot] + at] ^= 1
+
+    return change
+
+
+def unmarked(slot):
+    """Give a change of the flash: the mark `accepted` of *slot* is not there."""
+
+    def change(flash):
+        end = SLOT_STARTS[slot] + SLOT_BYTES
+        flash[end - 8 : end - 4] = b"\xff" * 4
+
+    return change
 
 
 def test_ten_boots_without_a_healthy_one_lead_to_safe_mode_and_an_update_heals(tmp_path):
     with Device(tmp_path, confirm_s=60, trial_s=60) as device:
         board = device.board
         for _ in range(9):
-            start = boot_once(device)
+            start = device.boot()
             board.wait_for("app 1 runs", start=start)
-        start = boot_once(device)
+        start = device.boot()
         assert any("safe mode" in line for line in board.lines[start:])
         # Only the services run; the boot after this one tries the application once.
-        start = boot_once(device)
+        start = device.boot()
         board.wait_for("app 1 runs", start=start)
-        start = boot_once(device)
+        start = device.boot()
         assert any("safe mode" in line for line in board.lines[start:])
         assert not any("app 1 runs" in line for line in board.lines[start:])
         start = device.said
@@ -53,7 +54,7 @@ def test_ten_boots_without_a_healthy_one_lead_to_safe_mode_and_an_update_heals(t
             device.next_image(APP.replace("ota.on_error", "ota.confirm()\n    ota.on_error"))
         )
         device.confirmed(start)
-        start = boot_once(device)
+        start = device.boot()
         board.wait_for("app 2 runs", start=start)
         assert board.violation == ""
 
@@ -62,16 +63,16 @@ def test_safe_mode_alone_does_not_make_the_application_healthy(tmp_path):
     with Device(tmp_path, confirm_s=0.8) as device:
         board = device.board
         for _ in range(9):
-            boot_once(device)
-        start = boot_once(device)
+            device.boot()
+        start = device.boot()
         assert any("safe mode" in line for line in board.lines[start:])
         # Longer than an application must run to be healthy: the board is silent for half a second
         # before each result.
         for _ in range(3):
-            device.fails(b"M" + bytes(2000), RefusedError)
-        start = boot_once(device)
+            device.fails(b"no image", RefusedError)
+        start = device.boot()
         board.wait_for("app 1 runs", start=start)
-        start = boot_once(device)
+        start = device.boot()
         assert any("safe mode" in line for line in board.lines[start:])
 
 
@@ -82,83 +83,150 @@ def test_a_healthy_boot_starts_the_count_anew(tmp_path):
     with Device(tmp_path, healthy, confirm_s=0.3) as device:
         for _ in range(2):
             for _ in range(8):
-                boot_once(device)
-            device.board.wait_for("healthy", start=boot_once(device))
+                device.boot()
+            device.board.wait_for("healthy", start=device.boot())
         assert not any("safe mode" in line for line in device.board.lines)
 
 
 def test_a_power_cut_does_not_count_as_an_unhealthy_boot(tmp_path):
     with Device(tmp_path, confirm_s=60) as device:
         for _ in range(12):
-            boot_once(device, "power cut")
+            device.boot("power cut")
         assert not any("safe mode" in line for line in device.board.lines)
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "torn", "flipped", "longer", "garbage"])
-def test_with_an_unreadable_record_the_newest_whole_slot_runs(tmp_path, what):
+def test_with_an_unreadable_record_the_newest_usable_slot_runs(tmp_path, what):
     def damage(files):
-        good = files[_RECORD]
-        files[_RECORD] = {
+        good = files[NAME]
+        files[NAME] = {
             "empty": b"", "torn": good[:40], "flipped": bytes([good[0] ^ 1]) + good[1:],
             "longer": good + b"x", "garbage": b"\xa5" * len(good), "missing": b"",
         }[what]  # fmt: skip
         if what == "missing":
-            del files[_RECORD]
+            without_record(files)
 
     with Device(tmp_path) as device:
         device.update()
-        start = change_files(device, damage)
-        device.board.wait_for("no readable record, slot b is whole", start=start)
+        start = device.change_files(damage)
+        device.board.wait_for("no readable record; slot b is whole", start=start)
         device.board.wait_for("app 2 runs", start=start)
         device.board.wait_for("listens", start=start)
-        # The record is there again, and so are floor and rollback.
-        start = boot_once(device)
+        # The record is there again, and so is the floor.
+        start = device.boot()
         assert not any("no readable" in line for line in device.board.lines[start:])
         device.sequence = 1
         old = device.image()
         device.sequence = 2
-        device.refuses(old, 36)
+        device.refuses(old, BELOW_FLOOR)
         device.takes_an_update()
 
 
-@pytest.mark.parametrize("what", ["app.py", "MANIFEST", "missing file", "missing MANIFEST"])
-def test_with_an_unreadable_record_a_damaged_slot_does_not_run(tmp_path, what):
-    def damage(files):
-        del files[_RECORD]
-        name = "/.ota/b/" + ("app.py" if "app" in what or "file" in what else "MANIFEST")
-        if "missing" in what:
-            del files[name]
-        else:
-            content = bytearray(files[name])
-            content[len(content) // 2] ^= 1
-            files[name] = bytes(content)
+DAMAGES = {
+    "its MANIFEST": with_bit_flipped("b", 30),
+    "its code": with_bit_flipped("b", 200),
+    "its beginning": with_bit_flipped("b", 0),
+    "its mark `accepted`": unmarked("b"),
+    "a bit of it": with_bit_flipped("b", SLOT_BYTES - 8),
+    "its mark `rejected`": with_bit_flipped("b", SLOT_BYTES - 4),
+}
 
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_with_an_unreadable_record_a_slot_that_is_not_usable_does_not_run(tmp_path, what):
     with Device(tmp_path) as device:
         device.update()
-        start = change_files(device, damage)
+        device.change_flash(DAMAGES[what])
+        start = device.change_files(without_record)
         device.board.wait_for("slot a is whole", start=start)
         device.board.wait_for("app 1 runs", start=start)
         device.board.wait_for("listens", start=start)
+        device.sequence = 1
         device.takes_an_update()
 
 
-def test_without_a_whole_slot_the_services_run_and_an_update_heals(tmp_path):
-    def damage(files):
-        del files[_RECORD], files["/.ota/a/app.py"]
-
+@pytest.mark.parametrize("record", ["there", "lost"])
+def test_with_both_slots_damaged_the_services_run_and_an_update_heals(tmp_path, record):
     with Device(tmp_path) as device:
-        start = change_files(device, damage)
+        device.update()
+        device.change_flash(unmarked("a"))
+        start = device.change_flash(unmarked("b"))
+        if record == "lost":
+            start = device.change_files(without_record)
+            device.board.wait_for("no application yet", start=start)
+        device.board.wait_for("listens", start=start)
+        assert not any("runs" in line for line in device.board.lines[start:])
+        device.takes_an_update()
+
+
+def test_a_refused_image_that_is_whole_never_runs(tmp_path):
+    # It lies in the slot, and its footer is as good as any.
+    with Device(tmp_path, COMMANDED_APP) as device:
+        data = device.image(APP.replace("app {version}", "the refused one"))
+        with RawHost(device.board.ip) as host:
+            host.invite(len(data), "0" * 32)
+            assert host.answer() == "OK"
+            host.accept()
+            host.send(data)
+            assert "ERROR[7]" in host.result()
+        device.board.wait_for("update failed")
+        left = read_slot(device.board.flash, "b")
+        assert left.image == data and not left.accepted
+        start = device.boot()
+        start = device.command("ota.revert()", start)
+        device.board.wait_for("raises OTAError ERROR.37.", start=start)
+        start = device.change_files(without_record)
+        device.board.wait_for("no readable record; slot a is whole", start=start)
+        device.board.wait_for("app 1 runs", start=start)
+        device.command("ota.revert()", start)
+        device.board.wait_for("raises OTAError ERROR.37.", start=start)
+        device.change_flash(with_bit_flipped("a", 200))
+        start = device.change_files(without_record)
         device.board.wait_for("no application yet", start=start)
         device.board.wait_for("listens", start=start)
         device.takes_an_update()
+        assert not any("the refused one" in line for line in device.board.lines)
+
+
+def test_a_rejected_image_never_runs_again(tmp_path):
+    with Device(tmp_path, COMMANDED_APP) as device:
+        start = device.said
+        device.upload(device.next_image("def main(ota):\n    print('app 2 runs')\n    1 / 0"))
+        device.board.wait_for("app 2 runs", start=start)
+        device.board.wait_for("app 1 runs", start=start)
+        left = read_slot(device.board.flash, "b")
+        assert left.accepted and left.rejected
+        start = device.command("ota.revert()", start)
+        device.board.wait_for("raises OTAError ERROR.37.", start=start)
+        start = device.change_files(without_record)
+        device.board.wait_for("no readable record; slot a is whole", start=start)
+        device.board.wait_for("app 1 runs", start=start)
+        device.command("ota.revert()", start)
+        device.board.wait_for("raises OTAError ERROR.37.", start=start)
+        assert not any("app 2 runs" in line for line in device.board.lines[start:])
+        device.takes_an_update()
+
+
+def test_a_verified_image_that_is_damaged_before_its_trial_is_not_tried_and_not_rejected(tmp_path):
+    with Device(tmp_path, reboot_on_success=False) as device:
+        data = device.next_image()
+        device.upload(data)
+        device.board.wait_for("update ended")
+        start = device.change_flash(with_bit_flipped("b", 200))
+        device.board.wait_for("slot b is not whole: its trial is over", start=start)
+        device.board.wait_for("app 1 runs", start=start)
+        device.board.wait_for("listens", start=start)
+        device.upload(data)
+        start = device.boot()
+        device.confirmed(start)
 
 
 def test_a_record_half_replaced_is_not_looked_at(tmp_path):
     def leave(files):
-        files[_RECORD + ".new"] = b"\xa5" * 68
+        files[NAME + ".new"] = b"\xa5" * 80
 
     with Device(tmp_path) as device:
-        start = change_files(device, leave)
+        start = device.change_files(leave)
         device.board.wait_for("app 1 runs", start=start)
         device.board.wait_for("listens", start=start)
         device.takes_an_update()
@@ -180,19 +248,6 @@ def test_an_application_whose_main_returns_leaves_the_services_running(tmp_path)
         device.takes_an_update()
 
 
-def test_a_file_that_is_damaged_in_staging_is_not_installed(tmp_path):
-    def damage(files):
-        staged = bytearray(files["/.ota/staging"])
-        staged[1600] ^= 1
-        files["/.ota/staging"] = bytes(staged)
-
-    with Device(tmp_path, reboot_on_success=False) as device:
-        device.upload(device.next_image())
-        start = change_files(device, damage)
-        device.board.wait_for("the image is dropped", start=start)
-        device.board.wait_for("app 1 runs", start=start)
-
-
 def test_a_boot_with_nothing_pending_writes_nothing(tmp_path):
     # Nor does becoming a healthy one.
     app = APP.replace(
@@ -203,7 +258,7 @@ def test_a_boot_with_nothing_pending_writes_nothing(tmp_path):
         device.board.wait_for("^healthy")
         operations = device.board.operations
         for how in ("reset", "power cut", "reset"):
-            start = boot_once(device, how)
+            start = device.boot(how)
             device.board.wait_for("^healthy", start=start)
             assert device.board.operations == operations
 
@@ -211,7 +266,7 @@ def test_a_boot_with_nothing_pending_writes_nothing(tmp_path):
 def test_data_and_settings_survive_update_and_rollback(tmp_path):
     kept = {"/data/readings.csv": b"1,2,3\n" * 999, "/data/deep/er/x": b"x", "/notes.txt": b"mine"}
     with Device(tmp_path) as device:
-        change_files(device, lambda files: files.update(kept))
+        device.change_files(lambda files: files.update(kept))
         settings = device.files()["/ota.json"]
         device.board.wait_for("listens")
         device.update()
