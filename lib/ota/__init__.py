@@ -171,8 +171,11 @@ class OTA(Callbacks):
 
     @property
     def is_updating(self):
-        """Whether an update is going on, whoever brings it, once its host has proved itself."""
-        return self.updater is not None
+        """Whether an update is going on, whoever brings it, once its host has proved itself.
+
+        It is until the host has been told the result and, after a good one, until the restart.
+        """
+        return self.updater is not None or bool(self.arduino and self.arduino.session)
 
     def free_space(self):
         """Return how many bytes the largest image that an update can bring may have."""
