@@ -46,12 +46,13 @@ def main(ota):
             time.sleep_ms(2)
             continue
         try:
-            print("gives", eval(command, {"ota": ota, "time": time}))
+            print("gives", eval(command, globals(), {"ota": ota}))
         except Exception as e:
             print("raises", type(e).__name__, e)
 """
 _COMMAND_PORT = 7000
 FAILED = r"update failed, code (\d)"
+REFUSED = r"arduino: refused: "  # before it has begun, which the application does not hear of
 
 
 class Device:
@@ -102,12 +103,13 @@ class Device:
     def command(self, expression: str, start: int = 0) -> int:
         """Let the board, whose application is COMMANDED_APP since line *start*, evaluate it.
 
-        Return where the lines that follow begin.
+        Wait until it has, or restarts; return where the lines of that begin.
         """
         self.board.wait_for("takes commands", start=start)
         said = self.said
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.sendto(expression.encode(), (self.board.ip, _COMMAND_PORT))
+        self.board.wait_for("^gives |^raises |boot: ", start=said)
         return said
 
     def confirmed(self, start: int) -> None:
@@ -126,7 +128,7 @@ class Device:
         start = self.said
         error = self.fails(data, RefusedError, **options)
         assert error.code in codes, error
-        self.board.wait_for(FAILED, start=start)
+        self.board.wait_for(f"{FAILED}|{REFUSED}", start=start)
         return error
 
     def fails(self, data: bytes, kind: type[UploadError], **options: object) -> UploadError:

@@ -10,7 +10,7 @@ import tarfile
 import boards
 import hostile_romfs
 import pytest
-from device import Device
+from device import REFUSED, Device
 from hostile_romfs import file, filesystem, folder, with_footer
 from mpota.board.flash import IMAGE_LIMIT_BYTES, read_slot
 from raw_host import PASSWORD, RawHost
@@ -251,7 +251,7 @@ def test_an_image_larger_than_a_slot_is_refused_at_once_with_both_sizes(device, 
             f"ERR: ERROR[{NO_SPACE}]: Not Enough Space: image of {size} bytes, a slot takes "
             f"{IMAGE_LIMIT_BYTES}: put larger things into /data\n"
         )
-        device.board.wait_for("update failed, code 1", start=said)
+        device.board.wait_for(REFUSED, start=said)
 
 
 def test_the_largest_image_is_taken_and_runs(device):

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from device import Device
+from device import FAILED, REFUSED, Device
 from mpota.arduino.outcomes import PasswordNeededError, RefusedError, WrongPasswordError
 from raw_host import RawHost
 
@@ -24,8 +24,8 @@ def big_image(device, size=90_000):
 
 
 def ends_badly(device, said):
-    """Wait until the session that was begun after line `said` has ended badly."""
-    device.board.wait_for("update failed", start=said)
+    """Wait until the update that was announced after line `said` has ended badly."""
+    device.board.wait_for(f"{FAILED}|{REFUSED}", start=said)
 
 
 @pytest.mark.parametrize("extra", [1, 100, 1460, 5000])

@@ -213,7 +213,7 @@ def test_a_verified_image_that_is_damaged_before_its_trial_is_not_tried_and_not_
         device.upload(data)
         device.board.wait_for("update ended")
         start = device.change_flash(with_bit_flipped("b", 200))
-        device.board.wait_for("slot b is not whole: its trial is over", start=start)
+        device.board.wait_for("slot b: failed: the new version is not whole", start=start)
         device.board.wait_for("app 1 runs", start=start)
         device.board.wait_for("listens", start=start)
         device.upload(data)

@@ -1,13 +1,12 @@
 """What the application hears of an update, and how it refuses one."""
 
 import pytest
-from device import APP, FAILED, Device
-from mpota.arduino.outcomes import ConnectionLostError, RefusedError, WrongPasswordError
+from device import APP, COMMANDED_APP, Device
+from mpota.arduino.outcomes import ConnectionLostError, WrongPasswordError
 
 pytestmark = pytest.mark.parallel
 
 VETOED, NOT_NOW, DAMAGED = 32, 33, 37
-NOT_AN_IMAGE = b"M" + bytes(5000)
 RECORDER = """
 import time
 
@@ -41,6 +40,11 @@ DECORATED = """
 """
 
 
+def damaged(device):
+    """Give an image that is refused when all of it is there."""
+    return device.image(files={"data.bin": bytes(5000)})[:-1] + b"x"
+
+
 def app_with(register):
     """Give an application that does *register* at its start."""
     return APP.replace("    print(", "    " + register.replace("\n", "\n    ") + "\n    print(")
@@ -57,10 +61,11 @@ def test_callbacks_tell_of_an_update_in_order(tmp_path, on, how):
     app = RECORDER.replace("{register}", how.replace("{on}", on).replace("{who}", "told"))
     with Device(tmp_path, app) as device:
         start = device.said
-        device.refuses(NOT_AN_IMAGE, DAMAGED)
+        data = damaged(device)
+        device.refuses(data, DAMAGED)
+        done = [*range(1460, len(data), 1460), len(data)]
         assert heard(device, start, "told") == [
-            "start", "progress 1460 5001", "progress 2920 5001", "progress 4380 5001",
-            "progress 5001 5001", "update failed, code 4",
+            "start", *(f"progress {n} {len(data)}" for n in done), "update failed, code 4",
         ]  # fmt: skip
         start = device.said
         data = device.next_image()
@@ -91,7 +96,7 @@ def test_both_hear_of_it_the_whole_before_the_service(tmp_path):
 def test_a_callback_that_raises_does_no_harm(tmp_path, event):
     app = app_with(f"ota.arduino.on_{event}(lambda *_: 1 / 0)")
     with Device(tmp_path, app) as device:
-        device.refuses(NOT_AN_IMAGE, DAMAGED)
+        device.refuses(damaged(device), DAMAGED)
         device.takes_an_update()
         device.board.wait_for(f"on_{event} raised ZeroDivisionError")
 
@@ -111,47 +116,35 @@ def start():
         assert "valve is stuck" in str(error)
 
 
-@pytest.mark.parametrize(
-    "gate", ["lambda: False", "lambda: 0", "lambda: None", "lambda: 1 / 0", "5"]
-)
-def test_a_closed_gate_refuses_the_update_and_the_host_is_told(device, gate):
-    # The window opens when it has been closed once; on_start is not called before.
-    register = f"""ota.gate = {gate}
-ota.on_start(lambda: print("on_start is called"))
-def failed(code):
-    ota.allow_for(60)
-    print("update failed, code", code)
-ota.on_error(failed)"""
-    device.spoiled = True
-    device.update(device.next_image(app_with(register).replace("ota.on_error(lambda", "(lambda")))
+def test_a_closed_gate_refuses_updates_until_a_window_is_opened_and_the_host_is_told(device):
+    # on_start is not called before.
+    app = COMMANDED_APP.replace(
+        "ota.on_end", "ota.on_start(lambda: print('on_start'))\n    ota.on_end"
+    )
     start = device.said
-    with pytest.raises(RefusedError) as caught:
-        device.upload(device.image())
-    assert caught.value.code == NOT_NOW
-    device.board.wait_for(FAILED, start=start)
-    assert "on_start is called" not in device.board.lines[start:]
-    device.takes_an_update()
-
-
-def test_an_open_gate_lets_the_update_in(device):
-    device.update(device.next_image(app_with("ota.gate = lambda: True")))
-    device.takes_an_update()
-
-
-def test_a_window_that_is_over_refuses_updates_until_the_next_one(device):
-    register = """ota.allow_for(0)
-def failed(code):
-    ota.allow_for(60)
-    print("update failed, code", code)
-ota.on_error(failed)"""
-    device.spoiled = True
-    device.update(device.next_image(app_with(register).replace("ota.on_error(lambda", "(lambda")))
+    device.update(device.next_image(app))
+    for gate in ("lambda: False", "lambda: 0", "lambda: None", "lambda: 1 / 0", "5"):
+        device.command(f"setattr(ota, 'gate', {gate})")
+        error = device.refuses(device.image(), NOT_NOW)
+        assert "ERROR[33]: Updates are not allowed now" in str(error), gate
+    assert "on_start" not in device.board.lines[start:]
+    device.command("setattr(ota, 'gate', lambda: True)")
+    device.refuses(damaged(device), DAMAGED)
+    device.command("setattr(ota, 'gate', lambda: False)")
     device.refuses(device.image(), NOT_NOW)
+    device.command("ota.allow_for(60)")
     device.takes_an_update()
 
 
-def test_a_gate_that_is_open_lets_updates_in_when_the_window_is_over(device):
-    device.update(device.next_image(app_with("ota.allow_for(0)\nota.gate = lambda: True")))
+def test_a_window_that_is_over_refuses_updates_until_the_next_one_or_an_open_gate(device):
+    device.update(device.next_image(COMMANDED_APP))
+    device.command("ota.allow_for(0)")
+    device.refuses(device.image(), NOT_NOW)
+    device.command("setattr(ota, 'gate', lambda: True)")
+    device.refuses(damaged(device), DAMAGED)
+    device.command("setattr(ota, 'gate', None)")
+    device.refuses(device.image(), NOT_NOW)
+    device.command("ota.allow_for(60)")
     device.takes_an_update()
 
 
@@ -181,10 +174,9 @@ def main(ota):
 def test_an_application_may_end_the_listener_which_discards_an_update_and_frees_the_port(tmp_path):
     # One step a call: otherwise a fast machine would take all of the image in the first one.
     with Device(tmp_path, ENDING_APP, step_ms=0) as device, device.unharmed():
-        data = device.image(files={"data.bin": bytes(100_000)})
+        data = device.image(files={"data.bin": bytes(90_000)})
         device.fails(data, ConnectionLostError)
         device.board.wait_for("is_updating False")
-        assert "/.ota/staging" not in device.files()
         device.board.wait_for(
             "listens on port", start=device.board.lines.index("is_updating False")
         )
@@ -202,11 +194,18 @@ def test_is_updating_is_true_during_an_update_only(device):
     device.update(device.next_image(app))
     start = device.said
     with device.unharmed():
-        device.refuses(NOT_AN_IMAGE, DAMAGED)
+        device.refuses(damaged(device), DAMAGED)
         device.board.wait_for("is_updating False", start=start)
-        told = [line for line in device.board.lines[start:] if "is_updating" in line]
-        assert told == ["is_updating True", "is_updating False"]
+        assert updating(device, start) == [True, False]
+    # After a good one, which goes on until the restart, the next version runs.
+    assert updating(device, start) == [True, False, True]
     assert "first False" in device.board.lines
+
+
+def updating(device, start):
+    """Give what `is_updating` has become since line *start*."""
+    told = [line for line in device.board.lines[start:] if line.startswith("is_updating")]
+    return [line.endswith("True") for line in told]
 
 
 def test_who_has_not_proved_to_know_the_password_makes_no_application_believe_in_an_update(
