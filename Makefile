@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-signed test lint bench sim clean
+.PHONY: help demo demo-signed test campaigns lint bench sim clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,11 +17,14 @@ demo: $(READY) ## Update a simulated board over the air, from garden 1.0.0 to 2.
 demo-signed: $(READY) ## The same with signed images, and what is refused
 	@$(BIN)/python examples/demo_signed.py
 
-test: $(READY) ## Run every test
+test: $(READY) ## Run every test; campaigns are sampled
 	@command -v openssl >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y openssl; } || \
 		{ echo "openssl is needed, to compare signatures with (Debian: apt-get install openssl)"; exit 1; }
 	@$(BIN)/pytest -n auto
+
+campaigns: $(READY) ## Run the campaigns whole: power cuts, torn operations, seeded bugs
+	@$(BIN)/pytest -n auto --campaigns -m campaign
 
 lint: $(READY) ## Check style, and the subset of Python that the board has
 	@$(BIN)/ruff check .

@@ -1,4 +1,55 @@
-"""For all tests: figures that a test puts on record are shown at the end of the run."""
+"""For all tests: campaigns, and figures that a test puts on record.
+
+A campaign is a test that runs many cases. Without the option `--campaigns` it runs a sample of
+them, drawn anew each time; the seed is in the report's head.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+_SEEDS = 1_000_000
+
+
+class Campaign:
+    """Which of its cases a campaign runs: all of them, or a sample by *seed*."""
+
+    def __init__(self, is_whole: bool, seed: int) -> None:
+        self.is_whole = is_whole
+        self._seed = seed
+
+    def sample(self, name: str, cases: Iterable, count: int) -> Sequence:
+        """Return *count* of the *cases* of the campaign *name*, all of them in a whole one."""
+        cases = list(cases)
+        if self.is_whole or count >= len(cases):
+            return cases
+        return random.Random(f"{self._seed} {name}").sample(cases, count)
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("campaigns")
+    group.addoption("--campaigns", action="store_true", help="run campaigns whole, not sampled")
+    group.addoption("--seed", type=int, help="of the samples; a random one unless it is given")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "campaign: a test that samples its cases, or runs them all")
+    # Workers get the options of the process that starts them, so all have the same seed.
+    if config.option.seed is None:
+        config.option.seed = random.randrange(_SEEDS)
+
+
+def pytest_report_header(config):
+    if config.option.campaigns:
+        return "campaigns: whole"
+    return f"campaigns: sampled, --seed {config.option.seed}"
+
+
+@pytest.fixture(scope="session")
+def campaign(request):
+    """Give the Campaign that says which cases to run."""
+    return Campaign(request.config.option.campaigns, request.config.option.seed)
 
 
 def pytest_terminal_summary(terminalreporter):
