@@ -97,7 +97,7 @@ class MD5:
 
 
 try:
-    from hashlib import md5
+    from uhashlib import md5
 except ImportError:
     try:
         from .md5_viper import blocks as _blocks
