@@ -66,6 +66,12 @@ class Firmware:
         return self.data[at : at + _INIT_DATA_BYTES]
 
 
+def first_firmware(flash: bytes) -> bytes:
+    """Return the firmware that *flash* begins with, by the length that it gives itself."""
+    (length,) = struct.unpack_from("<I", flash, _LENGTH_AT)
+    return flash[: length + _MD5_BYTES]
+
+
 def check_firmware(data: bytes, name: str) -> Firmware:
     """Return the firmware in *data*. Raises CommandError, which names the file as *name*."""
     if data[:1] != bytes([_MAGIC]):

@@ -21,6 +21,7 @@ FLASH_MODES = ("keep", "dout", "dio", "qio")
 _LEAST_FLASH_BYTES = 2 * FILE_SYSTEM_START
 _RESET_ATTEMPTS = 3  # with DTR and RTS, each of about a second
 _BY_HAND_S = 60.0  # for a person who has buttons to press
+_ON_THE_LINE_S = 0.1  # until what an adapter was given has left it
 _MIB = 1024 * 1024
 
 BUTTONS = (
@@ -142,6 +143,8 @@ class Loader:
         by_line = has_lines(self.connection)
         try:
             cmds.reset_chip(self._esp, "hard-reset" if by_line else "soft-reset")
+            self.connection.flush()
+            time.sleep(_ON_THE_LINE_S)
             self.connection.baudrate = BAUD
         except (FatalError, OSError) as error:
             raise CommandError(

@@ -6,15 +6,16 @@ import ipaddress
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
-from mpota.board.flash import create_flash, read_flash
+from mpota.board.flash import FLASH_SIZE_BYTES, create_flash, read_flash
 from mpota.cli.pack import show_warnings
 from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
@@ -22,9 +23,11 @@ from mpota.image.keys import load_public_key
 from mpota.sim.board import DEFAULT_HEAP, Board
 from mpota.sim.heap import size_in_bytes
 from mpota.sim.rom import ARCHITECTURE
+from mpota.sim.serial_port import SerialPort
 
 _READY = re.compile(r"arduino: (\S+) listens on port (\d+)")
 _OTA_PORT = 8266
+_Maker = Callable[[Path], object]  # writes a flash image to the path
 _LEAST_HEAP_KB = 32  # with 28, the services do not start beside a small application
 
 
@@ -74,6 +77,22 @@ def sim(
         int | None,
         typer.Option(metavar="N", min=0, help="Let the power fail after N flash operations."),
     ] = None,
+    serial: Annotated[
+        bool,
+        typer.Option(
+            "--serial",
+            help="Give the board a serial port, a pseudo-terminal whose name is shown: for mpota "
+            "flash, esptool, mpremote, or a terminal program.",
+        ),
+    ] = False,
+    boot_mode: Annotated[
+        bool,
+        typer.Option(
+            "--boot-mode",
+            help="Hold the FLASH button at power-on, with --serial. A flash that is not there is "
+            "made blank then.",
+        ),
+    ] = False,
 ) -> None:
     """Run a simulated ESP8266 until Ctrl-C, with the very code that runs on the chip.
 
@@ -81,9 +100,16 @@ def sim(
     """
     _check_heap(heap)
     _check_address(ip)
-    new = _new_board(flash, app, password, publickey, confirm_after)
-    with _flash(flash, new), _ended_by_signals():
+    if boot_mode and not serial:
+        raise CommandError("--boot-mode is of no use without a serial port: give --serial as well")
+    if boot_mode:
+        make = _blank_board(flash, app, password, publickey, confirm_after)
+    else:
+        make = _new_board(flash, app, password, publickey, confirm_after, serial)
+    with _flash(flash, make), _ended_by_signals(), _port(serial) as port:
         typer.echo(f"board: {flash}, {ip}; Ctrl-C takes the power away")
+        if port is not None:
+            typer.echo(f"board: serial port {port.name}")
         board = Board(
             flash,
             ip=ip,
@@ -91,6 +117,8 @@ def sim(
             join_s=join_s,
             on_line=lambda line: _show(line, ip),
             on_restart=lambda: _show_flash_time(board),
+            port=port,
+            boot_mode=boot_mode,
         )
         board.cut_power_after(power_cut_after)
         try:
@@ -148,21 +176,47 @@ def _check_address(ip: str) -> None:
             ) from error
 
 
+def _blank_board(flash: Path, *made_with: object) -> _Maker | None:
+    # As _new_board(), for a board that nobody has flashed.
+    if any(made_with):
+        raise CommandError(
+            "a board in boot mode is flashed by 'mpota flash', which takes the application and the "
+            "password: leave out --app, --password, --publickey and --confirm-after"
+        )
+    if flash.exists():
+        return None
+    return lambda path: path.write_bytes(b"\xff" * FLASH_SIZE_BYTES)
+
+
+@contextmanager
+def _port(wanted: bool) -> Iterator[SerialPort | None]:
+    if not wanted:
+        yield None
+        return
+    port = SerialPort()
+    try:
+        yield port
+    finally:
+        port.close()
+
+
 def _new_board(
     flash: Path,
     app: Path | None,
     password: str,
     publickey: Path | None,
     confirm_after: float | None,
-) -> dict[str, Any] | None:
-    # What create_flash() takes of a board that is yet to be made, or None where there is one.
+    serial: bool,
+) -> _Maker | None:
+    # What makes the flash of a board that is new, or None where there is one.
     if flash.exists():
         if app or password or publickey or confirm_after is not None:
             raise CommandError(
                 f"{flash} is there already: delete it to make it anew, or leave out --app, "
                 "--password, --publickey and --confirm-after to go on with it"
             )
-        read_flash(flash)
+        if not serial:  # by which a flash is mended
+            read_flash(flash)
         return None
     settings: dict[str, object] = {"ssid": "simulated"}
     if password:
@@ -180,15 +234,15 @@ def _new_board(
     if publickey:
         load_public_key(publickey)  # which says what is wrong with it, if anything is
         files["/ota.keys"] = publickey.read_bytes()
-    return {"files": files, "system": system_rom(ARCHITECTURE), "slots": slots}
+    return partial(create_flash, files=files, system=system_rom(ARCHITECTURE), slots=slots)
 
 
 @contextmanager
-def _flash(path: Path, new: dict[str, Any] | None) -> Iterator[None]:
+def _flash(path: Path, make: _Maker | None) -> Iterator[None]:
     # Makes the flash if it is new, and keeps it from a second board.
     try:
-        if new is not None:
-            create_flash(path, **new)
+        if make is not None:
+            make(path)
         with path.open("rb") as image:
             fcntl.flock(image, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield

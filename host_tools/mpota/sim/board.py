@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mpota.errors import CommandError
 from mpota.sim.board_process import BoardProcess
-from mpota.sim.boot_mode import PowerCutError, flash_id, serve
+from mpota.sim.boot_mode import PowerCutError, flash_id, has_program, serve
 from mpota.sim.boot_rom import Chip
 from mpota.sim.control_page import ControlPage
 from mpota.sim.heap import own_bytes, size_in_bytes
@@ -26,6 +26,8 @@ DEFAULT_HEAP = "56k"  # as much as 38 KiB are on the board: objects are larger o
 WATCHDOG_MS = 5000
 
 _SOFT_RESET = "MPY: soft reboot"
+# As the boot ROM says it; what is in flash is no program.
+_NOTHING_TO_START = "ets Jan  8 2013,rst cause:1, boot mode:(3,6)"
 
 
 class Board:
@@ -184,11 +186,15 @@ class Board:
     @property
     def network(self) -> bool:
         """Whether the access point is in reach; may be set at any time."""
-        return self.control[control.NETWORK] == 1
+        return self.control[control.NETWORK] == control.IN_REACH
 
     @network.setter
     def network(self, in_reach: bool) -> None:
-        self.control[control.NETWORK] = int(in_reach)
+        self.control[control.NETWORK] = control.IN_REACH if in_reach else control.OUT_OF_REACH
+
+    def refuse_key(self) -> None:
+        """Let the access point refuse the board's key from now on, until `network` is set."""
+        self.control[control.NETWORK] = control.KEY_IS_WRONG
 
     def wait_for(self, pattern: str, timeout_s: float = 30, start: int = 0) -> re.Match[str]:
         """Wait for a line, from line number *start* on, in which the regular expression is found.
@@ -250,6 +256,10 @@ class Board:
                 self._port.read()  # what was sent to a board without power
             self.control[control.RAW_PROMPT] = 0
             while self._wanted:
+                if self._port is not None and not has_program(self.flash):
+                    if not self._is_in_boot_mode:
+                        self._say(_NOTHING_TO_START)
+                    self._is_in_boot_mode = True
                 cause = self._serve_boot_rom() if self._is_in_boot_mode else self._boot(cause)
                 if self.power_failed:
                     self.control.clear_rtc()

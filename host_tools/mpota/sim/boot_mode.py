@@ -5,6 +5,9 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
+from mpota.board.firmware_file import check_firmware, first_firmware
+from mpota.board.flash import FILE_SYSTEM_START, SECTOR_BYTES
+from mpota.errors import CommandError
 from mpota.sim.boot_rom import BootRom, Chip
 from mpota.sim.control_page import ControlPage
 from mpota.sim.nor_flash import NorFlash
@@ -13,6 +16,23 @@ from mpota.sim.serial_port import SerialPort
 
 _WAIT_S = 0.05
 _MANUFACTURER = 0x40EF
+_BLANK = b"\xff" * SECTOR_BYTES
+
+
+def has_program(flash: Path) -> bool:
+    """Whether there is something to start in *flash*.
+
+    Firmware has to be whole. Flash images without one are started all the same, since the simulated
+    board has its own, unless their file system is blank as well.
+    """
+    content = flash.read_bytes()
+    if content.startswith(_BLANK):
+        return not content[FILE_SYSTEM_START:].startswith(_BLANK)
+    try:
+        check_firmware(first_firmware(content), "flash")
+    except CommandError:
+        return False
+    return True
 
 
 class PowerCutError(Exception):

@@ -20,7 +20,7 @@ WATCHDOG = 36  # milliseconds the armed watchdog waits; 0: not armed
 FED = 40  # times the watchdog was fed
 WATCHDOG_MS = 44  # what machine.WDT() arms
 CHIP_ID = 48
-NETWORK = 52  # 1: the access point is in reach
+NETWORK = 52  # the access point: one of the values below
 TIMERS = 56  # 64 bits: the address of the function that runs the timers that are due; 0: no timer
 IP = 64  # the board's own address, dotted, NUL-terminated, 16 bytes
 TICKED = 80  # 1: that function is about to be called
@@ -47,6 +47,10 @@ MAPPED_SIZE = 0x100000
 # What flash takes, by the typical figures of a data sheet (W25Q32 and the like).
 PAGE_PROGRAM_US = 700
 SECTOR_ERASE_US = 45000
+
+OUT_OF_REACH = 0
+IN_REACH = 1
+KEY_IS_WRONG = 2
 
 REQUEST_NONE = 0
 REQUEST_RESET = 1

@@ -9,6 +9,9 @@ from micropython import const
 _SECTOR = const(4096)
 _PAGE = const(256)
 _USER_START = const(0x100000)
+_FIRMWARE = const(0xE9)
+# By the upper half of the header's byte 3, in KiB.
+_SIZES = (512, 256, 1024, 2048, 4096, 0, 0, 0, 8192, 16384)
 
 _flash = None  # memoryview of the flash image
 
@@ -103,7 +106,11 @@ def flash_erase(sector):
 
 
 def flash_size():
-    return len(_flash)
+    # As on the chip: what the header of the firmware says, if there is one.
+    code = _flash[3] >> 4
+    if _flash[0] != _FIRMWARE or code >= len(_SIZES) or not _SIZES[code]:
+        return len(_flash)
+    return _SIZES[code] * 1024
 
 
 def flash_id():

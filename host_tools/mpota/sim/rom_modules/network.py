@@ -10,6 +10,8 @@ STA_IF = 0
 AP_IF = 1
 STAT_IDLE = 0
 STAT_CONNECTING = 1
+STAT_WRONG_PASSWORD = 2
+STAT_NO_AP_FOUND = 3
 STAT_GOT_IP = 5
 AUTH_OPEN = 0
 AUTH_WPA_WPA2_PSK = 4
@@ -50,18 +52,17 @@ class WLAN:
         shared.set_text(self._ssid, "")
 
     def isconnected(self):
-        if self._interface != STA_IF or not self.active() or not shared.text(control.SSID):
-            return False
-        words = shared.words
-        waited_ms = time.ticks_diff(time.ticks_ms(), _connect_ms)
-        return words[control.NETWORK // 4] == 1 and waited_ms >= words[control.JOIN_MS // 4]
+        return self.status() == STAT_GOT_IP
 
     def status(self, what=None):
         if what == "rssi":
             return -60
-        if self.isconnected():
-            return STAT_GOT_IP
-        return STAT_CONNECTING if shared.text(self._ssid) else STAT_IDLE
+        if self._interface != STA_IF or not self.active() or not shared.text(control.SSID):
+            return STAT_IDLE
+        words = shared.words
+        if time.ticks_diff(time.ticks_ms(), _connect_ms) < words[control.JOIN_MS // 4]:
+            return STAT_CONNECTING
+        return (STAT_NO_AP_FOUND, STAT_GOT_IP, STAT_WRONG_PASSWORD)[words[control.NETWORK // 4]]
 
     def ifconfig(self):
         if not self.isconnected():
