@@ -1,0 +1,147 @@
+"""The head of an HTTP message: its first line and its headers, read with bounds. For the page and
+for the pull client.
+
+RAM: about 0.6 KB while loaded, beside the caller's buffer and the headers that are kept.
+"""
+
+import uerrno
+from micropython import const
+
+# Of a whole head: browsers send less than 1 KB, and cookies of another server on this address.
+_MAX_HEAD_BYTES = const(8192)
+
+_BAD_REQUEST = const(400)
+_LINE_TOO_LONG = const(414)
+_HEADERS_TOO_LARGE = const(431)
+
+
+class HTTPError(Exception):
+    """A message that is not taken: `status` is the HTTP status that says why, `text` the words."""
+
+    def __init__(self, status, text):
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+
+class Head:
+    """The head that arrives through *buffer*, a bytearray; its first *filled* bytes are there.
+
+    The first line must fit into *buffer*, and so must a header of *names*, a tuple of lower-case
+    bytes. Other headers are passed over, whatever their length.
+    """
+
+    line = None  # the first line, bytes, as soon as it is there
+
+    def __init__(self, buffer, names, filled=0):
+        self.fields = {}  # the headers of *names* that are there: name → value, both bytes
+        # Bytes of the buffer that are in use: when the head is complete, of what follows it, which
+        # is at the front.
+        self.filled = filled
+        self._buffer = buffer
+        self._view = memoryview(buffer)
+        self._names = names
+        self._size = 0  # bytes of the head so far
+        self._is_passing = False  # whether the line that goes on is too long, and of no interest
+
+    def read(self, stream):
+        """Take what *stream* has, anything with `readinto`; return whether the head is complete.
+
+        Raises HTTPError 400 for what is no head, 414 for too long a first line, 431 for too much of
+        headers; OSError when the stream is at its end.
+        """
+        while not self._take_lines():
+            n = stream.readinto(self._view[self.filled :])
+            if n is None:
+                return False
+            if n == 0:
+                raise OSError(uerrno.ECONNRESET)
+            self.filled += n
+        return True
+
+    def _take_lines(self):
+        # Takes the whole lines of the buffer; returns whether the empty line was among them.
+        find = self._buffer.find
+        at = 0
+        is_complete = False
+        while not is_complete:
+            end = find(b"\n", at, self.filled)
+            if end < 0:
+                break
+            is_complete = self._take_line(at, end)
+            at = end + 1
+        if not is_complete and at == 0 and self.filled == len(self._buffer):
+            self._pass()
+            at = self.filled
+        self._size += at
+        if self._size > _MAX_HEAD_BYTES:
+            raise HTTPError(_HEADERS_TOO_LARGE, "more than 8 KB of headers")
+        self.filled -= at
+        self._view[: self.filled] = self._view[at : at + self.filled]
+        return is_complete
+
+    def _take_line(self, start, end):
+        # Takes one line, without its line feed; returns whether it is the empty one.
+        if self._is_passing:
+            self._is_passing = False
+            return False
+        if end > start and self._buffer[end - 1] == 13:
+            end -= 1
+        if self.line is None:
+            self.line = bytes(self._view[start:end])
+            return False
+        if start == end:
+            return True
+        name = self._name(start, end)
+        if name in self._names:
+            value = bytes(self._view[start + len(name) + 1 : end]).strip()
+            if self.fields.setdefault(name, value) != value:
+                raise HTTPError(_BAD_REQUEST, "two different headers of one name")
+        return False
+
+    def _pass(self):
+        # The buffer is full and there is no end of the line in it.
+        if self.line is None:
+            raise HTTPError(_LINE_TOO_LONG, "the first line is too long")
+        if not self._is_passing and self._name(0, self.filled) in self._names:
+            raise HTTPError(_HEADERS_TOO_LARGE, "a header is too long")
+        self._is_passing = True
+
+    def _name(self, start, end):
+        # The name of the header that is there, in lower case. The continuation of a header in a
+        # second line is refused with what has no name: nobody sends it any more (RFC 9112, 5.2).
+        colon = self._buffer.find(b":", start, end)
+        name = bytes(self._view[start : max(colon, start)]).lower()
+        if not name or b" " in name or b"\t" in name:
+            raise HTTPError(_BAD_REQUEST, "a header without a name")
+        return name
+
+
+def parameter(value, name):
+    """Return the parameter *name* of the header *value*, without quotes; None: it is not there.
+
+    All are bytes. A value is like `form-data; name="image"` or `Digest realm="x", nc=00000001`.
+    """
+    at = 0
+    while True:
+        equals = value.find(b"=", at)
+        if equals < 0:
+            return None
+        words = value[at:equals].replace(b",", b" ").replace(b";", b" ").split()
+        at = equals + 1
+        if value[at : at + 1] == b'"':
+            start = at + 1
+            at = value.find(b'"', start)
+            while at > 0 and value[at - 1] == 92:  # a quote behind a backslash is part of the text
+                at = value.find(b'"', at + 1)
+            if at < 0:
+                return None
+            end = at
+            at += 1
+        else:
+            start = at
+            while at < len(value) and value[at] not in b",; \t":
+                at += 1
+            end = at
+        if words and words[-1].lower() == name:
+            return value[start:end]
