@@ -1,22 +1,24 @@
 """Tests of device modules: each file runs under MicroPython, on a simulated board of its own.
 
-The board has lib/ota in its system ROM, the test file in /tests, tests/vectors in /vectors, an
-empty file system otherwise, and more heap than a real one, since the test itself is compiled on it.
+The board has lib/ota in its system ROM, the test file in /tests, tests/vectors in /vectors, a small
+application in slot b, which its memory map shows, and more heap than a real one, since the test
+itself is compiled on it.
 """
 
 import ast
 from pathlib import Path
 
 import pytest
-from boards import SETTINGS, own_ip, simulated_rom
+from boards import SETTINGS, application_image, own_ip, simulated_rom
 from mpota.board.files import settings_file
 from mpota.sim import Board, create_flash
 
 _HERE = Path(__file__).parent
 _TIMEOUT_S = 120
 
-# The interpreter's own cannot be changed, and fake_clock.py does.
-_TIME = b"from utime import *\n"
+# The application in slot b: bytes that stay in flash.
+_PLACE = b"DATA = b'bytes of flash that nobody copies'\n"
+_RELEASE = {"name": "place", "version": "1", "sequence": 1}
 
 _START = """
 import sys
@@ -48,7 +50,6 @@ class DeviceTestFile(pytest.File):
         """Return what the board said, running it the first time that a test of the file asks."""
         if self.said is None:
             files = settings_file(SETTINGS)
-            files["/lib/time.py"] = _TIME
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()
             for vectors in (_HERE.parent / "vectors").rglob("*"):
@@ -56,7 +57,8 @@ class DeviceTestFile(pytest.File):
                     name = vectors.relative_to(_HERE.parent).as_posix()
                     files[f"/{name}"] = vectors.read_bytes()
             files["/boot.py"] = _START.format(self.path.stem, self.names).encode()
-            create_flash(folder / "unit.img", files, system=simulated_rom())
+            slots = {"b": application_image({"place.py": _PLACE}, **_RELEASE)}
+            create_flash(folder / "unit.img", files, system=simulated_rom(), slots=slots)
             with Board(folder / "unit.img", ip=own_ip(), heap="4m") as board:
                 try:
                     board.wait_for("^done$|^ImportError|^SyntaxError", _TIMEOUT_S)

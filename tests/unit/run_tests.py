@@ -3,14 +3,17 @@
 import gc
 import sys
 
-import ota
+import fake_clock
 
 
 def run(module_name, test_names):
     """Import *module_name* and call each of *test_names*; print a line `ok NAME` or `bad NAME`."""
-    sys.path.insert(0, "/tests")
-    # A test holds on to the modules that it imports: they are not to be emptied under its feet.
-    ota.forget_modules = lambda *names: None
+    sys.path[:0] = ["/tests", "/rom/lib"]
+    fake_clock.take_the_place_of_utime()
+    import ota
+
+    # A test holds on to the modules that it imports: no others are to take their place.
+    ota._unload = lambda module: None
     module = __import__(module_name)
     for name in test_names:
         gc.collect()

@@ -1,106 +1,145 @@
-"""Application images made by hand, good and bad, for the tests that run on the board."""
+"""Application images made by hand, good and bad, and slots, for the tests that run on the board."""
 
-import io
-from binascii import hexlify
-from hashlib import sha256
+from ota import hal
+from uhashlib import sha256
+
+PADDING, DATA, POINTER, FOLDER, FILE = 1, 2, 3, 4, 5
+
+SLOTS = {"a": 0xC4000, "b": 0xDD000}
+SLOT_BYTES = 0x19000
+LIMIT_BYTES = SLOT_BYTES - 256
+SECTOR_BYTES = 4096
+MAPPED_AT = 0x40200000
+FOOTER_BYTES = 40
+
+APP = b"M\x06\x00\x1f what an application is " * 40
+FILES = (("app.mpy", APP), ("lib/valves.mpy", bytes(range(256)) * 5), ("empty", b""))
 
 
-def header(name, size, kind=b"0", prefix=b"", magic=b"ustar\x0000", **fields):
-    """Return a tar header: *name* and *prefix* as bytes; *fields* are offsets to overwrite.
+def uint(n, length=1):
+    """Return *n* as a ROMFS writes it, in *length* bytes at least."""
+    data = bytes([n & 0x7F])
+    n >>= 7
+    while n or len(data) < length:
+        data = bytes([n & 0x7F | 0x80]) + data
+        n >>= 7
+    return data
 
-    The checksum is made last, so that it is right whatever else is wrong.
+
+def record(kind, content):
+    """Return a record of a ROMFS."""
+    return uint(kind) + uint(len(content)) + content
+
+
+def file(name, data):
+    """Return the record of a file."""
+    return record(FILE, uint(len(name)) + name.encode() + record(DATA, data))
+
+
+def folder(name, *records):
+    """Return the record of a folder."""
+    return record(FOLDER, uint(len(name)) + name.encode() + b"".join(records))
+
+
+def romfs(*records):
+    """Return a ROMFS of *records*."""
+    content = b"".join(records)
+    return b"\xd2\xcd\x31" + uint(len(content)) + content
+
+
+def with_footer(data, **replaced):
+    """Return *data*, a ROMFS, with zeros up to a multiple of 4 and a footer.
+
+    *replaced* are the footer's `magic`, `length` and `digest`, which are right otherwise.
     """
-    block = bytearray(512)
-    for at, value in (
-        (0, name),
-        (100, b"0000644\0"),
-        (108, b"0000000\0"),
-        (116, b"0000000\0"),
-        (124, size if isinstance(size, bytes) else b"%011o\0" % size),
-        (136, b"00000000000\0"),
-        (156, kind),
-        (257, magic),
-        (345, prefix),
-    ):
-        block[at : at + len(value)] = value
-    return with_checksum(block)
+    data += bytes(-len(data) % 4)
+    footer = replaced.get("magic", b"MPOF")
+    footer += replaced.get("length", len(data)).to_bytes(4, "little")
+    return data + footer + replaced.get("digest", sha256(data).digest())
 
 
-def with_checksum(block):
-    """Return *block*, a header, with the right checksum, as bytes."""
-    block = bytearray(block)
-    block[148:156] = b"        "
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+def manifest(sequence=7, more=b"", name=b"sample"):
+    """Return the text of a MANIFEST."""
+    text = b"mpota 2\nname %s\nversion 1.2.3\nsequence %d\nboard esp8266\nmpy 6.3\n"
+    return text % (name, sequence) + more
 
 
-def member(name, data, **fields):
-    """Return header, content and padding of one member; *fields* are those of `header`."""
-    return header(name.encode(), len(data), **fields) + data + bytes(-len(data) % 512)
+def image(sequence=7, files=FILES, more=b"", name=b"sample", text=None):
+    """Return an image of *files*, pairs of name and content, in at most one folder.
+
+    *more* are further lines of MANIFEST; *text*, if given, is all of it.
+    """
+    records = [file("MANIFEST", manifest(sequence, more, name) if text is None else text)]
+    for path, data in files:
+        parts = path.split("/")
+        made = file(parts[-1], data)
+        records.append(folder(parts[0], made) if len(parts) > 1 else made)
+    return with_footer(romfs(*records))
 
 
-def file_line(name, data):
-    """Return the line of MANIFEST for the file *name*, with its newline."""
-    return b"file %d %s %s\n" % (len(data), hexlify(sha256(data).digest()), name.encode())
-
-
-def manifest(files, sequence=7, more=b""):
-    """Return the text of a MANIFEST for *files*, a list of (name, content)."""
-    text = b"mpota 1\nname sample\nversion 1.2.3\nsequence %d\nboard esp8266\n" % sequence
-    return text + more + b"".join([file_line(name, data) for name, data in files])
-
-
-def image(files, sequence=7, more=b""):
-    """Return a good image of *files*, a list of (name, content)."""
-    parts = [member("MANIFEST", manifest(files, sequence, more))]
-    parts += [member(name, data) for name, data in files]
-    return b"".join(parts) + bytes(1024)
-
-
-APP = b"def main(ota):\n    pass\n"
-FILES = [("app.py", APP), ("lib/valves.py", bytes(range(256)) * 5), ("empty", b"")]
-
-
-class Sink:
-    """Keeps what `read_image` delivers, in `files`: a list of (name, content)."""
-
-    def __init__(self):
-        self.files = []
-        self.is_open = False
-
-    def open(self, name):
-        assert not self.is_open
-        self.is_open = True
-        self.files.append((name, b""))
-
-    def write(self, view):
-        assert self.is_open
-        name, data = self.files[-1]
-        self.files[-1] = (name, data + bytes(view))
-
-    def close(self):
-        assert self.is_open
-        self.is_open = False
-
-
-def read(data, sink=None, buffer_bytes=1460):
-    """Read *data* as an image; return its Manifest. Raises what `read_image` raises."""
-    from ota.image import read_image
-
-    steps = read_image(io.BytesIO(data), memoryview(bytearray(buffer_bytes)), sink)
+def image_of(size, sequence=7):
+    """Return an image of *size* bytes, which are a multiple of 4."""
+    length = size - len(image(sequence, ()))
     while True:
-        try:
-            next(steps)
-        except StopIteration as e:
-            return e.value
+        made = image(sequence, (("data", b"\x5a" * length),))
+        if len(made) <= size:
+            break
+        length -= len(made) - size
+    # What is missing, for want of a longer number in a record, is padding.
+    missing = size - len(made)
+    records = [file("MANIFEST", manifest(sequence)), file("data", b"\x5a" * length)]
+    if missing:
+        records.append(record(PADDING, bytes(missing - 2)))
+    made = with_footer(romfs(*records))
+    assert len(made) == size
+    return made
 
 
-def code_of(function, *args):
+def fill_slot(slot, data, accepted=True, rejected=False):
+    """Leave *data* and its marks in *slot*, and nothing else."""
+    clear_slot(slot)
+    start = SLOTS[slot]
+    hal.flash_write(start, bytearray(data + bytes(-len(data) % 4)))
+    if accepted:
+        hal.flash_write(start + SLOT_BYTES - 8, bytearray(b"ACPT"))
+    if rejected:
+        hal.flash_write(start + SLOT_BYTES - 4, bytearray(b"RJCT"))
+
+
+def clear_slot(slot):
+    """Erase *slot*, where it is not blank."""
+    for at in range(SLOTS[slot], SLOTS[slot] + SLOT_BYTES, SECTOR_BYTES):
+        if hal.flash_read(at, SECTOR_BYTES) != b"\xff" * SECTOR_BYTES:
+            hal.flash_erase(at // SECTOR_BYTES)
+
+
+def content_of(slot, size=SLOT_BYTES):
+    """Return the first *size* bytes of *slot*."""
+    return hal.flash_read(SLOTS[slot], size + 3 & ~3)[:size]
+
+
+def marks_of(slot):
+    """Return the two marks of *slot*, accepted and rejected, as eight bytes."""
+    return hal.flash_read(SLOTS[slot] + SLOT_BYTES - 8, 8)
+
+
+def code_of(function, *args, **named):
     """Return the number of the OTAError that the call raises; None when it raises nothing."""
     from ota.errors import OTAError
 
     try:
-        function(*args)
+        function(*args, **named)
     except OTAError as e:
         return e.code
+    return None
+
+
+def error_of(function, *args, **named):
+    """Return the text of the OTAError that the call raises; None when it raises nothing."""
+    from ota.errors import OTAError
+
+    try:
+        function(*args, **named)
+    except OTAError as e:
+        return str(e)
     return None

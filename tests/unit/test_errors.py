@@ -1,9 +1,8 @@
 """The errors' numbers and texts."""
 
-from ota.error_texts import text
 from ota.errors import OTAError
 
-# protocols of the Arduino core (Updater.h) up to 16, this project's own from 32 on.
+# Those of the Arduino core (Updater.h) up to 16, this project's own from 32 on.
 _TEXTS = {
     0: "No Error",
     1: "Flash Write Failed",
@@ -15,7 +14,7 @@ _TEXTS = {
     7: "MD5 verification failed",
     8: "Flash config wrong",
     9: "new Flash config wrong",
-    10: "Magic byte is not 0xE9",
+    10: "Not an application image",
     11: "Invalid bootstrapping state, reset ESP8266 before updating",
     12: "Signature verification failed",
     13: "No data supplied",
@@ -29,8 +28,7 @@ _TEXTS = {
     36: "Release is older than the floor",
     37: "Image is truncated or damaged",
     38: "Bad MANIFEST",
-    39: "Bad file name",
-    40: "Files do not match MANIFEST",
+    39: "Bad ROMFS",
     41: "Image is for another board",
     42: "SHA-256 is not the announced one",
     43: "Sequence is too far above the floor",
@@ -38,25 +36,29 @@ _TEXTS = {
 }
 
 
-def test_every_number_has_its_text():
+def test_every_number_has_its_text_as_in_the_arduino_core():
     for code in _TEXTS:
-        assert text(code) == _TEXTS[code], code
+        assert str(OTAError(code)) == "ERROR[%d]: %s" % (code, _TEXTS[code])
 
 
-def test_a_number_without_a_text_has_an_empty_one():
+def test_a_number_without_a_text_is_told_alone():
     for code in range(256):
         if code not in _TEXTS:
-            assert text(code) == "", code
-
-
-def test_an_error_prints_as_in_the_arduino_core():
-    assert str(OTAError(4)) == "ERROR[4]: Not Enough Space"
+            assert str(OTAError(code)) == "ERROR[%d]: " % code
 
 
 def test_a_detail_follows_the_text():
-    assert str(OTAError(39, "a//b")) == "ERROR[39]: Bad file name: a//b"
+    assert str(OTAError(39, "at byte 70")) == "ERROR[39]: Bad ROMFS: at byte 70"
 
 
 def test_an_error_keeps_its_number_and_detail():
-    error = OTAError(38, "line 2: file")
-    assert (error.code, error.detail) == (38, "line 2: file")
+    error = OTAError(38, "line 2: name")
+    assert (error.code, error.detail) == (38, "line 2: name")
+
+
+def test_without_memory_for_its_text_an_error_tells_its_number():
+    class Detail:
+        def __radd__(self, other):
+            raise MemoryError
+
+    assert str(OTAError(4, Detail())) == "ERROR[4]"
