@@ -10,13 +10,13 @@ from . import log
 
 _PATH = const("/ota.json")
 
-# Name, kind, and the least and the most: of a number, or of the characters of a text. A `hex` has
-# so many digits. A text or hex may be null.
+# Name, kind, and the least and the most: of a number, or of the characters of a text. An `integer`
+# is a number without a fraction. A `hex` has so many digits. A text or hex may be null.
 _KINDS = const("""
 ssid text 0 32
 key text 0 64
 hostname text 1 32
-port number 1 65535
+port integer 1 65535
 password text 0 64
 password_hash hex 32 32
 password_sha256 hex 64 64
@@ -26,7 +26,7 @@ allow_downgrade bool 0 0
 app text 1 32
 reboot_on_success bool 0 0
 restart_for_update bool 0 0
-step_ms number 0 10000
+step_ms integer 0 10000
 confirm_s number 0 86400
 trial_s number 1 604800
 safe_pins pins 0 16
@@ -38,14 +38,14 @@ def read_settings(overrides):
 
     The services must come up. So a file that is missing or broken is logged and counts as empty,
     and a value that is wrong is logged and left out. Where that may have been a password, nobody
-    can update the board without one until it is mended.
+    can update the board without one until it is mended; a wrong `auth` counts as strict.
     """
     settings, is_broken = _read()
     settings.update(overrides)
     for name in list(settings):
         if not _is_right(name, settings[name]):
             del settings[name]
-            is_broken = is_broken or name[:8] == "password"
+            is_broken = is_broken or name == "auth" or name[:8] == "password"
     if is_broken or settings.get("auth", "classic") != "classic":
         settings["auth"] = "strict"
     return settings
@@ -59,8 +59,11 @@ def set_safe_pins():
     pins = settings.get("safe_pins")
     if pins and _is_right("safe_pins", pins):
         for number in pins:
-            set_pin(int(number), pins[number])
-        log.info("boot: %d pins set to their safe levels", len(pins))
+            try:
+                set_pin(int(number), pins[number])
+            except ValueError as e:  # the flash chip has this pin
+                log.error("ota.json: safe_pins: pin %s: %s", number, e)
+        log.info("boot: safe_pins have their levels")
 
 
 def _read():
@@ -71,15 +74,16 @@ def _read():
         if not isinstance(settings, dict):
             raise ValueError("not an object")
         return settings, False
-    except (OSError, ValueError) as e:
-        is_broken = isinstance(e, ValueError) or e.errno != uerrno.ENOENT
+    except (OSError, ValueError, TypeError) as e:  # TypeError: a key that no dict takes
+        is_broken = not isinstance(e, OSError) or e.errno != uerrno.ENOENT
         log.error("ota.json: %r", e)
         return {}, is_broken
 
 
 def _is_right(name, value):
-    # Names what is wrong with the setting, if anything; an unknown name is the application's.
-    start = _KINDS.find("\n" + name + " ")
+    # Names what is wrong with the setting, if anything; an unknown name is the application's. This
+    # board's json takes names that are no text.
+    start = _KINDS.find("\n%s " % name)
     if start < 0:
         return True
     _, kind, least, most = _KINDS[start + 1 : _KINDS.find("\n", start + 1)].split(" ")
@@ -87,14 +91,17 @@ def _is_right(name, value):
     if name == "auth" and problem is None and value not in ("classic", "strict"):
         problem = "must be classic or strict"
     if problem:
-        log.error("ota.json: %s %s: its default is used", name, problem)
+        default = "strict" if name == "auth" else "its default"
+        log.error("ota.json: %s %s: %s is used", name, problem, default)
     return problem is None
 
 
 def _problem(kind, least, most, value):
-    if kind == "number":
+    if kind == "number" or kind == "integer":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return "must be a number"
+        if kind == "integer" and not isinstance(value, int):
+            return "must be a number without a fraction"
         if not least <= value <= most:
             return "must be from %d to %d" % (least, most)
     elif kind == "bool":
@@ -104,7 +111,7 @@ def _problem(kind, least, most, value):
         if not isinstance(value, dict):
             return "must be an object of pins and levels"
         for pin in value:
-            if not (pin.isdigit() and int(pin) <= most and value[pin] in (0, 1)):
+            if not (str(pin).isdigit() and int(pin) <= most and value[pin] in (0, 1)):
                 return "must have pins from 0 to 16 and levels 0 and 1"
     elif value is not None:
         if not isinstance(value, str):
