@@ -1,8 +1,8 @@
 """Tests of device modules: each file runs under MicroPython, on a simulated board of its own.
 
-The board has lib/ota in its system ROM, the test file in /tests, tests/vectors in /vectors, a small
-application in slot b, which its memory map shows, and more heap than a real one, since the test
-itself is compiled on it.
+The board has lib/ota in its system ROM, the test file in /tests, tests/vectors and two signed images
+in /vectors, a small application in slot b, which its memory map shows, and more heap than a real
+one, since the test itself is compiled on it.
 """
 
 import ast
@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 from boards import SETTINGS, application_image, own_ip, simulated_rom
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mpota.board.files import settings_file
+from mpota.image import build
+from mpota.image.signature import sign
 from mpota.sim import Board, create_flash
 
 _HERE = Path(__file__).parent
+_VECTORS = _HERE.parent / "vectors"
 _TIMEOUT_S = 120
 
 # The application in slot b: bytes that stay in flash.
@@ -52,10 +56,12 @@ class DeviceTestFile(pytest.File):
             files = settings_file(SETTINGS)
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()
-            for vectors in (_HERE.parent / "vectors").rglob("*"):
+            for vectors in _VECTORS.rglob("*"):
                 if vectors.is_file():
                     name = vectors.relative_to(_HERE.parent).as_posix()
                     files[f"/{name}"] = vectors.read_bytes()
+            for bits in (2048, 4096):
+                files[f"/vectors/signed-{bits}.img"] = _signed_image(bits)
             files["/boot.py"] = _START.format(self.path.stem, self.names).encode()
             slots = {"b": application_image({"place.py": _PLACE}, **_RELEASE)}
             create_flash(folder / "unit.img", files, system=simulated_rom(), slots=slots)
@@ -68,6 +74,13 @@ class DeviceTestFile(pytest.File):
                 if board.violation:
                     self.said = [f"bad: flash: {board.violation}"]
         return self.said
+
+
+def _signed_image(bits: int) -> bytes:
+    """Return an application image, signed with the test key of *bits*."""
+    key = (_VECTORS / "keys" / f"test-key-{bits}.pem").read_bytes()
+    image = build(name="sample", version="1.2.3", sequence=7, files={"app.mpy": b"M" * 3000})
+    return sign(image, load_pem_private_key(key, None))
 
 
 class DeviceTest(pytest.Item):

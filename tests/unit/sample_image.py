@@ -1,6 +1,6 @@
 """Application images made by hand, good and bad, and slots, for the tests that run on the board."""
 
-from ota import hal
+from esp import flash_erase, flash_read, flash_write
 from uhashlib import sha256
 
 PADDING, DATA, POINTER, FOLDER, FILE = 1, 2, 3, 4, 5
@@ -99,28 +99,28 @@ def fill_slot(slot, data, accepted=True, rejected=False):
     """Leave *data* and its marks in *slot*, and nothing else."""
     clear_slot(slot)
     start = SLOTS[slot]
-    hal.flash_write(start, bytearray(data + bytes(-len(data) % 4)))
+    flash_write(start, bytearray(data + bytes(-len(data) % 4)))
     if accepted:
-        hal.flash_write(start + SLOT_BYTES - 8, bytearray(b"ACPT"))
+        flash_write(start + SLOT_BYTES - 8, bytearray(b"ACPT"))
     if rejected:
-        hal.flash_write(start + SLOT_BYTES - 4, bytearray(b"RJCT"))
+        flash_write(start + SLOT_BYTES - 4, bytearray(b"RJCT"))
 
 
 def clear_slot(slot):
     """Erase *slot*, where it is not blank."""
     for at in range(SLOTS[slot], SLOTS[slot] + SLOT_BYTES, SECTOR_BYTES):
-        if hal.flash_read(at, SECTOR_BYTES) != b"\xff" * SECTOR_BYTES:
-            hal.flash_erase(at // SECTOR_BYTES)
+        if flash_read(at, SECTOR_BYTES) != b"\xff" * SECTOR_BYTES:
+            flash_erase(at // SECTOR_BYTES)
 
 
 def content_of(slot, size=SLOT_BYTES):
     """Return the first *size* bytes of *slot*."""
-    return hal.flash_read(SLOTS[slot], size + 3 & ~3)[:size]
+    return flash_read(SLOTS[slot], size + 3 & ~3)[:size]
 
 
 def marks_of(slot):
     """Return the two marks of *slot*, accepted and rejected, as eight bytes."""
-    return hal.flash_read(SLOTS[slot] + SLOT_BYTES - 8, 8)
+    return flash_read(SLOTS[slot] + SLOT_BYTES - 8, 8)
 
 
 def code_of(function, *args, **named):
