@@ -1,8 +1,8 @@
 """Tests of device modules: each file runs under MicroPython, on a simulated board of its own.
 
-The board has lib/ota in its system ROM, the test file in /tests, tests/vectors and two signed images
-in /vectors, a small application in slot b, which its memory map shows, and more heap than a real
-one, since the test itself is compiled on it.
+The board has lib/ota in its system ROM, the test files in /tests, tests/vectors and two signed
+images in /vectors, a small application in slot b, which its memory map shows, and more heap than a
+real one, since the test itself is compiled on it.
 """
 
 import ast
