@@ -234,7 +234,7 @@ def test_the_marks_are_erased_first_and_every_other_sector_just_before_its_first
         erased = [_MARKS_AT]
         for action, offset, count in done[1:-1]:
             at = offset - start
-            assert 0 <= at and at + count <= SLOT_BYTES, (size, at)
+            assert at >= 0 and at + count <= SLOT_BYTES, (size, at)
             if action == "erase":
                 erased.append(at)
             else:
@@ -709,9 +709,8 @@ def _signed(bits):
 
 def _pem(bits):
     with open("/vectors/signature.json") as f:
-        for case in json.load(f):
-            if case["good"] and len(case["signature"]) == bits // 4:
-                return case["pem"].encode()
+        good = [case for case in json.load(f) if case["good"]]
+    return [case for case in good if len(case["signature"]) == bits // 4][0]["pem"].encode()
 
 
 def _set_keys(content):
@@ -871,10 +870,8 @@ def test_six_seconds_without_data_are_error_6():
 def test_a_stream_is_written_in_steps():
     u = _clean()
     u.begin(len(_IMAGE))
-    steps = 0
-    for _ in u.writing_stream(Stream(_parts(_IMAGE, 500))):
-        steps += 1
-        assert u.progress == min(500 * steps, len(_IMAGE))
+    seen = [u.progress for _ in u.writing_stream(Stream(_parts(_IMAGE, 500)))]
+    assert seen == [min(500 * n, len(_IMAGE)) for n in range(1, len(seen) + 1)]
     u.end()
     assert _is_on_trial()
 

@@ -33,6 +33,7 @@ _U_FLASH = const(0)
 _U_FS = const(100)
 
 _WRITE_FAILED = const(1)
+_ERASE_FAILED = const(2)
 _READ_FAILED = const(3)
 _NO_SPACE = const(4)
 _BAD_SIZE = const(5)
@@ -78,9 +79,15 @@ class Updater:
     def set_md5(self, digest):
         """Expect the MD5 *digest*, 32 hex digits, of all that will be written.
 
-        It is not compared where a SHA-256 or a signature says more. To be called before `begin`.
+        It is not compared where a SHA-256 or a signature says more. To be called before `begin`, or
+        after it as Arduino programs do.
         """
         self.expected_md5 = _hex_digits(digest, 32, _MD5_FAILED)
+        if self.is_running:
+            try:
+                self._reserve_md5()
+            except Exception as e:
+                self.fail(e, _MD5_FAILED)
 
     def set_sha256(self, digest):
         """Expect the SHA-256 *digest*, 64 hex digits, as `set_md5` does."""
@@ -153,16 +160,21 @@ class Updater:
     def writing_stream(self, stream):
         """Do what `write_stream` does, as a generator that yields after every piece."""
         deadline = after(_STREAM_TIMEOUT_MS)
-        while self.is_running and self.remaining:
-            n = stream.readinto(self.buffer[: min(len(self.buffer), self.remaining)])
-            if n:
-                self.write(self.buffer[:n])
-                deadline = after(_STREAM_TIMEOUT_MS)
-            elif n is not None:
-                return  # the stream is at its end
-            elif is_past(deadline):
-                self.fail(OTAError(_STREAM_TIMEOUT), _STREAM_TIMEOUT)
-            yield
+        try:
+            if not self.is_running:
+                raise OTAError(self.error or _NO_DATA)
+            while self.is_running and self.remaining:
+                n = stream.readinto(self.buffer[: min(len(self.buffer), self.remaining)])
+                if n:
+                    self.write(self.buffer[:n])
+                    deadline = after(_STREAM_TIMEOUT_MS)
+                elif n is not None:
+                    return  # the stream is at its end
+                elif is_past(deadline):
+                    raise OTAError(_STREAM_TIMEOUT)
+                yield
+        except Exception as e:
+            self.fail(e, _STREAM_TIMEOUT)
 
     @property
     def is_finished(self):
@@ -243,8 +255,10 @@ class Updater:
 
         self._checks = verify
         size = _BLOCK_BYTES
-        self.trusted = self.keys or (signature.KEYS if signature.is_required() else None)
-        if self.trusted:
+        self.trusted = self.keys
+        if self.keys is None and signature.is_required():
+            self.trusted = signature.KEYS
+        if self.trusted is not None:
             self.signature = signature
             if signature.longest_key_bytes(self.trusted) >= _LONG_KEY_BYTES:
                 size = _LONG_BLOCK_BYTES
@@ -252,13 +266,16 @@ class Updater:
         block = memoryview(bytearray(size))
         self.buffer = block[:_CHUNK_BYTES]
         self.pages = block[_CHUNK_BYTES : _CHUNK_BYTES + _PAGES_BYTES]
-        if self.expected_md5 and not self.expected_sha256 and not self.trusted:
-            from ..md5 import md5
-
-            self.md5_state = md5()
+        self._reserve_md5()
         gc.collect()
         if gc.mem_free() < _SLACK_BYTES:
             raise MemoryError
+
+    def _reserve_md5(self):
+        if self.expected_md5 and not self.expected_sha256 and self.trusted is None:
+            from ..md5 import md5
+
+            self.md5_state = md5()
 
     # While bytes arrive
 
@@ -268,15 +285,19 @@ class Updater:
         if first == 0:
             # Before the first erase, so that a wrong file does not cost the version in that slot.
             self._checks.refuse_by_head(self.pages[: self._filled], self.ota.settings)
-            slots.erase_marks(self.slot)
         end = first + self._filled + _PAGE_BYTES - 1 & ~(_PAGE_BYTES - 1)
         for i in range(self._filled, end - first):
             self.pages[i] = 0xFF
         start = slots.start(self.slot)
         sector_at = first + _SECTOR_BYTES - 1 & ~(_SECTOR_BYTES - 1)
-        for at in range(sector_at, end, _SECTOR_BYTES):
-            if at < slots.MARKS_SECTOR_AT:  # that sector was erased before all others
-                hal.flash_erase((start + at) // _SECTOR_BYTES)
+        try:
+            if first == 0:
+                slots.erase_marks(self.slot)
+            for at in range(sector_at, end, _SECTOR_BYTES):
+                if at < slots.MARKS_SECTOR_AT:  # that sector was erased before all others
+                    hal.flash_erase((start + at) // _SECTOR_BYTES)
+        except OSError as e:
+            raise OTAError(_ERASE_FAILED, str(e))
         hal.flash_write(start + first, self.pages[: end - first])
         self._filled = 0
 
