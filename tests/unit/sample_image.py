@@ -1,6 +1,7 @@
 """Application images made by hand, good and bad, and slots, for the tests that run on the board."""
 
 from esp import flash_erase, flash_read, flash_write
+from ota import hal
 from uhashlib import sha256
 
 PADDING, DATA, POINTER, FOLDER, FILE = 1, 2, 3, 4, 5
@@ -121,6 +122,12 @@ def content_of(slot, size=SLOT_BYTES):
 def marks_of(slot):
     """Return the two marks of *slot*, accepted and rejected, as eight bytes."""
     return flash_read(SLOTS[slot] + SLOT_BYTES - 8, 8)
+
+
+def runs(slot, is_trial=False):
+    """Let this boot be one that runs *slot*, or no application (None)."""
+    what = slot or hal.NOTHING
+    hal.set_state(0, what.upper() if is_trial else what)
 
 
 def code_of(function, *args, **named):

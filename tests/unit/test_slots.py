@@ -320,10 +320,8 @@ def test_a_manifest_has_512_bytes_at_most_and_ends_with_its_last_line():
     good = sample_image.manifest()
     full = good
     while len(full) < 400:
-        full += b"x" * 99 + b"
-"
-    full += b"z" * (511 - len(full)) + b"
-"
+        full += b"x" * 99 + b"\n"
+    full += b"z" * (511 - len(full)) + b"\n"
     assert len(full) == 512 and _read(full)["name"] == "sample"
     assert _is_refused(full[:-1] + b"z\n")
     assert _is_refused(good[:-1]) and _is_refused(b"")

@@ -5,7 +5,7 @@ from binascii import hexlify
 
 import sample_image
 from flash_stubs import Watched, fails
-from ota import hal, log, record, slots
+from ota import log, record, slots
 from ota.md5 import md5
 from ota.updater import verify
 from sample_image import (
@@ -29,6 +29,7 @@ from sample_image import (
     manifest,
     marks_of,
     romfs,
+    runs,
     uint,
     with_footer,
 )
@@ -372,17 +373,17 @@ def test_without_a_floor_any_sequence_is_taken():
 def test_a_board_without_a_record_takes_any_release_where_no_application_runs():
     _board()
     os.remove("/.ota/record")
-    hal.set_running(None)
+    runs(None)
     update = Update(image(0x3FFFFFFF))
     update.slot = "b"
     _run(update)
     assert (record.load().active, record.load().trial) == (None, "b")
     os.remove("/.ota/record")
-    hal.set_running("a")
+    runs("a")
     try:
         assert code_of(_run, Update(image())) == 3
     finally:
-        hal.set_running(None)
+        runs(None)
 
 
 def test_going_back_takes_the_image_and_the_board():
