@@ -13,6 +13,10 @@ _KEPT_BYTES = const(92)
 _STATE = const(0x600013FC)
 _VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the state
 
+# What reset_cause() says when the SDK's own watchdog bites, the one that machine.WDT arms. It is
+# REASON_SOFT_WDT_RST there; `machine` has no name for it.
+_SOFT_WDT_RESET = const(3)
+
 # What runs, in the state: a slot, "a" or "b", or "A" or "B" where it is on trial; or one of these.
 NOTHING = "-"  # no application
 ASKED = "!"  # the next boot is to run the services alone, without the application
@@ -48,7 +52,7 @@ def set_pin(number, level):
 
 def was_bitten():
     """Return whether a watchdog has ended the boot before this one."""
-    return umachine.reset_cause() == umachine.WDT_RESET
+    return umachine.reset_cause() in (umachine.WDT_RESET, _SOFT_WDT_RESET)
 
 
 def woke_from_sleep():
