@@ -96,6 +96,10 @@ class Device:
         """The number of lines so far: where to wait from."""
         return len(self.board.lines)
 
+    def line(self, pattern: str, start: int = 0) -> int:
+        """Wait, from line `start` on, for a line with `pattern`; return its number."""
+        return self.board.lines.index(self.board.wait_for(pattern, start=start).string, start)
+
     def upload(self, data: bytes, **options: object) -> None:
         """Send `data` as the host tool does. Raises UploadError."""
         arduino.upload(data, **{"board_ip": self.board.ip, "password": self.password} | options)

@@ -7,21 +7,27 @@ from mpota import image
 ON_TRIAL, REJECTED, BELOW_FLOOR = 34, 35, 36
 pytestmark = pytest.mark.parallel
 
+# Applications, each with what the record says of it.
 RAISES = {
-    "no main": "x = 1",
-    "no such module": "import no_such_module\ndef main(ota): pass",
-    "no Python": "def main(ota:\n",
-    "raises at import": "raise ValueError('at import')",
-    "raises in main": "def main(ota):\n    raise ValueError('in main')",
-    "raises in its loop": "def main(ota):\n    for i in range(3):\n        ota.handle()\n    1 / 0",
-    "raises in async main": "async def main(ota):\n    raise ValueError('in async main')",
-    "main takes nothing": "def main():\n    pass",
-    "main is no function": "main = 5",
-    "out of memory": "def main(ota):\n    x = []\n    while True:\n        x += [bytearray(99)]",
-    "endless recursion": "def main(ota):\n    main(ota)",
-    "larger than memory": "def main(ota):\n    pass\n" + "x = 'some line of source'\n" * 13_000,
-    "takes itself back": "def main(ota):\n    ota.reject()",
-}
+    "no main": ("x = 1", "ImportError"),
+    "no such module": ("import no_such_module\ndef main(ota): pass", "ImportError"),
+    "raises at import": ("raise ValueError('at import')", "ValueError: at import"),
+    "raises in main": ("def main(ota):\n    raise ValueError('in main')", "ValueError: in main"),
+    "raises in its loop": (
+        "def main(ota):\n    for i in range(3):\n        ota.handle()\n    1 / 0",
+        "ZeroDivisionError: divide by zero",
+    ),
+    "raises in async main": (
+        "async def main(ota):\n    raise ValueError('in async main')", "ValueError: in async main",
+    ),
+    "main takes nothing": ("def main():\n    pass", "TypeError"),
+    "main is no function": ("main = 5", "TypeError"),
+    "out of memory": (
+        "def main(ota):\n    x = []\n    while True:\n        x += [bytearray(99)]", "MemoryError",
+    ),
+    "endless recursion": ("def main(ota):\n    main(ota)", "RuntimeError"),
+    "exits": ("import sys\ndef main(ota):\n    sys.exit()", "SystemExit"),
+}  # fmt: skip
 HANGS = {
     "at import": "while True:\n    pass",
     "in main": "def main(ota):\n    while True:\n        pass",
@@ -33,21 +39,47 @@ HANGS = {
 UNDECIDED = APP.replace("ota.on_error", "ota.auto_confirm = False\n    ota.on_error")
 
 
-def falls_back(device, old, start):
-    """See the trial that began after line *start* taken back, and the release *old* run again."""
-    device.board.wait_for(rf"app {old} runs", start=start)
-    assert any("taken back" in line for line in device.board.lines[start:])
+NOT_CONFIRMED = "not confirmed in 3 boots"
+BITTEN = NOT_CONFIRMED + ", the last one ended by the watchdog"
+
+
+def falls_back(device, old, start, why):
+    """See the trial that began after line *start* taken back, and the release *old* run again.
+
+    The record tells that, and *why*.
+    """
+    device.board.wait_for("listens on port", start=device.line(rf"app {old} runs", start))
     assert not any("is confirmed" in line for line in device.board.lines[start:])
+    assert device.record.outcome.startswith(f"taken back: sequence {device.sequence}: {why}"[:64])
 
 
 @pytest.mark.parametrize("what", RAISES)
 def test_a_version_that_raises_is_taken_back_and_not_taken_again(device, what):
     device.spoiled = True
     old, start = device.sequence, device.said
-    data = device.next_image(RAISES[what])
+    source, why = RAISES[what]
+    data = device.next_image(source)
     device.upload(data)
-    falls_back(device, old, start)
+    falls_back(device, old, start, f"the application raised {why}"[:44])
     device.refuses(data, REJECTED)
+    device.takes_an_update()
+
+
+def test_a_version_that_takes_itself_back_is_not_taken_again(device):
+    device.spoiled = True
+    old, start = device.sequence, device.said
+    data = device.next_image("def main(ota):\n    ota.reject()")
+    device.upload(data)
+    falls_back(device, old, start, "the application wished it")
+    device.refuses(data, REJECTED)
+    device.takes_an_update()
+
+
+def test_an_image_whose_bytecode_is_none_is_taken_back(device):
+    device.spoiled = True
+    old, start = device.sequence, device.said
+    device.upload(device.next_image("x", {"app.mpy": b"M\x06\x00\x1f and nothing else"}))
+    falls_back(device, old, start, "")
     device.takes_an_update()
 
 
@@ -58,7 +90,7 @@ def test_a_version_that_ends_with_a_task_that_was_cancelled_is_taken_back_at_onc
     lines += ["async def main(ota):", "    task = asyncio.create_task(work())"]
     lines += ["    await asyncio.sleep_ms(1)", "    task.cancel()", "    await task"]
     device.upload(device.next_image("\n".join(lines)))
-    falls_back(device, old, start)
+    falls_back(device, old, start, "the application raised RuntimeError: main ")
     assert not any("boot 2 of 3" in line for line in device.board.lines[start:])
 
 
@@ -68,7 +100,7 @@ def test_a_version_that_hangs_is_taken_back_after_three_boots(device, what):
     old, start = device.sequence, device.said
     data = device.next_image(HANGS[what])
     device.upload(data)
-    falls_back(device, old, start)
+    falls_back(device, old, start, BITTEN)
     assert sum("watchdog reset" in line for line in device.board.lines[start:]) == 3
     device.refuses(data, REJECTED)
     device.takes_an_update()
@@ -79,9 +111,9 @@ def test_an_image_without_an_application_is_taken_back(device):
     old, start = device.sequence, device.said
     device.sequence += 1
     device.upload(
-        image.build(name="small", version="1", sequence=device.sequence, files={"x.py": b""})
+        image.build(name="small", version="1", sequence=device.sequence, files={"x.txt": b""})
     )
-    falls_back(device, old, start)
+    falls_back(device, old, start, "the application raised ImportError")
     device.takes_an_update()
 
 
@@ -96,32 +128,56 @@ def test_no_update_is_taken_during_a_trial_and_power_cuts_count_as_tries(device)
         board.power_off()  # and with it the RTC memory
         start = device.said
         board.power_on()
-    board.wait_for("not confirmed in 3 boots, taken back", start=start)
-    falls_back(device, old, start)
+    board.wait_for("boot: slot .: not confirmed in 3 boots", start=start)
+    falls_back(device, old, start, NOT_CONFIRMED)
     device.takes_an_update()
 
 
 def test_a_trial_that_nobody_confirms_is_taken_back(tmp_path):
-    with Device(tmp_path, trial_s=0.4) as device:
+    with Device(tmp_path, trial_s=1) as device:
         start = device.said
         device.upload(device.next_image(UNDECIDED))
-        falls_back(device, 1, start)
+        falls_back(device, 1, start, NOT_CONFIRMED)
         lines = device.board.lines[start:]
         assert sum("not confirmed in time" in line for line in lines) == 3
         device.takes_an_update()
 
 
 def test_a_trial_without_a_network_is_taken_back(tmp_path):
-    with Device(tmp_path, trial_s=0.4, confirm_s=0.1) as device:
+    with Device(tmp_path, trial_s=1, confirm_s=0.1) as device:
         start = device.said
         device.upload(device.next_image())
         device.board.network = False
-        falls_back(device, 1, start)
+        device.board.wait_for("app 1 runs", start=start)
         device.board.network = True
-        device.board.wait_for("listens", start=start)
+        falls_back(device, 1, start, NOT_CONFIRMED)
+        device.takes_an_update()
+
+
+# Takes all of the heap but so many bytes.
+FILLING_APP = APP.replace(
+    "    print(",
+    """    import gc
+
+    held = []
+    gc.collect()
+    while gc.mem_free() > {free}:
+        held.append(bytearray(200))
+        gc.collect()
+    print(""",
+)
+
+
+@pytest.mark.parametrize("password", ["", "secret"], ids=["open", "password"])
+def test_a_version_that_leaves_too_little_heap_for_an_update_is_not_confirmed(tmp_path, password):
+    # On a board with a password it may leave less, since it can be restarted for an update.
+    too_little, enough = (11_000, 18_000) if password else (16_000, 30_000)
+    with Device(tmp_path, confirm_s=0.5, trial_s=2, password=password) as device:
         start = device.said
-        device.board.reset()
-        device.board.wait_for("listens", start=start)
+        device.upload(device.next_image(FILLING_APP.replace("{free}", str(too_little))))
+        device.board.wait_for(r"leaves \d+ bytes of heap: an update needs \d+", start=start)
+        falls_back(device, 1, start, NOT_CONFIRMED)
+        device.update(device.next_image(FILLING_APP.replace("{free}", str(enough))))
         device.takes_an_update()
 
 
@@ -179,8 +235,8 @@ def test_the_floor_does_not_rise_with_a_release_that_is_taken_back(device):
     device.spoiled = True
     old, start = device.sequence, device.said
     device.sequence += 100
-    device.upload(device.image(RAISES["raises in main"]))
-    falls_back(device, old, start)
+    device.upload(device.image(RAISES["raises in main"][0]))
+    falls_back(device, old, start, "the application raised ValueError: in main")
     device.sequence = old + 1
     device.update(device.image())
     device.takes_an_update()
@@ -189,9 +245,9 @@ def test_the_floor_does_not_rise_with_a_release_that_is_taken_back(device):
 def test_a_rejected_release_stays_rejected_over_a_power_cut(device):
     device.spoiled = True
     old, start = device.sequence, device.said
-    data = device.next_image(RAISES["raises in main"])
+    data = device.next_image(RAISES["raises in main"][0])
     device.upload(data)
-    falls_back(device, old, start)
+    falls_back(device, old, start, "the application raised ValueError: in main")
     device.board.power_off()
     start = device.said
     device.board.power_on()
