@@ -26,6 +26,8 @@ def run():
             _run_application(services)
             _serve(services, None)
     except (Exception, SystemExit) as e:
+        # Now, since what it leaves on the stack would keep its objects alive in the calls below.
+        gc.collect()
         sys.print_exception(e)
         # In a trial this does not return.
         services.reject(("the application raised %s: %s" % (type(e).__name__, e))[:44])
