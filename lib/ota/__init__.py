@@ -73,15 +73,13 @@ class OTA(Callbacks):
     kept = None
     # Whether handle() is at work: a callback that calls it again does nothing.
     _is_handling = False
-    # The kind of the error that handle() met last, when it is said again, and the time after that.
-    _error = _say_again = None
-    _pause_ms = 0
     # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
     # ticks begin(), since when all is well, the last handle().
     watchdog = wifi = arduino = begun = since = last = None
     # Seconds since begin(), and up to when they are counted, in ticks, which come round too soon.
-    uptime_s = 0
-    _counted = None
+    uptime_s = counted = None
+    # The kind of the error that handle() met last, when it is said again, and the time after that.
+    error = say_again = pause_ms = None
     # All services. Each has `handle()`, which returns whether it is busy, and `session`: what it is
     # at work on, or None.
     services = ()
@@ -112,6 +110,11 @@ class OTA(Callbacks):
             get = self.settings.get  # takes memory, and must not fail outside
             if not self.arduino:
                 self.begin()
+            if self.trial and ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
+                # First of all: where the heap is too full for that, the watchdog is not fed.
+                from .trial import give_up
+
+                give_up()
             if self.watchdog:
                 self.watchdog.feed()
             connected = self.wifi.check()
@@ -127,10 +130,6 @@ class OTA(Callbacks):
             for service in self.services:
                 if connected or service.session:  # which times out without a network, too
                     busy = service.handle() or busy
-            if self.trial and ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
-                from .trial import give_up
-
-                give_up()
             if not self.healthy and ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000:
                 self._become_healthy()
         except Exception as e:
@@ -144,22 +143,21 @@ class OTA(Callbacks):
         return busy
 
     def _count_uptime(self, now):
-        counted = self.begun if self._counted is None else self._counted
-        seconds = ticks_diff(now, counted) // 1000
+        seconds = ticks_diff(now, self.counted) // 1000
         if seconds:
             self.uptime_s += seconds
-            self._counted = ticks_add(counted, seconds * 1000)
+            self.counted = ticks_add(self.counted, seconds * 1000)
 
     def _say(self, e, now):
         # An error that lasts is said at growing intervals.
-        if type(e) is not self._error:
-            self._error = type(e)
-            self._pause_ms = _SAY_AGAIN_MS
-        elif ticks_diff(now, self._say_again) < 0:
+        if type(e) is not self.error:
+            self.error = type(e)
+            self.pause_ms = _SAY_AGAIN_MS
+        elif ticks_diff(now, self.say_again) < 0:
             return
         else:
-            self._pause_ms = min(2 * self._pause_ms, _MAX_SAY_AGAIN_MS)
-        self._say_again = ticks_add(now, self._pause_ms)
+            self.pause_ms = min(2 * self.pause_ms, _MAX_SAY_AGAIN_MS)
+        self.say_again = ticks_add(now, self.pause_ms)
         sys.print_exception(e)
 
     async def run(self):

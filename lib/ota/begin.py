@@ -26,6 +26,10 @@ def begin(ota):
         ota.is_alone = True
         ota.kept = take()
     ota.wifi = Wifi(ota.settings)
-    ota.arduino = ArduinoOTA(ota)
-    ota.services = [ota.arduino]
-    ota.begun = ota.since = ota.last = ticks_ms()
+    # What handle() changes gets its place now: there may be no memory for that later.
+    ota.begun = ota.since = ota.last = ota.counted = ota.say_again = ticks_ms()
+    ota.uptime_s = ota.pause_ms = 0
+    ota.error = None
+    arduino = ArduinoOTA(ota)
+    ota.services = [arduino]
+    ota.arduino = arduino  # at the end: begin() does nothing more where it is there
