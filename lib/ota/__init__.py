@@ -207,7 +207,7 @@ class OTA(Callbacks):
 
     @property
     def last_outcome(self):
-        """How the last update ended, in words, as "confirmed: sequence 17"; "" if it is not known.
+        """How the last update ended, in words, as "confirmed: 17"; "" if it is not known.
 
         It is read from flash.
         """

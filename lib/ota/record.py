@@ -1,8 +1,9 @@
 """The boot record: one small file that decides what the next boot runs. Format: docs/SPEC.md.
 
 It is replaced as a whole by a rename, which littlefs does or does not do under a power cut, never
-half. A record.new found at boot is what a cut left behind; it is not looked at. RAM: about 1.2 KB
-while loaded.
+half. A record.new found at boot is what a cut left behind; it is not looked at. A file of up to 128
+bytes lies in littlefs's own data, so it needs no sector of its own: it is written without an erase
+and on a full file system. RAM: about 1.2 KB while loaded.
 """
 
 import uerrno
@@ -20,9 +21,9 @@ _NEW = const("/.ota/record.new")
 
 # magic, generation, version, active, trial, attempts, flags, floor, rejected; then for each slot
 # the sequence, the size and the MD5 of what was received into it; how the last update ended
-_FORMAT = const("<4sIBBBBBxxxIIII16sII16s64s")
-_BODY = const(136)
-_OUTCOME_BYTES = const(64)
+_FORMAT = const("<4sIBBBBBxxxIIII16sII16s48s")
+_BODY = const(120)
+_OUTCOME_BYTES = const(48)
 _CHECK = const(8)
 _LONGEST = const(256)  # bytes of the record of a later version, which may append to it
 _VERSION = const(2)
@@ -75,7 +76,7 @@ class Record:
             self.rejected = self.received[left][0]
         elif sequence > self.rejected:
             self.rejected = 0
-        self.end_trial("confirmed: sequence %d" % sequence)
+        self.end_trial("confirmed: %d" % sequence)
 
     def reject(self, why):
         """Take the trial back, if any: the active slot runs, and this release is remembered."""
@@ -83,7 +84,7 @@ class Record:
             return
         slots.mark_rejected(self.trial)
         self.rejected = self.received[self.trial][0]
-        self.end_trial("taken back: sequence %d: %s" % (self.rejected, why))
+        self.end_trial("taken back: %d: %s" % (self.rejected, why))
 
     def end_trial(self, outcome):
         """Write that nothing is on trial, and how it ended."""

@@ -35,16 +35,16 @@ LAYOUT = {
     "b_sequence": (48, 4),
     "b_size": (52, 4),
     "b_md5": (56, 16),
-    "outcome": (72, 64),
-    "check": (136, 8),
+    "outcome": (72, 48),
+    "check": (120, 8),
 }
-RECORD_BYTES, CHECK_BYTES, LONGEST_BYTES = 144, 8, 256
+RECORD_BYTES, CHECK_BYTES, LONGEST_BYTES = 128, 8, 256
 REVERT = 1
 
 UNKNOWN = (0, 0, "00" * 16)
 MD5 = hashlib.md5(b"an image").hexdigest()
-CONFIRMED = "confirmed: sequence 19"
-TAKEN_BACK = "taken back: sequence 18: not confirmed in 3 boots"
+CONFIRMED = "confirmed: 19"
+TAKEN_BACK = "taken back: 18: not confirmed in 3 boots"
 LARGEST = (2**30 - 1, 102_144, "ff" * 16)
 
 # generation, active, trial, attempts, flags, floor, rejected, slot a, slot b, outcome
@@ -68,7 +68,7 @@ RECORDS = [
         CONFIRMED,
     ),  # the owner's wish
     (2, "-", "a", 2, 0, 0, 0, (1, 840, "00" * 16), UNKNOWN, ""),  # the first release, on trial
-    (2**32 - 1, "b", "-", 255, REVERT, 2**30 - 1, 2**30 - 1, LARGEST, LARGEST, "x" * 64),
+    (2**32 - 1, "b", "-", 255, REVERT, 2**30 - 1, 2**30 - 1, LARGEST, LARGEST, "x" * 48),
 ]
 # What later versions may append, and the number that they may have.
 LATER = [(3, b"more"), (255, bytes(LONGEST_BYTES - RECORD_BYTES))]

@@ -1,5 +1,8 @@
 """Application images made by hand, good and bad, and slots, for the tests that run on the board."""
 
+import os
+
+import machine
 from esp import flash_erase, flash_read, flash_write
 from ota import hal
 from uhashlib import sha256
@@ -12,6 +15,8 @@ LIMIT_BYTES = SLOT_BYTES - 256
 SECTOR_BYTES = 4096
 MAPPED_AT = 0x40200000
 FOOTER_BYTES = 40
+# Where the chip keeps its state over a reset.
+RTC_STATE = 0x600013FC
 
 APP = b"M\x06\x00\x1f what an application is " * 40
 FILES = (("app.mpy", APP), ("lib/valves.mpy", bytes(range(256)) * 5), ("empty", b""))
@@ -150,3 +155,15 @@ def error_of(function, *args, **named):
     except OTAError as e:
         return str(e)
     return None
+
+
+def empty_board():
+    """Leave a board as after a power cut, without a record, with both slots blank."""
+    for name in ("/.ota/record", "/.ota/record.new"):
+        try:
+            os.remove(name)
+        except OSError:
+            pass
+    for slot in "ab":
+        clear_slot(slot)
+    machine.mem32[RTC_STATE] = 0xA5A5A5A5

@@ -1,22 +1,20 @@
-"""The boot record: what is stored is what is loaded, and nothing else is."""
+"""The boot record: what is stored is what is loaded, and nothing else is; how it changes."""
 
 import os
-import sys
-from binascii import hexlify, unhexlify
-from hashlib import sha256
+from binascii import unhexlify
 
-from flash_stubs import Os, fails, fill_up
-from ota import record, slots
+from flash_stubs import Os, Watched, fails, fill_up
+from ota import record
 from ota.errors import OTAError
 from ota.record import Record, load
+from sample_image import empty_board, fill_slot, image, marks_of, runs
+from uhashlib import sha256
 
 _PATH = "/.ota/record"
 _NEW = "/.ota/record.new"
-_SIZE = 68
-
-
-def _clean():
-    slots.remove("/.ota")
+_SIZE = 128
+_CHECK = 8
+_LONGEST = 256
 
 
 def _content(path=_PATH):
@@ -24,7 +22,12 @@ def _content(path=_PATH):
         return f.read(1000)
 
 
-def _put(data, path=_PATH):
+def _put(body, path=_PATH):
+    # Makes *body* and the check that is right for it the record.
+    _write(bytes(body) + sha256(body).digest()[:_CHECK], path)
+
+
+def _write(data, path=_PATH):
     with open(path, "wb") as f:
         f.write(data)
 
@@ -35,15 +38,16 @@ def _fields(r):
         r.active,
         r.trial,
         r.attempts,
+        r.is_revert,
         r.floor,
         r.rejected,
-        r.sequence,
-        r.size_bytes,
-        bytes(r.digest),
+        tuple(r.received["a"]),
+        tuple(r.received["b"]),
+        r.outcome,
     )
 
 
-def _sample():
+def _sample(**fields):
     r = Record()
     r.generation = 40
     r.active = "a"
@@ -51,27 +55,38 @@ def _sample():
     r.attempts = 2
     r.floor = 17
     r.rejected = 16
-    r.sequence = 18
-    r.size_bytes = 123456
-    r.digest = sha256(b"image").digest()
+    r.received = {"a": (17, 4608, bytes(range(16))), "b": (18, 5000, bytes(range(16, 32)))}
+    r.outcome = "confirmed: 17"
+    for name in fields:
+        setattr(r, name, fields[name])
     return r
 
 
+def _clean():
+    empty_board()
+    fill_slot("a", image(17))
+    fill_slot("b", image(18))
+
+
+# Stored and loaded
+
+
 def test_there_is_none_on_an_empty_file_system():
-    _clean()
+    empty_board()
     assert load() is None
 
 
 def test_what_is_stored_is_loaded():
-    _clean()
-    r = _sample()
-    r.store()
-    assert _fields(load()) == _fields(r)
-    assert len(_content()) == _SIZE
+    empty_board()
+    for revert in (False, True):
+        r = _sample(is_revert=revert)
+        r.store()
+        assert _fields(load()) == _fields(r)
+        assert len(_content()) == _SIZE
 
 
 def test_every_slot_and_none_is_kept():
-    _clean()
+    empty_board()
     for active in (None, "a", "b"):
         for trial in (None, "a", "b"):
             r = Record()
@@ -80,87 +95,134 @@ def test_every_slot_and_none_is_kept():
             assert (load().active, load().trial) == (active, trial)
 
 
+def test_an_outcome_that_is_too_long_is_told_in_part_or_not_at_all():
+    empty_board()
+    for outcome, kept in (("x" * 48, "x" * 48), ("x" * 49, "x" * 48), ("x" * 47 + "ü", "")):
+        r = _sample(outcome=outcome)
+        r.store()
+        assert load().outcome == kept
+        assert load().generation == r.generation
+
+
 def test_the_vectors_are_read_and_written_byte_for_byte():
-    _clean()
+    empty_board()
     count = 0
     with open("/vectors/record.txt") as f:
         for line in f:
             words = line.split()
             data = unhexlify(words[0])
             slot = {"a": "a", "b": "b", "-": None}
-            numbers = [int(word) for word in words[4:8]]
-            expected = [int(words[1]), slot[words[2]], slot[words[3]]] + numbers
-            # What is left of the line: the size in bytes and the digest.
-            expected = tuple(expected + [int(words[8]), unhexlify(words[9])])
-            record.Record().store()
-            _put(data)
+            generation, attempts, flags, floor, rejected = [int(words[i]) for i in (1, 4, 5, 6, 7)]
+            a = int(words[8]), int(words[9]), unhexlify(words[10])
+            b = int(words[11]), int(words[12]), unhexlify(words[13])
+            outcome = "" if words[14] == "-" else unhexlify(words[14]).decode()
+            Record().store()
+            _write(data)
             r = load()
-            assert _fields(r) == expected, line
+            assert _fields(r) == (
+                generation,
+                slot[words[2]],
+                slot[words[3]],
+                attempts,
+                bool(flags),
+                floor,
+                rejected,
+                a,
+                b,
+                outcome,
+            ), line
             r.generation -= 1  # store() adds one
             r.store()
-            assert _content() == data, line
+            # One of a later version loses what this version does not know.
+            if data[8] == 2:
+                assert _content() == data, line
             count += 1
-    assert count == 9
+    assert count >= 11
+
+
+def test_a_record_of_a_later_version_is_read_whatever_it_has_appended():
+    empty_board()
+    r = _sample()
+    r.store()
+    body = bytearray(_content()[:-_CHECK])
+    for version in (2, 3, 255):
+        for more in (0, 1, 40, _LONGEST - _SIZE):
+            body[8] = version
+            _put(body + b"?" * more)
+            assert _fields(load()) == _fields(r), (version, more)
+
+
+def test_a_record_of_an_earlier_version_or_too_long_a_one_is_not_loaded():
+    empty_board()
+    _sample().store()
+    body = bytearray(_content()[:-_CHECK])
+    _put(body + bytes(_LONGEST - _SIZE + 1))
+    assert load() is None
+    for version in (0, 1):
+        body[8] = version
+        _put(body)
+        assert load() is None
 
 
 def test_no_record_with_one_bit_flipped_is_loaded():
-    _clean()
+    empty_board()
     _sample().store()
     data = bytearray(_content())
     for i in range(_SIZE * 8):
         data[i // 8] ^= 1 << i % 8
-        _put(data)
+        _write(data)
         assert load() is None, i
         data[i // 8] ^= 1 << i % 8
-    _put(data)
+    _write(data)
     assert load()
 
 
 def test_no_truncated_or_longer_record_is_loaded():
-    _clean()
+    empty_board()
     _sample().store()
     data = _content()
     for size in range(_SIZE):
-        _put(data[:size])
+        _write(data[:size])
         assert load() is None, size
     for more in (b"\0", data, bytes(4096)):
-        _put(data + more)
+        _write(data + more)
         assert load() is None
+    # With a check that is right, too.
+    _put(data[: -_CHECK - 1])
+    assert load() is None
 
 
-def test_another_magic_with_a_right_checksum_is_not_loaded():
-    _clean()
+def test_another_magic_with_a_right_check_is_not_loaded():
+    empty_board()
     _sample().store()
-    body = b"MPBS" + _content()[4:60]
-    _put(body + sha256(body).digest()[:8])
+    _put(b"MPBS" + _content()[4:-_CHECK])
     assert load() is None
 
 
 def test_an_unknown_slot_letter_counts_as_none():
-    _clean()
+    empty_board()
     _sample().store()
-    body = bytearray(_content()[:60])
-    body[8] = ord("c")
-    body[9] = 0
-    _put(bytes(body) + sha256(body).digest()[:8])
+    body = bytearray(_content()[:-_CHECK])
+    body[9] = ord("c")
+    body[10] = 0
+    _put(body)
     assert (load().active, load().trial) == (None, None)
 
 
 def test_a_record_new_is_ignored_and_replaced():
-    _clean()
+    empty_board()
     r = _sample()
     r.store()
-    newer = _sample()
-    newer.generation = 1000
+    newer = _sample(generation=1000)
     newer.store()
     data = _content()
     r.store()
     os.rename(_PATH, _NEW)
     assert load() is None
     r.store()
-    _put(data, _NEW)
+    _write(data, _NEW)
     assert load().generation == r.generation
-    _put(b"\xff" * 30, _NEW)
+    _write(b"\xff" * 30, _NEW)
     assert load().generation == r.generation
     r.store()
     assert load().generation == r.generation
@@ -168,7 +230,7 @@ def test_a_record_new_is_ignored_and_replaced():
 
 
 def test_the_generation_grows_with_every_store():
-    _clean()
+    empty_board()
     r = Record()
     for generation in range(1, 20):
         r.store()
@@ -176,86 +238,163 @@ def test_the_generation_grows_with_every_store():
         r = load()
 
 
+def test_the_record_needs_no_folder_beforehand():
+    empty_board()
+    os.rmdir("/.ota")
+    Record().store()
+    assert os.listdir("/.ota") == ["record"]
+    assert _content()[:4] == b"MPBR"
+
+
+# How it changes
+
+
+def test_the_slot_that_is_not_active_is_idle():
+    for active, idle in (("a", "b"), ("b", "a"), (None, "a")):
+        assert _sample(active=active).idle == idle
+
+
+def test_a_trial_begins_with_no_attempts():
+    _clean()
+    for revert in (False, True):
+        r = _sample(trial=None, attempts=9)
+        r.try_slot("b", revert)
+        assert (load().trial, load().attempts, load().is_revert) == ("b", 0, revert)
+
+
 def test_confirm_makes_the_trial_slot_active_and_raises_the_floor():
     _clean()
     r = _sample()
-    r.size_bytes, r.digest = 0, b""
+    received = r.received
     r.confirm()
-    assert _fields(load()) == (41, "b", None, 0, 18, 0, 0, 0, bytes(32))
+    assert _fields(load()) == (
+        41,
+        "b",
+        None,
+        0,
+        False,
+        18,
+        0,
+        received["a"],
+        received["b"],
+        "confirmed: 18",
+    )
 
 
-def test_confirm_never_lowers_the_floor():
+def test_confirm_never_lowers_the_floor_nor_forgets_what_is_newer_and_was_taken_back():
+    for sequence, rejected in ((5, 16), (16, 16), (17, 0)):
+        _clean()
+        r = _sample(received={"a": (17, 1, b""), "b": (sequence, 1, b"")})
+        r.confirm()
+        assert (load().floor, load().rejected) == (17, rejected), sequence
+
+
+def test_reject_keeps_the_active_slot_marks_the_other_and_remembers_the_release():
+    _clean()
+    r = _sample(is_revert=True)
+    r.reject("it hung")
+    f = load()
+    assert (f.active, f.trial, f.attempts, f.is_revert, f.floor) == ("a", None, 0, False, 17)
+    assert (f.rejected, f.outcome) == (18, "taken back: 18: it hung")
+    assert marks_of("b") == b"ACPTRJCT" and marks_of("a") == b"ACPT" + b"\xff" * 4
+
+
+def test_a_slot_is_marked_as_rejected_before_the_record_forgets_the_trial():
     _clean()
     r = _sample()
-    r.sequence = 5
+    r.store()
+    with Watched() as flash:
+        flash.before = lambda *operation: fails()
+        try:
+            r.reject("x")
+            raise AssertionError("no OSError")
+        except OSError:
+            pass
+    assert load().trial == "b"
+
+
+def test_end_trial_rejects_nothing():
+    _clean()
+    r = _sample()
+    r.end_trial("failed: it is not whole")
+    f = load()
+    assert (f.active, f.trial, f.attempts, f.rejected) == ("a", None, 0, 16)
+    assert f.outcome == "failed: it is not whole" and marks_of("b") == b"ACPT" + b"\xff" * 4
+
+
+def test_after_a_revert_the_release_that_was_left_is_the_rejected_one():
+    _clean()
+    r = _sample(active="b", trial="a", is_revert=True, floor=18, rejected=0)
     r.confirm()
-    assert (load().floor, load().rejected) == (17, 16)  # it is older than what was taken back
+    f = load()
+    assert (f.active, f.trial, f.floor, f.rejected, f.is_revert) == ("a", None, 18, 18, False)
 
 
-def test_reject_keeps_the_active_slot_and_remembers_the_release():
+def test_a_revert_that_is_taken_back_rejects_the_version_before():
+    _clean()
+    r = _sample(active="b", trial="a", is_revert=True, floor=18, rejected=0)
+    r.reject("x")
+    assert (load().active, load().floor, load().rejected) == ("b", 18, 17)
+
+
+def test_a_confirm_or_reject_without_a_trial_changes_nothing():
+    # The one before may have been done, though the flash said that it was not.
     _clean()
     r = _sample()
-    r.size_bytes, r.digest = 0, b""
-    r.reject()
-    assert _fields(load()) == (41, "a", None, 0, 17, 18, 0, 0, bytes(32))
+    r.confirm()
+    before = _content()
+    r.confirm()
+    r.reject("x")
+    assert _content() == before and load().active == "b" and marks_of("b")[4:] == b"\xff" * 4
 
 
-def test_drop_pending_forgets_the_image_and_nothing_else():
-    _clean()
-    r = _sample()
-    r.trial, r.attempts = None, 0
-    r.drop_pending()
-    assert _fields(load()) == (41, "a", None, 0, 17, 16, 0, 0, bytes(32))
+# Flash that fails
 
 
-def _refuses(r):
+def _refuses(function):
     try:
-        r.store()
-        raise AssertionError("no OSError")
+        function()
     except OSError:
-        pass
+        return True
+    return False
 
 
 def test_when_the_flash_does_not_take_it_the_old_record_stands():
-    _clean()
+    empty_board()
     r = _sample()
     r.store()
     before = _content()
     r.floor = 99
     try:
-        record.os = Os(rename=fails)
-        _refuses(r)
+        record.uos = Os(rename=fails)
+        assert _refuses(r.store)
     finally:
-        record.os = os
+        record.uos = os
     assert _content() == before
     try:
         record.open = fails
-        _refuses(r)
+        assert _refuses(r.store)
     finally:
         del record.open
     assert _content() == before
 
 
 def test_what_does_not_read_back_as_written_is_not_renamed():
-    _clean()
+    empty_board()
     r = _sample()
     r.store()
     before = _content()
     real = record._read
     try:
         record._read = lambda path: real(path)[:-1] + b"?"
-        try:
-            r.store()
-            raise AssertionError("no OSError")
-        except OSError:
-            pass
+        assert _refuses(r.store)
     finally:
         record._read = real
     assert _content() == before
 
 
 def test_a_full_file_system_still_takes_a_record():
-    _clean()
+    empty_board()
     r = _sample()
     r.store()
     fillers = fill_up()
@@ -268,49 +407,27 @@ def test_a_full_file_system_still_takes_a_record():
             os.remove(name)
 
 
-def test_the_record_needs_no_folder_beforehand():
-    _clean()
-    assert ".ota" not in os.listdir("/")
-    Record().store()
-    assert os.listdir("/.ota") == ["record"]
-    assert hexlify(_content()[:4]) == b"4d504252"
-
-
 def test_a_flash_that_does_not_answer_is_no_missing_record():
-    _clean()
+    empty_board()
     _sample().store()
     record.open = fails
     try:
-        for read in (load, record.load_for_update):
-            try:
-                read()
-                raise AssertionError("no OSError")
-            except OSError:
-                pass
+        assert _refuses(load) and _refuses(record.load_for_update)
     finally:
         del record.open
     assert load().generation == 41
 
 
 def test_without_a_record_an_update_begins_only_where_no_application_runs():
-    _clean()
+    empty_board()
     assert record.load_for_update().active is None
-    sys.path.insert(0, "/.ota/b")
-    try:
-        record.load_for_update()
-        raise AssertionError("no OTAError")
-    except OTAError as e:
-        assert e.code == 3 and "restart the board" in e.detail
-    finally:
-        sys.path.pop(0)
-
-
-def test_a_confirm_or_reject_without_a_trial_changes_nothing():
-    # The one before may have been done, though the flash said that it was not.
-    _clean()
-    r = _sample()
-    r.confirm()
-    before = _content()
-    r.confirm()
-    r.reject()
-    assert _content() == before and load().active == "b"
+    for slot in "ab":
+        for is_trial in (False, True):
+            runs(slot, is_trial)
+            try:
+                record.load_for_update()
+                raise AssertionError("no OTAError")
+            except OTAError as e:
+                assert e.code == 3 and "restart the board" in e.detail
+    runs(None)
+    assert record.load_for_update().active is None

@@ -17,7 +17,7 @@ _LONGEST_BYTES = 256  # of a record that a later version has appended fields to
 _FIELDS = struct.Struct("<4sIBBBBBxxxII")
 _SLOT = struct.Struct("<II16s")
 _REVERT = 1  # the flag
-_OUTCOME_BYTES = 64
+_OUTCOME_BYTES = 48
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SlotRecord:
 class Record:
     """A boot record: `active` and `trial` are "a", "b" or NO_SLOT.
 
-    `outcome` is how the last update ended, in words; at most 64 bytes of it are kept.
+    `outcome` is how the last update ended, in words; at most 48 bytes of it are kept.
     """
 
     generation: int
