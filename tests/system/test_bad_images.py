@@ -11,6 +11,7 @@ import boards
 import hostile_romfs
 import pytest
 from device import REFUSED, Device
+from handmade import manifest_text
 from hostile_romfs import file, filesystem, folder, with_footer
 from mpota.board.flash import IMAGE_LIMIT_BYTES, read_slot
 from raw_host import PASSWORD, RawHost
@@ -88,56 +89,47 @@ def test_a_file_that_is_no_image_is_refused_by_its_beginning_and_costs_no_slot(t
 # MANIFEST
 
 
-def lines(sequence, /, **changes):
-    """Give the lines of a good MANIFEST, with *changes* by name; a line of None is left out."""
-    facts = {
-        "first": b"mpota 2", "name": b"name small", "version": b"version 1",
-        "sequence": b"sequence %d" % sequence, "board": b"board esp8266", "mpy": b"mpy 6.3",
-    }  # fmt: skip
-    return b"".join(line + b"\n" for line in (facts | changes).values() if line is not None)
-
-
 def bad_manifests(n):
     """Give texts of a MANIFEST that are no good; *n* is a good sequence."""
     return {
         "empty": b"",
         "one newline": b"\n",
         "first line alone": b"mpota 2\n",
-        "the version before of the format": lines(n, first=b"mpota 1"),
-        "the next version of the format": lines(n, first=b"mpota 3"),
-        "first line with more behind": lines(n, first=b"mpota 2 "),
-        "first line missing": lines(n, first=None),
-        "no name": lines(n, name=None),
-        "no version": lines(n, version=None),
-        "no sequence": lines(n, sequence=None),
-        "two names": lines(n, more=b"name other"),
-        "two sequences": lines(n, more=b"sequence %d" % (n + 1)),
-        "two boards": lines(n, more=b"board esp8266"),
-        "name without a value": lines(n, name=b"name"),
-        "name with an empty value": lines(n, name=b"name "),
-        "name with two values": lines(n, name=b"name a b"),
-        "name of 33 characters": lines(n, name=b"name " + b"x" * 33),
-        "sequence 0": lines(n, sequence=b"sequence 0"),
-        "sequence -1": lines(n, sequence=b"sequence -1"),
-        "sequence 2**30": lines(n, sequence=b"sequence %d" % 2**30),
-        "sequence of 200 digits": lines(n, sequence=b"sequence " + b"9" * 100),
-        "sequence in hex": lines(n, sequence=b"sequence 0x%x" % n),
-        "empty line in the middle": lines(n, board=b"board esp8266\n"),
-        "empty line at the end": lines(n) + b"\n",
-        "no final newline": lines(n)[:-1],
-        "carriage returns": lines(n).replace(b"\n", b"\r\n"),
-        "escape sequence": lines(n, name=b"name \x1b[2J"),
-        "tab": lines(n, name=b"name\tsmall"),
-        "UTF-8": lines(n, name="name gärtner".encode()),
-        "no UTF-8": lines(n, name=b"name \xff\xfe"),
-        "line of 129 bytes": lines(n, more=b"x" * 128),
-        "larger than 512 bytes": lines(n, **{f"more{i}": b"x" * 99 for i in range(5)}),
+        "the version before of the format": manifest_text(n, first=b"mpota 1"),
+        "the next version of the format": manifest_text(n, first=b"mpota 3"),
+        "first line with more behind": manifest_text(n, first=b"mpota 2 "),
+        "first line missing": manifest_text(n, first=None),
+        "no name": manifest_text(n, name=None),
+        "no version": manifest_text(n, version=None),
+        "no sequence": manifest_text(n, sequence=None),
+        "two names": manifest_text(n, more=b"name other"),
+        "two sequences": manifest_text(n, more=b"sequence %d" % (n + 1)),
+        "two boards": manifest_text(n, more=b"board esp8266"),
+        "name without a value": manifest_text(n, name=b"name"),
+        "name with an empty value": manifest_text(n, name=b"name "),
+        "name with two values": manifest_text(n, name=b"name a b"),
+        "name of 33 characters": manifest_text(n, name=b"name " + b"x" * 33),
+        "sequence 0": manifest_text(n, sequence=b"sequence 0"),
+        "sequence -1": manifest_text(n, sequence=b"sequence -1"),
+        "sequence 2**30": manifest_text(n, sequence=b"sequence %d" % 2**30),
+        "sequence of 200 digits": manifest_text(n, sequence=b"sequence " + b"9" * 100),
+        "sequence in hex": manifest_text(n, sequence=b"sequence 0x%x" % n),
+        "empty line in the middle": manifest_text(n, board=b"board esp8266\n"),
+        "empty line at the end": manifest_text(n) + b"\n",
+        "no final newline": manifest_text(n)[:-1],
+        "carriage returns": manifest_text(n).replace(b"\n", b"\r\n"),
+        "escape sequence": manifest_text(n, name=b"name \x1b[2J"),
+        "tab": manifest_text(n, name=b"name\tsmall"),
+        "UTF-8": manifest_text(n, name="name gärtner".encode()),
+        "no UTF-8": manifest_text(n, name=b"name \xff\xfe"),
+        "line of 129 bytes": manifest_text(n, more=b"x" * 128),
+        "larger than 512 bytes": manifest_text(n, **{f"more{i}": b"x" * 99 for i in range(5)}),
     }
 
 
 def test_an_image_whose_manifest_is_broken_or_missing_is_refused_and_costs_no_slot(tmp_path):
     app = file(b"app.mpy", b"not looked at")
-    good = lines(2)
+    good = manifest_text(2)
     images = {
         name: with_footer(filesystem(file(b"MANIFEST", text), app))
         for name, text in bad_manifests(2).items()
@@ -158,7 +150,7 @@ def test_an_image_whose_manifest_is_broken_or_missing_is_refused_and_costs_no_sl
 
 def test_the_board_says_which_line_of_a_manifest_is_wrong(device):
     with device.unharmed():
-        text = lines(device.sequence, version=b"version 1 2")
+        text = manifest_text(device.sequence, version=b"version 1 2")
         data = with_footer(filesystem(file(b"MANIFEST", text)))
         refuses_each(device, {"two values": data}, BAD_MANIFEST, "Bad MANIFEST: line 3: version")
 
@@ -234,7 +226,7 @@ def test_a_file_that_bears_a_name_of_another_system_is_refused(tmp_path):
     names = [b"../boot.py", b"/boot.py", b"a\\b", b"C:x", b".", b"..", b"", b"x" * 101, b"a b",
              "gärten".encode(), b"\0", b"a\n"]  # fmt: skip
     with guarded(tmp_path) as device, device.unharmed():
-        manifest = file(b"MANIFEST", lines(device.sequence))
+        manifest = file(b"MANIFEST", manifest_text(device.sequence))
         images = {repr(n): with_footer(filesystem(manifest, file(n, b"x"))) for n in names}
         refuses_each(device, images, BAD_ROMFS)
 

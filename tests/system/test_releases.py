@@ -1,34 +1,26 @@
 """Which releases a board takes: not too far ahead, of its own kind, and back only where allowed."""
 
-import json
-import struct
 import subprocess
 import sys
 
+import boards
 import pytest
-import tars
 from device import APP, Device
-from mpota import image
+from handmade import image_with, manifest_text
 from mpota.board.files import settings_file
-from mpota.sim import create_flash
-from raw_host import RawHost
+from mpota.image.manifest import SEQUENCE_LIMIT
+from raw_host import PASSWORD, RawHost
 
 pytestmark = pytest.mark.parallel
 
-BELOW_FLOOR, FILES_DIFFER, WRONG_BOARD, JUMP, WRONG_APP = 36, 40, 41, 43, 44
+BELOW_FLOOR, WRONG_BOARD, JUMP, WRONG_APP = 36, 41, 43, 44
 LARGEST_JUMP = 1_000_000
-FLOOR_AT = 12  # docs/SPEC.md, Boot record
 
 
-def release(device, sequence, **facts):
-    """Give a release of the application that a device runs, with other *facts* in its manifest."""
+def release(sequence, **lines):
+    """Give a release of the application that a device runs, with other *lines* in its MANIFEST."""
     source = APP.replace("{version}", str(sequence)).encode()
-    facts = {"name": "small", "version": str(sequence), "files": {"app.py": source}} | facts
-    return image.build(sequence=sequence, **facts)
-
-
-def floor(device):
-    return struct.unpack_from("<I", device.files()["/.ota/record"], FLOOR_AT)[0]
+    return image_with(manifest_text(sequence, **lines), {"app.py": source})
 
 
 # Ahead
@@ -36,78 +28,49 @@ def floor(device):
 
 def test_a_release_too_far_ahead_is_refused_and_the_farthest_is_taken(device):
     with device.unharmed():
-        device.refuses(release(device, device.sequence + LARGEST_JUMP + 1), JUMP)
-        device.refuses(release(device, image.SEQUENCE_LIMIT), JUMP)
+        device.refuses(release(device.sequence + LARGEST_JUMP + 1), JUMP)
+        device.refuses(release(SEQUENCE_LIMIT), JUMP)
     device.sequence += LARGEST_JUMP
     device.update(device.image())
-    assert floor(device) == device.sequence
+    assert device.record.floor == device.sequence
 
 
 # Of another kind
 
 
-def test_a_release_of_another_application_is_refused(device):
-    with device.unharmed():
-        for name in ("other", "Small", "small2", "smal"):
-            device.refuses(release(device, device.sequence + 1, name=name), WRONG_APP)
+def test_a_release_of_another_application_is_refused(tmp_path):
+    with Device(tmp_path, password=PASSWORD) as device, device.unharmed():
+        for name in (b"other", b"Small", b"small2", b"smal", b"*"):
+            device.refuses(release(2, name=b"name " + name), WRONG_APP)
 
 
 @pytest.mark.parametrize("allowed", ["*", "other"])
 def test_the_setting_app_allows_another_application(tmp_path, allowed):
-    device = Device(tmp_path)
-    files = device.files()
-    settings = json.loads(files["/ota.json"]) | {"app": allowed}
-    create_flash(device.board.flash, files | settings_file(settings))
-    with device:
+    with Device(tmp_path) as device:
+        settings = settings_file(boards.SETTINGS | {"confirm_s": 0.1, "app": allowed})
+        start = device.change_files(lambda files: files.update(settings))
+        device.board.wait_for("listens", start=start)
         device.sequence += 1
-        device.update(release(device, 2, name="other"))
+        device.update(release(2, name=b"name other"))
         if allowed == "other":
-            device.refuses(release(device, 3), WRONG_APP)
+            device.refuses(release(3), WRONG_APP)
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [{"board": "esp32"}, {"board": "ESP8266"}, {"mpy": "6.2"}, {"mpy": "7.3"}, {"mpy": "6.30"}],
-    ids=lambda facts: " ".join(*facts.items()),
-)
-def test_a_release_for_another_board_or_bytecode_is_refused(device, facts):
-    with device.unharmed():
-        device.refuses(release(device, device.sequence + 1, **facts), WRONG_BOARD)
+def test_a_release_for_another_board_or_bytecode_is_refused_and_costs_no_slot(tmp_path):
+    with Device(tmp_path, password=PASSWORD) as device:
+        device.update()
+        with device.unharmed():
+            before = device.slot(device.idle)
+            for lines in ({"board": b"board esp32"}, {"board": b"board ESP8266"},
+                          {"mpy": b"mpy 6.2"}, {"mpy": b"mpy 7.3"}, {"mpy": b"mpy 6.30"}):  # fmt: skip
+                device.refuses(release(3, **lines), WRONG_BOARD)
+            assert device.slot(device.idle) == before
 
 
-def test_the_version_of_bytecode_that_the_board_has_is_taken(device):
+def test_a_release_need_not_say_for_which_board_it_is(device):
     device.sequence += 1
-    device.update(release(device, device.sequence, mpy="6.3"))
-
-
-# Put together from two
-
-
-def members(data):
-    """Split an image into its members, header and padding included, without the end."""
-    found, at = [], 0
-    while data[at]:
-        size = int(data[at + 124 : at + 135], 8)
-        end = at + 512 + -(-size // 512) * 512
-        found.append(data[at:end])
-        at = end
-    return found
-
-
-def test_a_release_with_a_file_of_another_one_is_refused(device):
-    # Both are good by themselves, and the files of each pair are of the same length.
-    one, other = (
-        device.next_image(files={"lib/a.py": b"a = %d\n" % n, "lib/b.py": b"b = %d\n" % n})
-        for n in (1, 2)
-    )
-    parts, others = members(one), members(other)
-    assert len(parts) == len(others) == 4
-    with device.unharmed():
-        for i in range(4):
-            mixed = b"".join([*parts[:i], others[i], *parts[i + 1 :]]) + tars.END
-            assert mixed not in (one, other)
-            device.refuses(mixed, FILES_DIFFER)
-    device.update(device.next_image())
+    device.update(release(device.sequence, board=None, mpy=None))
+    device.takes_an_update()
 
 
 # Back
@@ -121,7 +84,7 @@ def mpota(*arguments):
 
 def packed(folder, sequence, *options):
     """Let `mpota pack` make a release of that number; give the file."""
-    directory, file = folder / "old", folder / "old.tar"
+    directory, file = folder / "old", folder / "old.img"
     directory.mkdir(exist_ok=True)
     (directory / "app.py").write_text(APP.replace("{version}", str(sequence)))
     facts = ["--name", "small", "--version", sequence, "--sequence", sequence]
@@ -141,7 +104,7 @@ def test_an_older_release_is_taken_where_the_image_and_the_board_allow_it(tmp_pa
         device.sequence = 2
         device.confirmed(start)
         # The floor stays where it was.
-        assert floor(device) == 3
+        assert device.record.floor == 3
         start = device.said
         device.refuses(packed(tmp_path, 1).read_bytes(), BELOW_FLOOR)
         device.sequence = 3

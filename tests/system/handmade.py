@@ -1,0 +1,19 @@
+"""Images put together by hand, with a MANIFEST that is as a test wants it."""
+
+from boards import compiled
+from hostile_romfs import file, filesystem, with_footer
+
+
+def manifest_text(sequence: int, /, **changes: bytes | None) -> bytes:
+    """Give the lines of a good MANIFEST, with *changes* by name; a line of None is left out."""
+    facts = {
+        "first": b"mpota 2", "name": b"name small", "version": b"version 1",
+        "sequence": b"sequence %d" % sequence, "board": b"board esp8266", "mpy": b"mpy 6.3",
+    }  # fmt: skip
+    return b"".join(line + b"\n" for line in (facts | changes).values() if line is not None)
+
+
+def image_with(manifest: bytes, files: dict[str, bytes]) -> bytes:
+    """Give an image of a MANIFEST and of *files*, whose sources are compiled."""
+    records = [file(name.encode(), content) for name, content in compiled(files).items()]
+    return with_footer(filesystem(file(b"MANIFEST", manifest), *records))
