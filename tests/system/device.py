@@ -58,18 +58,28 @@ REFUSED = r"arduino: refused: "  # before it has begun, which the application do
 class Device:
     """A switched-on board and the release it runs; `sequence` is the number of both.
 
-    `spoiled` is set while it is not proven that the board is as it should be.
+    The first release is `app` with further `files`; other arguments are settings. `spoiled` is set
+    while it is not proven that the board is as it should be.
     """
 
-    def __init__(self, folder: Path, app: str = APP, *, heap: str = "56k",
-                 watchdog_ms: int = 1000, **settings: object) -> None:  # fmt: skip
+    def __init__(
+        self,
+        folder: Path,
+        app: str = APP,
+        /,
+        *,
+        files: dict[str, bytes] | None = None,
+        heap: str = "56k",
+        watchdog_ms: int = 1000,
+        **settings: object,
+    ) -> None:
         self.app = app
         self.sequence = 1
         self.spoiled = False
         self.password = str(settings.get("password", ""))
         settings = {"confirm_s": 0.1} | settings
         self.board = boards.board_with(
-            folder, self.image(), heap=heap, watchdog_ms=watchdog_ms, **settings
+            folder, self.image(files=files), heap=heap, watchdog_ms=watchdog_ms, **settings
         )
 
     def __enter__(self) -> "Device":

@@ -61,8 +61,8 @@ def test_a_release_for_another_board_or_bytecode_is_refused_and_costs_no_slot(tm
         device.update()
         with device.unharmed():
             before = device.slot(device.idle)
-            for lines in ({"board": b"board esp32"}, {"board": b"board ESP8266"},
-                          {"mpy": b"mpy 6.2"}, {"mpy": b"mpy 7.3"}, {"mpy": b"mpy 6.30"}):  # fmt: skip
+            for line in ("board esp32", "board ESP8266", "mpy 6.2", "mpy 7.3", "mpy 6.30"):
+                lines = {line.split()[0]: line.encode()}
                 device.refuses(release(3, **lines), WRONG_BOARD)
             assert device.slot(device.idle) == before
 
