@@ -54,9 +54,8 @@ def _decide():
 def _try(boot_record):
     trial = boot_record.trial
     if boot_record.attempts >= _MAX_ATTEMPTS:
-        why = "not confirmed in %d boots" % _MAX_ATTEMPTS
-        if hal.was_bitten():
-            why += ", the last one ended by the watchdog"
+        bitten = hal.was_bitten()
+        why = "the watchdog ended it" if bitten else "not confirmed in %d boots" % _MAX_ATTEMPTS
         _end_trial(boot_record, boot_record.reject, why)
     elif slots.is_rejected(trial):  # the power failed before that was recorded
         _end_trial(boot_record, boot_record.reject, "the power failed when it was taken back")

@@ -45,7 +45,7 @@ class Record:
         self.rejected = 0  # sequence of the release that was taken back last; 0: none
         # For each slot: sequence, size in bytes and MD5 (16 bytes) of what was received last.
         self.received = {"a": (0, 0, b""), "b": (0, 0, b"")}
-        self.outcome = ""  # how the last update ended, in words
+        self.outcome = ""  # how the last update ended, in words; what is too long is cut off
 
     @property
     def idle(self):

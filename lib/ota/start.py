@@ -30,7 +30,7 @@ def run():
         gc.collect()
         sys.print_exception(e)
         # In a trial this does not return.
-        services.reject(("the application raised %s: %s" % (type(e).__name__, e))[:44])
+        services.reject("raised %s: %s" % (type(e).__name__, e))
         log.error("start: the application has ended; the services go on without it")
     gc.collect()
     # Services without the application are no healthy boot, and confirm nothing.

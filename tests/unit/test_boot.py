@@ -1,31 +1,50 @@
 """The boot decision, with records and slots made by hand: which slot runs, what becomes of them."""
 
+import json
 import os
 import sys
-import time
-from hashlib import sha256
 
 import machine
 import sample_image
-from flash_stubs import Os, fails
-from ota import boot, hal, slot_contents, slots
+import vfs
+from esp import flash_read
+from flash_stubs import Os, Watched, fails
+from ota import boot, hal, record, slots
 from ota.record import Record, load
-from ota.updater import STAGING
-from sample_image import FILES, image
+from sample_image import (
+    FILES,
+    MAPPED_AT,
+    RTC_STATE,
+    SLOTS,
+    clear_slot,
+    empty_board,
+    file,
+    fill_slot,
+    folder,
+    image,
+    manifest,
+    marks_of,
+    romfs,
+    with_footer,
+)
 
-_RTC_WORD = 0x600013FC
+_PATH = list(sys.path)
+_ACCEPTED = b"ACPT" + b"\xff" * 4
+_REJECTED = b"ACPTRJCT"
 
-# What decide() loads beside boot itself is stubbed once; no test may arm a real watchdog.
+# No test may arm a real watchdog, and the map shows what was there when the board was switched on.
 _armed = []
 hal.watchdog = lambda: _armed.append(1)
+slots.bytearray_at = lambda at, count: bytearray(flash_read(at - MAPPED_AT, count))
 
 
-def _clean(**fields):
-    # Leaves a board as after a power cut, with a record with *fields* if there are any.
-    slots.remove("/.ota")
-    machine.mem32[_RTC_WORD] = 0xA5A5A5A5
-    del _armed[:]
-    boot.slot = "?"
+def _clean(a=None, b=None, **fields):
+    # Leaves a board as after a power cut, with images in its slots and a record with *fields*.
+    _forget()
+    empty_board()
+    for slot, data in (("a", a), ("b", b)):
+        if data:
+            fill_slot(slot, data)
     if fields:
         r = Record()
         for name in fields:
@@ -33,47 +52,41 @@ def _clean(**fields):
         r.store()
 
 
+def _forget():
+    # What a reset does to an interpreter.
+    del _armed[:]
+    sys.path[:] = _PATH
+    if "app" in os.listdir("/"):
+        vfs.umount("/app")
+
+
 def _decide():
+    # Returns what this boot runs: a slot, in upper case on trial, or "-".
+    _forget()
     boot.decide()
-    return boot.slot
+    boots, what = hal.get_state()
+    assert ("app" in os.listdir("/")) == (what in "abAB")
+    assert ("/app" in sys.path) == (what in "abAB")
+    assert len(_armed) == (what in "AB")
+    return what
 
 
-def _fill_slot(slot, sequence, files=FILES):
-    for folder in ("/.ota", slots.path(slot), slots.path(slot) + "/lib"):
-        try:
-            os.mkdir(folder)
-        except OSError:
-            pass
-    for name, data in [("MANIFEST", sample_image.manifest(files, sequence))] + files:
-        with open(slots.path(slot) + "/" + name, "wb") as f:
-            f.write(data)
+def _boots():
+    return hal.get_state()[0]
 
 
-def _stage(data):
-    with open(STAGING, "wb") as f:
-        f.write(data)
+def _mounted():
+    # The sequence of the application that is mounted.
+    with open("/app/MANIFEST", "rb") as f:
+        return int(f.read(500).split(b"sequence ")[1].split(b"\n")[0])
 
 
-def _pending(data, sequence=8, active="a", **fields):
-    # A board with `data` staged, as the Updater leaves it.
-    digest = sha256(data).digest()
-    _clean(active=active, sequence=sequence, size_bytes=len(data), digest=digest, **fields)
-    if active:
-        _fill_slot(active, 7)
-    _stage(data)
-
-
-def _exists(path):
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
-
-
-def _whole(slot):
-    m = slot_contents.verify_slot(slot, memoryview(bytearray(512)))
-    return m.sequence if m else None
+def _on_trial(**fields):
+    # A board that runs release 7 in slot a and has release 8 on trial in slot b.
+    settings = {"active": "a", "trial": "b", "floor": 7}
+    settings["received"] = {"a": (7, 100, b""), "b": (8, 100, b"")}
+    settings.update(fields)
+    _clean(image(7), image(8), **settings)
 
 
 # No record
@@ -81,39 +94,42 @@ def _whole(slot):
 
 def test_an_empty_board_runs_no_application():
     _clean()
-    assert _decide() is None
-    assert not _exists("/.ota/record")
-
-
-def test_without_a_record_the_newest_whole_slot_runs_and_is_recorded():
-    for a, b, chosen in ((7, 8, "b"), (8, 7, "a"), (7, 7, "a"), (7, 0, "a"), (0, 7, "b")):
-        _clean()
-        for slot, sequence in (("a", a), ("b", b)):
-            if sequence:
-                _fill_slot(slot, sequence)
-        assert _decide() == chosen
-        r = load()
-        assert (r.active, r.trial, r.floor, r.size_bytes) == (chosen, None, max(a, b), 0)
-
-
-def test_without_a_record_a_slot_that_is_not_whole_does_not_run():
-    _clean()
-    _fill_slot("a", 7)
-    _fill_slot("b", 8)
-    os.remove("/.ota/b/app.py")
-    assert (_decide(), load().floor) == ("a", 7)
-    _clean()
-    _fill_slot("a", 7)
-    with open("/.ota/a/app.py", "ab") as f:
-        f.write(b"#")
-    assert _decide() is None
+    assert _decide() == "-"
     assert load() is None
 
 
+def test_without_a_record_the_usable_slot_with_the_higher_sequence_runs_and_is_recorded():
+    for a, b, chosen in ((7, 8, "b"), (8, 7, "a"), (7, 7, "a"), (7, 0, "a"), (0, 7, "b")):
+        _clean(a and image(a), b and image(b))
+        assert _decide() == chosen
+        assert _mounted() == max(a, b)
+        r = load()
+        assert (r.active, r.trial, r.floor, r.rejected) == (chosen, None, max(a, b), 0)
+        assert r.received[chosen] == (max(a, b), 0, bytes(16))
+        assert r.generation == 1
+
+
+def test_without_a_record_no_slot_runs_that_is_not_whole_or_not_accepted_or_rejected():
+    good, newer = image(7), image(8)
+    for data, accepted, rejected in (
+        (newer, False, False),
+        (newer, True, True),
+        (newer[:-4], True, False),
+        (newer[:100] + b"?" + newer[101:], True, False),
+    ):
+        for bad, other in (("a", "b"), ("b", "a")):
+            _clean(good, good)
+            fill_slot(bad, data, accepted, rejected)
+            assert _decide() == other
+            assert (load().active, load().floor) == (other, 7)
+            clear_slot(other)
+            os.remove("/.ota/record")
+            assert _decide() == "-"
+            assert load() is None
+
+
 def test_a_damaged_record_is_as_none_at_all():
-    _clean(active="a", floor=9)
-    _fill_slot("a", 7)
-    _fill_slot("b", 8)
+    _clean(image(7), image(8), active="a", floor=9)
     with open("/.ota/record", "r+b") as f:
         f.write(b"MPBS")
     assert _decide() == "b"
@@ -123,242 +139,316 @@ def test_a_damaged_record_is_as_none_at_all():
 def test_a_record_new_is_not_looked_at():
     _clean(active="b")
     os.rename("/.ota/record", "/.ota/record.new")
-    assert _decide() is None
+    assert _decide() == "-"
+
+
+def test_with_both_slots_damaged_the_services_run_and_the_record_stays():
+    for active in ("a", "b"):
+        _clean(active=active, floor=9)
+        generation = load().generation
+        assert _decide() == "-"
+        assert load().generation == generation
 
 
 # An active slot
 
 
-def test_the_active_slot_runs():
-    for active in ("a", "b", None):
-        _clean(active=active, floor=7)
+def test_the_active_slot_runs_and_nothing_is_written():
+    for active, sequence in (("a", 7), ("b", 6)):
+        _clean(image(7), image(6), active=active, floor=7)
         generation = load().generation
-        assert _decide() == active
-        assert load().generation == generation  # nothing is written
-        assert not _armed
+        with Watched() as flash:
+            assert _decide() == active
+        assert not flash.of("program", "erase") and load().generation == generation
+        assert _mounted() == sequence
+        # Its image is not read for that: only its marks are looked at.
+        assert sum([count for _, _, count in flash.of("read")]) <= 16
+
+
+def test_a_board_that_has_no_version_yet_runs_none():
+    _clean(image(7), image(8), active=None)
+    assert _decide() == "-"
+
+
+def test_an_active_slot_that_is_not_accepted_or_cannot_be_mounted_does_not_run():
+    for accepted, rejected in ((False, False), (True, True)):
+        _clean(active="a")
+        fill_slot("a", image(7), accepted, rejected)
+        assert _decide() == "-"
+    _clean(active="a")
+    fill_slot("a", b"no ROMFS")
+    assert _decide() == "-"
+
+
+def test_the_slot_is_looked_for_after_what_the_services_need_and_before_all_else():
+    _clean(image(7), active="a")
+    _decide()
+    assert sys.path == _PATH[:2] + ["/app", "/app/lib"] + _PATH[2:]
+
+
+def test_a_release_that_brings_the_package_runs_with_its_own_copy():
+    brings = with_footer(
+        romfs(
+            file("MANIFEST", manifest(9)),
+            folder(".ota", folder("ota", file("__init__.mpy", b"M\x06"))),
+            file("app.mpy", b"M\x06"),
+        )
+    )
+    modules = dict(sys.modules)
+    _clean(brings, active="a")
+    try:
+        assert _decide() == "a"
+        assert sys.path[0] == "/app/.ota" and sys.path[1:3] == _PATH[:2]
+        assert not [name for name in sys.modules if name == "ota" or name.startswith("ota.")]
+    finally:
+        sys.modules.update(modules)
+    _clean(image(7), active="a")
+    _decide()
+    assert "/app/.ota" not in sys.path and "ota.boot" in sys.modules
 
 
 def test_ten_boots_that_never_were_healthy_lead_to_safe_mode_and_one_more_try():
-    _clean(active="a")
-    for boots in range(10):
-        assert hal.counters() == (boots, 0)
+    _clean(image(7), active="a")
+    for boots in range(1, 11):
         assert _decide() == "a"
+        assert _boots() == boots
     for _ in range(3):
-        assert _decide() is None
-        assert hal.counters() == (9, 0)
+        assert _decide() == "-"
+        assert _boots() == 9
         assert _decide() == "a"
-        assert hal.counters() == (10, 0)
-    hal.set_counters(0, 0)  # a healthy boot
+        assert _boots() == 10
+    hal.set_state(0, "a")  # a healthy boot
     assert _decide() == "a"
 
 
 def test_a_power_cut_forgets_the_boots():
-    _clean(active="a")
-    hal.set_counters(10, 0)
-    for garbage in (0, 0xFFFFFFFF, 0xA5A5A5A5, 0x2A6C000A, 0x1A6D000A):
-        machine.mem32[_RTC_WORD] = garbage
+    _clean(image(7), active="a")
+    for garbage in (0, 0xFFFFFFFF, 0xA5A5A5A5, 0x4D310A61, 0x0A0A4D32):
+        machine.mem32[RTC_STATE] = garbage
         assert _decide() == "a"
-        assert hal.counters() == (1, 0)
+        assert hal.get_state() == (1, "a")
 
 
 def test_a_wake_from_deep_sleep_is_not_counted():
-    _clean(active="a")
-    hal.set_counters(4, 0)
+    _clean(image(7), active="a")
+    hal.set_state(4, "a")
     real = machine.reset_cause
     machine.reset_cause = lambda: machine.DEEPSLEEP_RESET
     try:
         for _ in range(20):
             assert _decide() == "a"
-        assert hal.counters() == (4, 0)
+        assert _boots() == 4
     finally:
         machine.reset_cause = real
     assert _decide() == "a"
-    assert hal.counters() == (5, 0)
-
-
-def test_the_counters_share_one_word_and_keep_each_other():
-    _clean()
-    for boots in (0, 1, 9, 255):
-        for installs in (0, 3, 255):
-            hal.set_counters(boots, installs)
-            assert hal.counters() == (boots, installs)
-    hal.set_counters(0x12, 0x34)
-    assert machine.mem32[_RTC_WORD] == 0x2A6D3412
+    assert _boots() == 5
 
 
 # A trial
 
 
 def test_a_trial_has_three_boots_each_counted_before_it_runs():
-    _clean(active="a", trial="b", sequence=8, floor=7)
+    _on_trial()
     for attempts in (1, 2, 3):
-        assert _decide() == "b"
-        assert (load().attempts, load().trial) == (attempts, "b")
-        assert len(_armed) == attempts
+        assert _decide() == "B"
+        assert _mounted() == 8
+        assert (load().attempts, load().trial, load().active) == (attempts, "b", "a")
     assert _decide() == "a"
+    assert _mounted() == 7
     r = load()
     assert (r.active, r.trial, r.attempts, r.rejected, r.floor) == ("a", None, 0, 8, 7)
-    assert len(_armed) == 3
+    assert r.outcome == "taken back: 8: not confirmed in 3 boots"
+    assert marks_of("b") == _REJECTED and marks_of("a") == _ACCEPTED
     assert _decide() == "a"
+
+
+def test_the_attempt_is_counted_and_read_back_before_the_slot_is_mounted():
+    _on_trial()
+    seen = []
+    mount = slots.mount
+
+    def note(slot):
+        seen.append((slot, load().attempts, len(_armed)))
+        mount(slot)
+
+    slots.mount = note
+    try:
+        _decide()
+    finally:
+        slots.mount = mount
+    assert seen == [("b", 1, 1)]  # and the watchdog is armed
+
+
+def test_a_boot_on_trial_reads_its_slot_once_and_writes_one_record():
+    _on_trial()
+    generation = load().generation
+    with Watched() as flash:
+        _decide()
+    assert not flash.of("program", "erase") and load().generation == generation + 1
+    read = sum([count for _, offset, count in flash.of("read") if offset >= SLOTS["b"]])
+    assert read <= len(image(8)) + 200
 
 
 def test_attempts_decide_whatever_they_are():
     for attempts in (0, 1, 2, 3, 4, 255):
-        _clean(active="a", trial="b", attempts=attempts, sequence=8)
-        assert _decide() == ("b" if attempts < 3 else "a")
+        _on_trial(attempts=attempts)
+        assert _decide() == ("B" if attempts < 3 else "a")
         assert load().rejected == (0 if attempts < 3 else 8)
 
 
 def test_a_trial_without_a_version_before_it_ends_in_none():
-    _clean(trial="a", attempts=3, sequence=1)
-    assert _decide() is None
+    _clean(image(1), trial="a", attempts=3, received={"a": (1, 9, b""), "b": (0, 0, b"")})
+    assert _decide() == "-"
     assert (load().active, load().rejected) == (None, 1)
+    # Nor is it run when the record is lost after that.
+    os.remove("/.ota/record")
+    assert _decide() == "-"
 
 
-def test_a_trial_does_not_count_as_an_unhealthy_boot():
-    _clean(active="a", trial="b", sequence=8)
-    hal.set_counters(10, 0)
-    assert _decide() == "b"
-    assert hal.counters() == (10, 0)
+def test_a_trial_does_not_count_as_an_unhealthy_boot_nor_is_it_kept_from_running_by_those():
+    _on_trial()
+    hal.set_state(10, "a")
+    assert _decide() == "B"
+    assert _boots() == 10
 
 
-# A pending image
-
-
-def test_a_pending_image_is_unpacked_into_the_idle_slot_and_tried():
-    for active, idle in (("a", "b"), ("b", "a"), (None, "a")):
-        _pending(image(FILES, 8), active=active, floor=7, rejected=3)
-        assert _decide() == idle
-        r = load()
-        assert (r.active, r.trial, r.attempts) == (active, idle, 1)
-        assert (r.sequence, r.size_bytes, r.digest) == (8, 0, bytes(32))
-        assert (r.floor, r.rejected) == (7, 3)
-        assert _whole(idle) == 8
-        assert active is None or _whole(active) == 7
-        assert not _exists(STAGING)
-        assert hal.counters() == (0, 0)
-
-
-def test_what_was_in_the_idle_slot_is_gone():
-    _pending(image(FILES, 8))
-    _fill_slot("b", 5, [("old.py", b"old"), ("lib/old.py", b"old")])
-    assert _decide() == "b"
-    assert sorted(os.listdir("/.ota/b")) == ["MANIFEST", "app.py", "empty", "lib"]
-    assert os.listdir("/.ota/b/lib") == ["valves.py"]
-
-
-def test_an_install_that_was_cut_off_is_done_again():
-    _pending(image(FILES, 8))
-    _fill_slot("b", 8, FILES[:1])
-    machine.mem32[_RTC_WORD] = 0xA5A5A5A5
-    assert _decide() == "b"
-    assert _whole("b") == 8
-
-
-def test_after_three_resets_in_an_install_the_image_is_dropped():
-    _pending(image(FILES, 8))
-    hal.set_counters(0, 2)
-    assert _decide() == "b"
-    _pending(image(FILES, 8))
-    hal.set_counters(0, 3)
-    assert _decide() == "a"
-    assert (load().size_bytes, load().trial, load().rejected) == (0, None, 0)
-    assert hal.counters() == (1, 0)
-    assert _decide() == "a"
-
-
-def test_each_install_is_counted_before_it_begins():
-    from ota import install
-
-    _pending(image(FILES, 8))
-    hal.set_counters(2, 0)
-    seen = []
-    real = install.install
-    install.install = lambda r: seen.append(hal.counters())
-    try:
-        boot._install(load())
-    finally:
-        install.install = real
-    assert seen == [(2, 1)]
-    assert hal.counters() == (2, 0)
-
-
-def test_an_image_that_finds_no_memory_is_kept_for_three_boots():
-    from ota import install
-
-    def exhausted(boot_record):
-        boot_record.trial = "b"  # what it began in memory must count for nothing
-        raise MemoryError
-
-    _pending(image(FILES, 8))
-    real = install.install
-    install.install = exhausted
-    try:
-        for boots in (1, 2, 3):
+def test_a_slot_that_is_not_whole_is_not_tried_and_not_rejected():
+    data = image(8)
+    for content in (data[:-4], data[:50] + b"?" + data[51:], b"", b"\xd2\xcd\x31\x05 cut"):
+        for attempts in (0, 2):
+            _on_trial(attempts=attempts, rejected=3)
+            fill_slot("b", content)
             assert _decide() == "a"
-            assert load().size_bytes
-            assert hal.counters() == (boots, boots)
-        assert _decide() == "a"
-    finally:
-        install.install = real
-    assert (load().size_bytes, load().trial) == (0, None)
+            r = load()
+            assert (r.trial, r.attempts, r.rejected, r.floor) == (None, 0, 3, 7)
+            assert r.outcome.startswith("failed: ") and marks_of("b") == _ACCEPTED
 
 
-def test_a_staging_file_that_changed_or_is_missing_is_dropped():
-    data = image(FILES, 8)
-    for spoilt in (data[:-1] + b"\1", data[:-1], data + b"\0", b"", None):
-        _pending(data, floor=7, rejected=3)
-        if spoilt is None:
-            os.remove(STAGING)
-        else:
-            _stage(spoilt)
-        assert _decide() == "a"
-        r = load()
-        assert (r.active, r.trial, r.size_bytes, r.sequence) == ("a", None, 0, 0)
-        assert (r.floor, r.rejected) == (7, 3)
-        assert not _exists("/.ota/b/app.py")
-
-
-def test_an_image_that_is_bad_though_its_digest_is_right_is_dropped():
-    good = image(FILES, 8)
-    clash = [("a", b"file"), ("a/b.py", b"in a file")]
-    for data in (good[:-512], good.replace(b"pass", b"exit"), b"no tar", image(clash, 8)):
-        _pending(data)
-        assert _decide() == "a"
-        assert (load().trial, load().size_bytes) == (None, 0)
-        assert _whole("a") == 7
-
-
-def test_an_image_with_another_sequence_than_the_record_is_dropped():
-    _pending(image(FILES, 9), sequence=8)
+def test_a_slot_that_was_not_accepted_is_not_tried():
+    _on_trial()
+    fill_slot("b", image(8), accepted=False)
     assert _decide() == "a"
-    assert load().trial is None
+    assert (load().trial, load().rejected) == (None, 0)
 
 
-def test_a_slot_that_does_not_read_back_is_not_tried():
-    real = slot_contents.verify_slot
-    slot_contents.verify_slot = lambda slot, buf: None
-    _pending(image(FILES, 8))
+def test_a_slot_that_was_rejected_is_taken_back_where_the_record_does_not_say_so_yet():
+    _on_trial(attempts=1)
+    fill_slot("b", image(8), rejected=True)
+    assert _decide() == "a"
+    assert (load().trial, load().rejected) == (None, 8)
+
+
+def test_a_trial_that_the_watchdog_has_ended_is_told_so():
+    _on_trial(attempts=3)
+    real = machine.reset_cause
+    machine.reset_cause = lambda: machine.WDT_RESET
     try:
         assert _decide() == "a"
     finally:
-        slot_contents.verify_slot = real
-    assert (load().trial, load().size_bytes) == (None, 0)
+        machine.reset_cause = real
+    assert "watchdog" in load().outcome
 
 
-def test_a_staging_file_that_cannot_be_removed_costs_the_trial_nothing():
-    from ota import install
+def test_after_a_trial_that_ended_the_active_slot_must_be_good_as_ever():
+    _on_trial(attempts=3)
+    fill_slot("a", image(7), accepted=False)
+    assert _decide() == "-"
+    assert load().rejected == 8
 
-    _pending(image(FILES, 8))
-    install.slots.os = Os(remove=fails)
+
+def test_a_slot_that_cannot_be_mounted_costs_its_attempts_and_no_more():
+    _on_trial()
+    mount = slots.mount
+
+    def mounts_a(slot):
+        if slot == "b":
+            raise OSError(19)
+        mount(slot)
+
+    slots.mount = mounts_a
     try:
-        assert _decide() == "b"
+        for attempts in (1, 2, 3):
+            _forget()
+            boot.decide()
+            assert hal.get_state()[1] == "-" and load().attempts == attempts
+        _forget()
+        boot.decide()
     finally:
-        install.slots.os = os
-    r = load()
-    assert (r.trial, r.sequence, r.attempts) == ("b", 8, 1)
-    r.confirm()
-    assert load().floor == 8
+        slots.mount = mount
+    assert hal.get_state()[1] == "a" and load().rejected == 8
+
+
+# Going back
+
+
+def test_a_way_back_is_a_trial_like_any_other():
+    _clean(
+        image(7), image(8), active="b", trial="a", is_revert=True, floor=8,
+        received={"a": (7, 1, b""), "b": (8, 1, b"")},
+    )  # fmt: skip
+    for _ in range(3):
+        assert _decide() == "A"
+        assert _mounted() == 7 and load().is_revert
+    assert _decide() == "b"
+    assert (load().rejected, load().is_revert, load().floor) == (7, False, 8)
+    assert marks_of("a") == _REJECTED
+
+
+# The services alone
+
+
+def test_the_services_run_alone_for_one_boot_where_that_was_asked_for():
+    _clean(image(7), active="a")
+    hal.set_state(4, hal.ASKED)
+    generation = load().generation
+    assert _decide() == hal.ALONE
+    assert _boots() == 4 and load().generation == generation
+    assert _decide() == "a"
+    assert _boots() == 5
+
+
+def test_that_is_no_attempt_of_a_trial():
+    _on_trial()
+    hal.set_state(0, hal.ASKED)
+    assert _decide() == hal.ALONE
+    assert load().attempts == 0
+
+
+# Pins
+
+
+def _pins_set():
+    # What decide() does to pins.
+    done = []
+    real = hal.set_pin
+    hal.set_pin = lambda number, level: done.append((number, level))
+    try:
+        return _decide(), done
+    finally:
+        hal.set_pin = real
+
+
+def test_safe_pins_are_set_at_every_boot_without_an_application_and_at_no_other():
+    with open("/ota.json", "w") as f:
+        json.dump({"safe_pins": {"5": 1}}, f)
+    pins = [(5, 1)]
+    _clean()
+    assert _pins_set() == ("-", pins)
+    _clean(image(7), active="a")
+    assert _pins_set() == ("a", [])
+    hal.set_state(10, "a")
+    assert _pins_set() == ("-", pins)
+    hal.set_state(0, hal.ASKED)
+    assert _pins_set() == (hal.ALONE, pins)
+    fill_slot("a", image(7), rejected=True)
+    assert _pins_set() == ("-", pins)
+    _on_trial()
+    assert _pins_set() == ("B", [])
+    record.open = fails
+    try:
+        assert _pins_set() == ("-", pins)
+    finally:
+        del record.open
 
 
 # Flash that fails
@@ -366,119 +456,61 @@ def test_a_staging_file_that_cannot_be_removed_costs_the_trial_nothing():
 
 def _failing(function):
     # Calls function while the record cannot be written.
-    boot.record.os = Os(rename=fails)
+    record.uos = Os(rename=fails)
     try:
         return function()
     finally:
-        boot.record.os = os
+        record.uos = os
 
 
 def test_a_record_that_cannot_be_written_never_raises():
-    _clean(active="a", floor=7)
+    _clean(image(7), active="a", floor=7)
     assert _failing(_decide) == "a"  # nothing is to be written
-    _clean(active="a", trial="b", attempts=1, sequence=8)
-    # What cannot be counted is not tried.
-    assert _failing(_decide) is None
-    assert (load().trial, load().attempts) == ("b", 1) and not _armed
-    _clean(active="a", trial="b", attempts=3, sequence=8)
+    _on_trial(attempts=1)
+    assert _failing(_decide) == "-"  # what cannot be counted is not tried
+    assert (load().trial, load().attempts) == ("b", 1)
+    _on_trial(attempts=3)
     assert _failing(_decide) == "a"
-    assert load().trial == "b"
+    assert load().trial == "b" and marks_of("b") == _REJECTED
     assert _decide() == "a"
-    assert load().trial is None
-    _clean()
-    _fill_slot("a", 7)
+    assert (load().trial, load().rejected) == (None, 8)
+    _clean(image(7))
     assert _failing(_decide) == "a"
     assert load() is None
 
 
-def test_a_pending_image_whose_trial_cannot_be_recorded_leaves_the_active_slot():
-    _pending(image(FILES, 8))
-    assert _failing(_decide) == "a"
-    assert (load().size_bytes != 0, load().trial) == (True, None)
-    assert _decide() == "b"
+def test_slots_that_cannot_be_read_or_marked_never_raise():
+    for action, expected, left in (("read", "-", None), ("program", "a", "b")):
+
+        def before(what, *_, action=action):
+            if what == action:
+                raise OSError(5)
+
+        _on_trial(attempts=3)
+        with Watched() as flash:
+            flash.before = before
+            assert _decide() == expected
+        assert load().trial == left
+        assert _decide() == "a"
+        assert load().trial is None
 
 
 def test_whatever_else_is_raised_means_no_application():
-    real = boot.record.load
+    real = record.load
     for error in (MemoryError, OSError(5), ValueError("x"), KeyError("y")):
 
         def raises(error=error):
             raise error
 
-        _clean(active="a")
-        boot.record.load = raises
+        _clean(image(7), active="a")
+        record.load = raises
         try:
-            assert _decide() is None
+            assert _decide() == "-"
         finally:
-            boot.record.load = real
+            record.load = real
     assert _decide() == "a"
 
 
-# What runs is what is confirmed
-
-
-def _begin():
-    import ota
-
-    class Station:
-        def isconnected(self):
-            return True
-
-    from ota import hal as used
-
-    class Armed:
-        def __init__(self):
-            _armed.append(1)
-
-        def feed(self):
-            pass
-
-    used.watchdog = Armed
-    used.timer = lambda period_ms, callback: None
-    used.join = lambda hostname, ssid, key: Station()
-    services = ota.OTA(confirm_s=0)
-    services.begin()
-    return services
-
-
-def test_a_trial_that_does_not_run_is_not_on_trial():
-    # Its attempt could not be counted, or boot could not note that it is taken back.
-    for path, trial in ((None, False), ("/.ota/a", False), ("/.ota/b", True)):
-        _clean(active="a", trial="b", attempts=3, sequence=8)
-        if path:
-            sys.path.insert(0, path)
-        try:
-            assert _begin().trial is trial, path
-            assert len(_armed) == trial
-        finally:
-            if path:
-                sys.path.remove(path)
-
-
-def test_put_first_puts_the_slot_and_its_lib_first():
-    _clean(active="a")
-    _fill_slot("a", 7)
-    before = list(sys.path)
-    loaded = len(sys.modules)
-    boot.put_first("a")
-    try:
-        assert sys.path == ["/.ota/a", "/.ota/a/lib"] + before
-        assert len(sys.modules) == loaded  # it brings no ota of its own
-    finally:
-        sys.path[:] = before
-
-
-def test_a_window_that_is_over_stays_closed_when_ticks_come_round():
-    _clean(active="a")
-    services = _begin()
-    services.arduino.handle = lambda: False
-    services.handle()
-    assert services.window is None
-    services.allow_for(0.01)
-    services.handle()
-    assert services.window
-    time.sleep_ms(20)
-    services.handle()
-    assert services.window == 0
-    services.handle()
-    assert services.window == 0
+def test_the_samples_are_what_these_tests_take_them_for():
+    assert len(image(7)) > 1024 > 2 * 300 and len(FILES) == 3
+    assert sample_image.LIMIT_BYTES < sample_image.SLOT_BYTES
