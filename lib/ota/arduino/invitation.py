@@ -70,6 +70,7 @@ def take(listener, data, address):
 
 def begin_update(listener, invitation, address):
     """Begin the update that the host at *address* has announced, and may bring; or say why not."""
+    ota = listener.ota
     listener.forget()
     pause_until = listener.pause_until
     if pause_until is not None and not is_past(pause_until):
@@ -79,41 +80,43 @@ def begin_update(listener, invitation, address):
         return
     listener.pause_until = None
     try:
-        _begin(listener, invitation, address)
-        return
+        if _has_begun(listener, invitation, address):
+            return
+        # The heap is too full. What was loaded is given back, and the board restarts, if it may.
+        listener.forget()
+        free = gc.mem_free()
+        from .. import restart
+
+        restart.restart(ota, listener, restart.ARDUINO, invitation, address)
+        raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, restart.needed_heap()))
     except OTAError as e:
         text = str(e)
     listener.forget()
     log.error("arduino: refused: %s", text)
     listener.send("ERR: %s\n" % text, address)
-    if listener.ota.is_alone:
+    if ota.is_alone:
         from ..restart import note
 
         note("failed: " + text)
 
 
-def _begin(listener, invitation, address):
-    # Begins the update. Where the heap is too full for that, the board restarts, if it may.
+def _has_begun(listener, invitation, address):
+    # Begins the update; returns False where the heap is too full for it. A function of its own,
+    # since what it has loaded is in use as long as its locals are.
     session = None
     try:
         from .session import Session
 
         session = Session(listener, invitation, address)
         session.begin()
-        listener.session = session
-        return
     except MemoryError:
-        pass
+        return False
     except OTAError as e:
-        if e.code != _NO_MEMORY or session.updater.has_started:
-            raise
-    session = None
-    listener.forget()
-    free = gc.mem_free()
-    from .. import restart
-
-    restart.restart(listener.ota, listener, restart.ARDUINO, invitation, address)
-    raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, restart.needed_heap()))
+        if e.code == _NO_MEMORY and not session.updater.has_started:
+            return False
+        raise
+    listener.session = session
+    return True
 
 
 def read_invitation(data):
