@@ -28,7 +28,7 @@ reboot_on_success bool 0 0
 restart_for_update bool 0 0
 step_ms integer 0 10000
 confirm_s number 0 86400
-trial_s number 1 604800
+trial_s number 1 500000
 safe_pins pins 0 16
 """)
 

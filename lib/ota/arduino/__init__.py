@@ -36,6 +36,8 @@ class ArduinoOTA(Callbacks):
     # Failed transfers in a row on a board without a password, and the end of the pause after them.
     failed_transfers = 0
     pause_until = None
+    # The invitation and the address of an update that has too little heap, until the next step.
+    too_large = None
     # Whether the application has called `end`: nothing is listened for until it calls `begin`.
     is_off = False
     # The UDP socket, None while nothing is listened for, and what tells that a datagram is there.
@@ -77,9 +79,18 @@ class ArduinoOTA(Callbacks):
                 if self.poll.poll(0):
                     self.socket.recvfrom(1)
         self._handled = now
+        if self.ask_at is not None and is_past(self.ask_at):
+            self.ask_at = None  # ticks come round after 12 days
+        if self.pause_until is not None and is_past(self.pause_until):
+            self.pause_until = None
         end = after(self.ota.settings.get("step_ms", 25))
         while True:
             try:
+                if self.too_large:
+                    from .invitation import restart_for
+
+                    (invitation, address), self.too_large = self.too_large, None
+                    restart_for(self, invitation, address)
                 busy = self._receive()
                 if self.session:
                     busy = self.session.step() or busy

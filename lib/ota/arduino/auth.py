@@ -82,7 +82,7 @@ class Talk:
             log.info("arduino: no answer to AUTH in time")
             return False
         ask_at = self.listener.ask_at
-        if self.nonce is None and (ask_at is None or is_past(ask_at)):
+        if self.nonce is None and ask_at is None:
             self.nonce = hexlify(uos.urandom(32 if self.invitation[4] else 16))
             self.deadline = after(_TIMEOUT_MS)
             self._send_question()

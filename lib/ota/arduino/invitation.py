@@ -12,10 +12,13 @@ from usocket import AF_INET, SOCK_DGRAM, socket
 from utime import ticks_diff, ticks_ms
 
 from .. import log
-from ..clock import is_past
 from ..errors import OTAError
 
 _NO_MEMORY = const(14)
+
+# With less free heap than this an update does not even try to begin beside the application: what is
+# loaded for it leaves its names behind.
+_LEAST_BYTES = const(8000)
 
 
 def listen(listener):
@@ -70,31 +73,39 @@ def take(listener, data, address):
 
 def begin_update(listener, invitation, address):
     """Begin the update that the host at *address* has announced, and may bring; or say why not."""
-    ota = listener.ota
     listener.forget()
     pause_until = listener.pause_until
-    if pause_until is not None and not is_past(pause_until):
+    if pause_until is not None:
         wait_s = ticks_diff(pause_until, ticks_ms()) // 1000 + 1
         text = "ERR: ERROR[33]: failed transfers, try again in %d s\n" % wait_s
         listener.send(text, address)
         return
-    listener.pause_until = None
     try:
-        if _has_begun(listener, invitation, address):
-            return
-        # The heap is too full. What was loaded is given back, and the board restarts, if it may.
-        listener.forget()
-        free = gc.mem_free()
-        from .. import restart
+        if gc.mem_free() < _LEAST_BYTES or not _has_begun(listener, invitation, address):
+            # In the next step, since what was loaded is in use as long as this one lasts.
+            listener.too_large = invitation, address
+    except OTAError as e:
+        _refuse(listener, str(e), address)
 
-        restart.restart(ota, listener, restart.ARDUINO, invitation, address)
+
+def restart_for(listener, invitation, address):
+    """Restart for an update that has too little heap beside the application, or say so."""
+    listener.forget()
+    free = gc.mem_free()
+    from .. import restart
+
+    try:
+        restart.restart(listener.ota, listener, restart.ARDUINO, invitation, address)
         raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, restart.needed_heap()))
     except OTAError as e:
-        text = str(e)
+        _refuse(listener, str(e), address)
+
+
+def _refuse(listener, text, address):
     listener.forget()
     log.error("arduino: refused: %s", text)
     listener.send("ERR: %s\n" % text, address)
-    if ota.is_alone:
+    if listener.ota.is_alone:
         from ..restart import note
 
         note("failed: " + text)
@@ -107,16 +118,15 @@ def _has_begun(listener, invitation, address):
     try:
         from .session import Session
 
-        session = Session(listener, invitation, address)
+        session = listener.session = Session(listener, invitation, address)
         session.begin()
+        return True
     except MemoryError:
         return False
     except OTAError as e:
         if e.code == _NO_MEMORY and not session.updater.has_started:
             return False
         raise
-    listener.session = session
-    return True
 
 
 def read_invitation(data):

@@ -39,6 +39,7 @@ _RECEIVE_ERROR = const(3)
 _END_ERROR = const(4)
 
 _STREAM_TIMEOUT = const(6)
+_VETOED = const(32)
 _NO_MEMORY = const(14)
 
 
@@ -73,8 +74,11 @@ class Session:
             self.poll.register(self.tcp, POLLOUT)
             self.steps = self._run()
             self.updater.begin(self.size, self.listener.command)
+            if self._is_closed:
+                raise OTAError(_VETOED, "the listener was ended")
         except Exception:
             self._close_tcp()
+            self.updater.abort(_STREAM_TIMEOUT)
             if self.updater.has_started:
                 self._call("error", _BEGIN_ERROR)
             raise
@@ -156,6 +160,8 @@ class Session:
         chunk = len(updater.buffer)
         begun = last = ticks_ms()
         while updater.remaining:
+            if not updater.is_running:  # a callback has ended it
+                raise OTAError(updater.error)
             view = updater.buffer
             if updater.remaining < chunk:
                 view = view[: updater.remaining]
