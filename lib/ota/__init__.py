@@ -41,7 +41,9 @@ def __getattr__(name):
         return Updater
     try:
         return __import__("ota." + name, globals(), None, (name,))
-    except ImportError:
+    except ImportError as e:
+        if "'ota." + name not in str(e):
+            raise  # the module is there, and what it imports is not
         raise AttributeError(name)
 
 

@@ -65,10 +65,10 @@ def _try(boot_record):
         # Counted, and read back, before anything of the slot is imported.
         boot_record.attempts += 1
         boot_record.store()
-        hal.watchdog()
         text = "boot: slot %s on trial, boot %d of %d"
         log.info(text, trial, boot_record.attempts, _MAX_ATTEMPTS)
         _start(trial, hal.get_state()[0], trial.upper())
+        hal.watchdog()
 
 
 def _end_trial(boot_record, end, why):

@@ -12,7 +12,7 @@ import ustruct
 from micropython import const
 from uhashlib import sha256
 
-from . import hal, slots
+from . import hal
 from .errors import OTAError
 
 _FOLDER = const("/.ota")
@@ -82,7 +82,9 @@ class Record:
         """Take the trial back, if any: the active slot runs, and this release is remembered."""
         if self.trial is None:
             return
-        slots.mark_rejected(self.trial)
+        from .slots import mark_rejected
+
+        mark_rejected(self.trial)
         self.rejected = self.received[self.trial][0]
         self.end_trial("taken back: %d: %s" % (self.rejected, why))
 

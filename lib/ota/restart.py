@@ -4,8 +4,6 @@ application; and what is kept of the update meanwhile, in RTC memory.
 The block's format is in docs/SPEC.md. RAM: about 600 bytes while loaded.
 """
 
-import gc
-
 import uos
 import ustruct
 from micropython import const
@@ -27,10 +25,9 @@ ARDUINO = const(1)
 _VETOED = const(32)
 
 # The heap that an update needs beside the application, as measured on a 32-bit interpreter; as much
-# more with keys; and what it needs to begin where the rest comes after a restart.
+# more with keys.
 _UPDATE_BYTES = const(11000)
 _SIGNED_BYTES = const(3000)
-_RESTART_BYTES = const(5500)
 
 
 def needed_heap():
@@ -40,21 +37,6 @@ def needed_heap():
         return _UPDATE_BYTES + _SIGNED_BYTES
     except OSError:
         return _UPDATE_BYTES
-
-
-def can_update(ota):
-    """Return whether the application leaves enough heap for an update, if need be by a restart.
-
-    If not, the log says so.
-    """
-    gc.collect()
-    may_restart = ota.has_password() and ota.settings.get("restart_for_update", True)
-    needed = _RESTART_BYTES if may_restart else needed_heap()
-    if gc.mem_free() >= needed:
-        return True
-    text = "the application leaves %d bytes of heap: an update needs %d"
-    log.error(text, gc.mem_free(), needed)
-    return False
 
 
 def note(outcome):

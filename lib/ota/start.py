@@ -13,6 +13,8 @@ from .clock import after, is_past
 # asked for, for one update.
 _SERVICES_MS = const(300000)
 _ALONE_MS = const(60000)
+# Where there was no network, the application gets its next try this long after there is one.
+_JOINED_MS = const(60000)
 # For `confirm_s`: longer than that.
 _NEVER_S = const(1000000)
 
@@ -24,7 +26,8 @@ def run():
     try:
         if services.slot:
             _run_application(services)
-            _serve(services, None)
+            while True:
+                _step(services)
     except (Exception, SystemExit) as e:
         # Now, since what it leaves on the stack would keep its objects alive in the calls below.
         gc.collect()
@@ -37,7 +40,11 @@ def run():
     services.settings["confirm_s"] = _NEVER_S
     ms = _ALONE_MS if services.is_alone else _SERVICES_MS
     log.info("start: the services run alone for %d s", ms // 1000)
-    _serve(services, after(ms))
+    _serve_alone(services, after(ms))
+    if services.kept:
+        from .restart import note
+
+        note("failed: no network for %d s" % (ms // 1000))
     from .hal import reset
 
     reset()
@@ -58,8 +65,17 @@ def _run_application(services):
             raise RuntimeError("main was cancelled")
 
 
-def _serve(services, deadline):
-    # For ever without a *deadline*; one is put off while an update goes on.
-    while deadline is None or services.is_updating or not is_past(deadline):
-        if not services.handle():
-            sleep_ms(10)
+def _serve_alone(services, deadline):
+    # Until the *deadline*, which is put off while an update goes on.
+    was_offline = not services.wifi.is_connected
+    while services.is_updating or not is_past(deadline):
+        _step(services)
+        if was_offline and services.wifi.is_connected:
+            # What was wrong with the application may have been that there was no network.
+            was_offline = False
+            deadline = after(_JOINED_MS)
+
+
+def _step(services):
+    if not services.handle():
+        sleep_ms(10)

@@ -3,18 +3,25 @@
 RAM: about 1 KB while loaded, the record and the slots included twice that.
 """
 
+import gc
+
 import uerrno
 import uos
 from micropython import const
+from utime import ticks_ms
 
 from . import hal, log
 from .errors import OTAError
 from .record import load, load_for_update
-from .restart import can_update
 
 _KEYS = const("/ota.keys")
 
 _DAMAGED = const(37)
+
+# The heap that an update needs to begin beside an application, while this module is loaded: where
+# the rest comes after a restart, and otherwise. Measured on a 32-bit interpreter.
+_RESTART_BYTES = const(3500)
+_UPDATE_BYTES = const(8500)
 
 
 def become_healthy(ota):
@@ -23,6 +30,9 @@ def become_healthy(ota):
         hal.set_state(0, hal.get_state()[1])
     elif ota.auto_confirm:
         confirm(ota)
+        if ota.trial:
+            ota.since = ticks_ms()  # it was not possible: it is tried again after as long
+            return
     ota.healthy = True
 
 
@@ -32,7 +42,7 @@ def confirm(ota):
     A release that leaves too little heap for the next update stays on trial. Keys that are broken
     are a reason to take it back. Raises OSError when the flash fails: it is to be called again.
     """
-    if not can_update(ota):
+    if not _can_update(ota):
         return
     boot_record = load_for_update()
     try:
@@ -46,6 +56,18 @@ def confirm(ota):
         ota.trial = False
         hal.set_state(0, boot_record.active)
         log.info("trial: slot %s is confirmed", boot_record.active)
+
+
+def _can_update(ota):
+    # Whether the application leaves enough heap to begin an update, if need be by a restart.
+    gc.collect()
+    may_restart = ota.has_password() and ota.settings.get("restart_for_update", True)
+    needed = _RESTART_BYTES if may_restart else _UPDATE_BYTES
+    free = gc.mem_free()
+    if free < needed:
+        text = "trial: not confirmed: the application leaves %d bytes of heap, an update needs %d"
+        log.error(text, free, needed)
+    return free >= needed
 
 
 def reject(why):
@@ -70,14 +92,18 @@ def give_up():
 def revert():
     """Try the slot that ran before once more, at the owner's wish, and restart.
 
-    Raises OTAError 37 when it cannot be used any more.
+    Raises OTAError 37 when it cannot be used any more, or when an update that was verified waits
+    for a restart in its place.
     """
-    from .slots import is_usable
+    from .slots import is_usable, manifest_of
 
     boot_record = load_for_update()
     slot = boot_record.idle
-    if boot_record.active is None or not is_usable(slot, bytearray(1024)):
+    if boot_record.active is None or boot_record.trial or not is_usable(slot, bytearray(1024)):
         raise OTAError(_DAMAGED, "there is no version before this one")
+    sequence = manifest_of(slot)["sequence"]
+    if boot_record.received[slot][0] != sequence:
+        boot_record.received[slot] = (sequence, 0, b"")
     boot_record.try_slot(slot, True)
     log.info("revert: slot %s is tried again", slot)
     hal.reset()

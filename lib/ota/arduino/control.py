@@ -77,7 +77,8 @@ class Control:
         if not ota.has_password() and command == b"status":
             self.listener.send(self._status(), address)
         elif not (ota.settings.get("password") or ota.settings.get("password_sha256")):
-            self.listener.send("ERR: this board has no password to prove: set one", address)
+            text = "ERR: this board has no password, or only the MD5 of one: set password_sha256"
+            self.listener.send(text, address)
         elif len(words) == 2:
             # A nonce that nobody has used yet is given again: to ask twice does no harm to others.
             if self.nonce is None:

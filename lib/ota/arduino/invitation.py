@@ -122,8 +122,10 @@ def _has_begun(listener, invitation, address):
         session.begin()
         return True
     except MemoryError:
+        listener.session = None
         return False
     except OTAError as e:
+        listener.session = None
         if e.code == _NO_MEMORY and not session.updater.has_started:
             return False
         raise

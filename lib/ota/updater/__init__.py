@@ -7,11 +7,15 @@ the board has keys of more than 2048 bits.
 
 import gc
 
+import uerrno
+import uos
 from micropython import const
 
 from .. import hal, log, record, slots
 from ..clock import after, is_past
 from ..errors import OTAError
+
+_KEYS = const("/ota.keys")
 
 # One TCP segment: what a transport receives into. Behind it in the block, at a multiple of 4, lie
 # the pages that are gathered: some flash chips lose bits when a page is programmed in pieces.
@@ -54,7 +58,9 @@ class Updater:
     """One update: `begin`, `write` as often as needed, `end`; any error discards all of it.
 
     *ota* is the program's OTA. Its callbacks are told of the update, and those of the service that
-    *callbacks* belong to, if it is given. Every method raises OTAError.
+    *callbacks* belong to, if it is given. A service calls `on_end` and `on_error` itself, with the
+    codes of its own; without one, `on_error` gets the number of the error. Every method raises
+    OTAError.
     """
 
     is_running = False  # whether an update has begun and not ended
@@ -205,12 +211,16 @@ class Updater:
         except Exception as e:
             self.fail(e, _READ_FAILED)
         self._release()
+        if self._callbacks is None:  # no service tells the application
+            self.ota.call("end", None)
 
     def abort(self, code):
         """Discard the update, for a reason of the transport's; harmless when none runs."""
         if self.is_running:
             self.error = code
             self._release()
+            if self._callbacks is None and self.has_started:
+                self.ota.call("error", None, code)
 
     def fail(self, e, code):
         """Discard the update; raise *e* as an OTAError, an error of the hardware as *code*."""
@@ -251,14 +261,16 @@ class Updater:
     def _reserve(self):
         # Everything that the update needs, of every phase, is loaded or held from here on, so that
         # a full heap ends it now and not at its end.
-        from . import signature, verify
+        from . import verify
 
         self._checks = verify
         size = _BLOCK_BYTES
         self.trusted = self.keys
-        if self.keys is None and signature.is_required():
-            self.trusted = signature.KEYS
+        if self.keys is None and _has_key_file():
+            self.trusted = _KEYS
         if self.trusted is not None:
+            from . import signature
+
             self.signature = signature
             if signature.longest_key_bytes(self.trusted) >= _LONG_KEY_BYTES:
                 size = _LONG_BLOCK_BYTES
@@ -300,6 +312,14 @@ class Updater:
             raise OTAError(_ERASE_FAILED, str(e))
         hal.flash_write(start + first, self.pages[: end - first])
         self._filled = 0
+
+
+def _has_key_file():
+    try:
+        uos.stat(_KEYS)
+        return True
+    except OSError as e:
+        return e.errno != uerrno.ENOENT  # a flash that does not answer may well have keys
 
 
 def _hex_digits(digest, count, code):

@@ -8,8 +8,6 @@ needs is in `make bench`.
 
 import gc
 
-import uerrno
-import uos
 from micropython import const
 from ubinascii import a2b_base64
 from uio import BytesIO
@@ -34,26 +32,6 @@ _DIGEST_INFO = const(
 _RSA = const(b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00")
 # DER of the public exponent, 65537.
 _EXPONENT = const(b"\x02\x03\x01\x00\x01")
-
-
-def is_required():
-    """Return whether this board has keys, good or broken."""
-    try:
-        uos.stat(KEYS)
-        return True
-    except OSError as e:
-        return e.errno != uerrno.ENOENT  # a flash that does not answer is no board without keys
-
-
-def split_trailer(trailer):
-    """Return the signature in *trailer*, which is all that stands behind a signed image, as bytes.
-
-    It is the signature and its length, 4 bytes. Raises OTAError 12 where it is not.
-    """
-    length = int.from_bytes(trailer[-4:], "little")
-    if not _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES or length + 4 != len(trailer):
-        raise OTAError(_FAILED, "not signed")
-    return bytes(trailer[:length])
 
 
 def verify(digest, signature, legacy, keys=KEYS):

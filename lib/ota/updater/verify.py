@@ -28,11 +28,14 @@ _DATA = const(2)
 _FOLDER = const(4)
 _FILE = const(5)
 
-# A signature of 4096 bits and its length.
-_MAX_TRAILER_BYTES = const(516)
+# A signature, of 1024 to 4096 bits, and its length.
+_MIN_KEY_BYTES = const(128)
+_MAX_KEY_BYTES = const(512)
+_MAX_TRAILER_BYTES = const(_MAX_KEY_BYTES + 4)
 
 _MD5_FAILED = const(7)
 _NO_IMAGE = const(10)
+_NOT_SIGNED = const(12)
 _REJECTED = const(35)
 _BELOW_FLOOR = const(36)
 _DAMAGED = const(37)
@@ -173,16 +176,17 @@ def _compare_digests(updater, start, length):
 
 
 def _trailer(updater, at, size):
-    # Returns the signature in the *size* bytes behind the footer, at *at* in flash; b"": none.
-    if size > _MAX_TRAILER_BYTES:
-        raise OTAError(_DAMAGED, "%d bytes too long" % size)
-    trailer = updater.pages[: size + 3 & ~3]
+    # Returns the signature in the *size* bytes behind the footer, at *at* in flash; b"": none. It
+    # is followed by its length, 4 bytes.
+    trailer = updater.pages[: min(size, _MAX_TRAILER_BYTES) + 3 & ~3]
     hal.flash_read(at, trailer)
-    trailer = bytes(trailer[:size])
+    length = int.from_bytes(trailer[max(0, size - 4) : size], "little")
+    if length + 4 == size and _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES:
+        return bytes(trailer[:length])
     if updater.signature:
-        return updater.signature.split_trailer(trailer)
-    if trailer and int.from_bytes(trailer[-4:], "little") != size - 4:
-        raise OTAError(_DAMAGED, "cut off")
+        raise OTAError(_NOT_SIGNED, "not signed")
+    if size:
+        raise OTAError(_DAMAGED, "%d bytes behind its footer are no signature" % size)
     return b""
 
 
