@@ -28,7 +28,9 @@ _SECTOR_BYTES = const(4096)
 _BLOCK_BYTES = const(3000)
 _LONG_BLOCK_BYTES = const(5200)
 _LONG_KEY_BYTES = const(257)
-# What must be free beside all that an update reserves, in small pieces.
+# What must be free beside all that an update reserves: one piece, which holds a MANIFEST, and small
+# ones.
+_SLACK_PIECE_BYTES = const(768)
 _SLACK_BYTES = const(1500)
 
 _STREAM_TIMEOUT_MS = const(6000)
@@ -75,8 +77,9 @@ class Updater:
 
     # For verify.py: what is expected, in hex digits, or None; the MD5 so far, where it is needed; a
     # memoryview of the pages that are gathered; the module `signature` and the keys that count,
-    # where an image must be signed; the slot that the image goes into.
-    expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = None
+    # where an image must be signed; the slot that the image goes into, and the name of the only
+    # application that is taken, if not any.
+    expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = app = None
 
     def __init__(self, ota, callbacks=None):
         self.ota = ota
@@ -114,7 +117,7 @@ class Updater:
         self.is_running = True
         try:
             boot_record = self._admit(size, command)
-            self._reserve()
+            self._reserve(boot_record)
             self.has_started = True
             try:
                 self.ota.call("start", self._callbacks)
@@ -258,12 +261,13 @@ class Updater:
             raise OTAError(_NOT_NOW)
         return record.load_for_update()
 
-    def _reserve(self):
+    def _reserve(self, boot_record):
         # Everything that the update needs, of every phase, is loaded or held from here on, so that
         # a full heap ends it now and not at its end.
         from . import verify
 
         self._checks = verify
+        self.app = self.ota.settings.get("app") or verify.app_of(boot_record.active)
         size = _BLOCK_BYTES
         self.trusted = self.keys
         if self.keys is None and _has_key_file():
@@ -279,9 +283,11 @@ class Updater:
         self.buffer = block[:_CHUNK_BYTES]
         self.pages = block[_CHUNK_BYTES : _CHUNK_BYTES + _PAGES_BYTES]
         self._reserve_md5()
+        slack = bytearray(_SLACK_PIECE_BYTES)
         gc.collect()
         if gc.mem_free() < _SLACK_BYTES:
             raise MemoryError
+        del slack
 
     def _reserve_md5(self):
         if self.expected_md5 and not self.expected_sha256 and self.trusted is None:
@@ -296,7 +302,7 @@ class Updater:
         first = received - self._filled
         if first == 0:
             # Before the first erase, so that a wrong file does not cost the version in that slot.
-            self._checks.refuse_by_head(self.pages[: self._filled], self.ota.settings)
+            self._checks.refuse_by_head(self.pages[: self._filled], self)
         end = first + self._filled + _PAGE_BYTES - 1 & ~(_PAGE_BYTES - 1)
         for i in range(self._filled, end - first):
             self.pages[i] = 0xFF

@@ -46,15 +46,15 @@ _JUMP = const(43)
 _WRONG_APP = const(44)
 
 
-def refuse_by_head(head, settings):
-    """Raise OTAError if the beginning of an image, *head*, shows that it will not be taken.
+def refuse_by_head(head, updater):
+    """Raise OTAError if the beginning of *updater*'s image, *head*, shows that it is not taken.
 
     *head* is a memoryview of at least slots.HEAD_BYTES, or of a whole image that has less. That no
     error is raised accepts nothing: the same is asked again of what was verified.
     """
     if not slots.romfs_bytes(head):
         raise OTAError(_NO_IMAGE, _what_it_is(head))
-    _judge(slots.read_manifest(head[: slots.HEAD_BYTES]), settings)
+    _judge(slots.read_manifest(head[: slots.HEAD_BYTES]), updater)
 
 
 def _what_it_is(head):
@@ -68,7 +68,7 @@ def _what_it_is(head):
     return "send what 'mpota pack' makes"
 
 
-def _judge(manifest, settings):
+def _judge(manifest, updater):
     # Asks policy about a release; returns the boot record.
     boot_record = load_for_update()
     board = manifest.get("board", "esp8266")
@@ -77,12 +77,11 @@ def _judge(manifest, settings):
     mpy = manifest.get("mpy", _MPY_VERSION)
     if mpy != _MPY_VERSION:
         raise OTAError(_WRONG_BOARD, ".mpy version " + mpy)
-    app = settings.get("app") or _app_of(boot_record.active)
-    if app not in (None, "*", manifest["name"]):
-        raise OTAError(_WRONG_APP, "%s, not %s" % (manifest["name"], app))
+    if updater.app not in (None, "*", manifest["name"]):
+        raise OTAError(_WRONG_APP, "%s, not %s" % (manifest["name"], updater.app))
     floor = boot_record.floor
     sequence = manifest["sequence"]
-    may_go_back = manifest.get("downgrade") == "yes" and settings.get("allow_downgrade")
+    may_go_back = manifest.get("downgrade") == "yes" and updater.ota.settings.get("allow_downgrade")
     if sequence < floor and not may_go_back:
         raise OTAError(_BELOW_FLOOR, "%d < %d" % (sequence, floor))
     if floor and sequence > floor + _MAX_JUMP:
@@ -92,8 +91,8 @@ def _judge(manifest, settings):
     return boot_record
 
 
-def _app_of(slot):
-    # The name of the application in the active slot; None: there is none, or none that is readable.
+def app_of(slot):
+    """Return the name of the application in *slot*; None where there is none that is readable."""
     if slot is None:
         return None
     try:
@@ -128,7 +127,7 @@ def verify(updater):
     yield from _walk(start, length, window)
     hal.flash_read(start, window)
     manifest = slots.read_manifest(window)
-    boot_record = _judge(manifest, updater.ota.settings)
+    boot_record = _judge(manifest, updater)
     slots.mark_accepted(updater.slot)
     md5 = unhexlify(md5) if md5 else b""
     boot_record.received[updater.slot] = (manifest["sequence"], size, md5)
