@@ -7,6 +7,7 @@ import gc
 
 import uerrno
 import uos
+import ustruct
 from micropython import const
 from utime import ticks_ms
 
@@ -19,9 +20,9 @@ _KEYS = const("/ota.keys")
 _DAMAGED = const(37)
 
 # The heap that an update needs to begin beside an application, while this module is loaded: where
-# the rest comes after a restart, and otherwise. Measured on a 32-bit interpreter.
-_RESTART_BYTES = const(3500)
-_UPDATE_BYTES = const(8500)
+# the rest comes after a restart, and otherwise; in words, as in restart.py.
+_RESTART_WORDS = const(700)
+_UPDATE_WORDS = const(2700)
 
 
 def become_healthy(ota):
@@ -62,7 +63,8 @@ def _can_update(ota):
     # Whether the application leaves enough heap to begin an update, if need be by a restart.
     gc.collect()
     may_restart = ota.has_password() and ota.settings.get("restart_for_update", True)
-    needed = _RESTART_BYTES if may_restart else _UPDATE_BYTES
+    words = _RESTART_WORDS if may_restart else _UPDATE_WORDS
+    needed = words * ustruct.calcsize("P")
     free = gc.mem_free()
     if free < needed:
         text = "trial: not confirmed: the application leaves %d bytes of heap, an update needs %d"

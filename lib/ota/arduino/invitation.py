@@ -6,6 +6,7 @@ RAM: about 1 KB while loaded.
 
 import gc
 
+import ustruct
 from micropython import const
 from uselect import POLLIN, poll
 from usocket import AF_INET, SOCK_DGRAM, socket
@@ -16,9 +17,9 @@ from ..errors import OTAError
 
 _NO_MEMORY = const(14)
 
-# With less free heap than this an update does not even try to begin beside the application: what is
-# loaded for it leaves its names behind.
-_LEAST_BYTES = const(8000)
+# With less free heap than this, in words as in restart.py, an update does not even try to begin
+# beside the application: what is loaded for it would leave its names behind.
+_LEAST_WORDS = const(2500)
 
 
 def listen(listener):
@@ -81,7 +82,9 @@ def begin_update(listener, invitation, address):
         listener.send(text, address)
         return
     try:
-        if gc.mem_free() < _LEAST_BYTES or not _has_begun(listener, invitation, address):
+        if gc.mem_free() < _LEAST_WORDS * ustruct.calcsize("P") or not _has_begun(
+            listener, invitation, address
+        ):
             # In the next step, since what was loaded is in use as long as this one lasts.
             listener.too_large = invitation, address
     except OTAError as e:
