@@ -1,65 +1,15 @@
 """An application that brings updates by a transport of its own, through the Updater."""
 
-import contextlib
 import hashlib
-import socket
-import struct
 
 import pytest
 from device import APP, Device
+from own_transport import send, serving
 
 pytestmark = pytest.mark.parallel
 
 NO_SPACE, TIMEOUT, MD5_FAILED, NO_DATA, RUNNING, UNKNOWN_COMMAND = 4, 6, 7, 13, 15, 16
 DAMAGED = 37
-PORT = 7000
-
-# Serves one image after the other over TCP: four bytes of its size, then the image. `{take}` is how
-# it is fed to the Updater. It tells what the Updater is like before, between and after.
-SERVING_APP = """
-import network, socket, time
-from ota import OTAError, Updater
-
-def state(updater):
-    return (updater.is_running, updater.is_finished, updater.progress, updater.remaining,
-            updater.error)
-
-def take(ota, updater, peer, size):
-    {take}
-
-def main(ota):
-    ota.on_error(lambda code: print("update failed, code", code))
-    ota.on_start(lambda: print("on_start"))
-    ota.on_progress(lambda done, total: print("progress", done, total))
-    print("app {version} runs")
-    while not network.WLAN(network.WLAN.IF_STA).isconnected():
-        ota.handle()
-    server = socket.socket()
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(("", 7000))
-    server.listen(1)
-    server.settimeout(0)
-    print("takes images")
-    while True:
-        ota.handle()
-        try:
-            peer = server.accept()[0]
-        except OSError:
-            time.sleep_ms(2)
-            continue
-        peer.settimeout(10)
-        updater = Updater(ota)
-        try:
-            take(ota, updater, peer, int.from_bytes(peer.read(4), "little"))
-        except OTAError as e:
-            print("state", state(updater), ota.is_updating)
-            print("refused:", e)
-            peer.close()
-        else:
-            print("taken")
-            from machine import reset
-            reset()
-"""
 BY_WRITING = """
     print("state", state(updater), ota.is_updating)
     updater.begin(size)
@@ -99,22 +49,6 @@ WITH_MD5 = """
     updater.write_stream(peer)
     updater.end()
 """
-
-
-def serving(take):
-    return SERVING_APP.replace("{take}", take.strip())
-
-
-def send(device, data, size=None, shut=True):
-    """Send an image to the application; give the error number that it ends with, or 0."""
-    start = device.said
-    with socket.create_connection((device.board.ip, PORT), timeout=20) as peer:
-        with contextlib.suppress(ConnectionError):  # one that is refused is not read
-            peer.sendall(struct.pack("<I", len(data) if size is None else size) + data)
-            if shut:
-                peer.shutdown(socket.SHUT_WR)
-        ended = device.board.wait_for(r"^refused: ERROR.(\d+)|^taken$", start=start)
-    return int(ended[1] or 0)
 
 
 @pytest.mark.parametrize(

@@ -1,97 +1,67 @@
 """A board with keys takes what was signed with one of them and nothing else, however it comes."""
 
 import hashlib
-import socket
 import struct
 
 import pytest
-from device import APP, FAILED
+from device import APP, FAILED, REFUSED, Device
+from handmade import image_with, manifest_text
 from mpota.arduino.outcomes import RefusedError
 from openssl_command import test_key
-from raw_host import RawHost
+from own_transport import send as send_to_application
+from own_transport import serving
+from raw_host import PASSWORD, RawHost
 from signing import FIRST, SECOND, SignedDevice, key_file, signed, with_trailer
 
 pytestmark = pytest.mark.parallel
 
-SIGNATURE_BYTES, TRAILER_BYTES = 256, 260
+FOOTER_BYTES, SIGNATURE_BYTES, TRAILER_BYTES = 40, 256, 260
 STRANGER, THIRD = 1, 2  # new keys
-READ_FAILED, NOT_SIGNED, BELOW_FLOOR, FILES_DIFFER = 3, 12, 36, 40
-PASSWORD = "geheim"
-APP_PORT = 7000
+NOT_SIGNED, BELOW_FLOOR, DAMAGED, BAD_MANIFEST = 12, 36, 37, 38
 
-# Takes images by a protocol of its own, and drives the Updater itself.
-UPDATING_APP = """
-import machine, network, socket, time
-
-def take(ota, peer):
-    from ota import Callbacks
-    from ota.updater import Updater
-    updater = Updater(ota, Callbacks())
-    peer.settimeout(10)
+# How an application feeds the Updater. What is refused is refused, whatever is called after it.
+TAKE = """
+    {prepare}
     try:
-        updater.begin(int.from_bytes(peer.read(4), "little"))
-        while updater.remaining:
-            n = peer.readinto(updater.buffer[:min(updater.remaining, 1460)])
-            updater.write(updater.buffer[:n])
-        updater.end()
-    except Exception as e:
-        peer.write(b"%d" % e.code)
-        stubborn(updater, e.code)
-    else:
-        peer.write(b"0")
-        peer.close()
-        machine.reset()
-    peer.close()
-
-def stubborn(updater, code):
-    # What is refused is refused, whatever is called after it.
-    for again in (updater.end, lambda: updater.end(True), lambda: updater.write(b"M"),
-                  lambda: updater.abort(0), updater.end):
-        try:
-            again()
-        except Exception as e:
-            assert e.code == updater.error == code
-    assert not updater.is_running
-
-def main(ota):
-    ota.on_error(lambda code: print("update failed, code", code))
-    print("app {version} runs")
-    station = network.WLAN(network.WLAN.IF_STA)
-    while not station.isconnected():
-        ota.handle()
-    server = socket.socket()
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(("", 7000))
-    server.listen(1)
-    server.settimeout(0)
-    print("takes images")
-    while True:
-        ota.handle()
-        try:
-            peer = server.accept()[0]
-        except OSError:
-            time.sleep_ms(2)
-            continue
-        take(ota, peer)
+        updater.begin(size)
+        updater.write_stream(peer)
+        {end}
+    except OTAError as e:
+        for again in (updater.end, lambda: updater.end(True), lambda: updater.write(b"M"),
+                      lambda: updater.abort(0), updater.end):
+            try:
+                again()
+            except OTAError as other:
+                assert other.code == updater.error == e.code
+        assert not updater.is_running
+        raise
 """
 
-# The same with one Updater for all images, and without a restart.
-REUSING_APP = UPDATING_APP.replace("def take(", "kept = []\n\ndef take(").replace(
-    "    updater = Updater(ota, Callbacks())\n",
-    "    if not kept:\n"
-    "        kept.append(Updater(ota, Callbacks()))\n"
-    "    updater = kept[0]\n",
-).replace("        machine.reset()\n", "")  # fmt: skip
-# The same with a flash that does not keep what it is given: byte {at} is changed before the end.
-SPOILING_APP = UPDATING_APP.replace(
-    "        updater.end()\n",
-    "        updater.file.flush()\n"
-    "        with open('/.ota/staging', 'r+b') as f:\n"
-    "            f.seek({at})\n"
-    "            byte = f.read(1)[0]\n"
-    "            f.seek({at})\n"
-    "            f.write(bytes([byte ^ 1]))\n"
-    "        updater.end()\n",
+
+def updating(prepare="pass", end="updater.end()"):
+    """Give that application; it does *prepare* before an update and *end* after its last byte."""
+    return serving(TAKE.replace("{prepare}", prepare).replace("{end}", end))
+
+
+# With one Updater for all images, and without a restart.
+REUSING_APP = updating("updater = kept[0] if kept else (kept.append(updater), updater)[1]").replace(
+    "def take(", "kept = []\n\ndef take("
+).replace("            reset()\n", "            ota.updater\n")  # fmt: skip
+# With a flash that does not keep what it is given: a bit of byte {at} is lost while the first block
+# is verified.
+SPOILING_APP = updating(
+    end="""
+        for step, _ in enumerate(updater.ending()):
+            if step == 0:
+                import esp
+                at = 0xDD000 + {at} // 4 * 4
+                word = bytearray(4)
+                esp.flash_read(at, word)
+                byte = word[{at} % 4]
+                assert byte
+                word[{at} % 4] = byte & byte - 1
+                esp.flash_write(at, word)
+""".strip()
 )
 
 
@@ -103,7 +73,7 @@ def by_espota(device, data, **options):
     try:
         device.upload(data, **options)
     except RefusedError as error:
-        device.board.wait_for(FAILED, start=start)
+        device.board.wait_for(f"{FAILED}|{REFUSED}", start=start)
         return error.code
     return 0
 
@@ -116,33 +86,23 @@ def by_strong_handshake(device, data):
     return by_espota(device, data, auth="strict")
 
 
-def by_application(device, data):
-    with socket.create_connection((device.board.ip, APP_PORT), timeout=20) as peer:
-        peer.sendall(struct.pack("<I", len(data)) + data)
-        said = b""
-        while more := peer.recv(16):
-            said += more
-    return int(said)
-
-
+# With a password: a board without one makes a pause after some failures.
 TRANSPORTS = {
-    "classic": (by_classic_handshake, {}),
-    "SHA-256": (by_strong_handshake, {"password": PASSWORD, "auth": "strict"}),
-    "application": (by_application, {"app": UPDATING_APP}),
+    "classic": (by_classic_handshake, APP, {"password": PASSWORD}),
+    "SHA-256": (by_strong_handshake, APP, {"password": PASSWORD, "auth": "strict"}),
+    "application": (send_to_application, updating(), {}),
 }
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 def board_for(transport, folder, **settings):
     """Give a board, switched off, and the function that sends it an image."""
-    send, own = TRANSPORTS[transport]
-    own = {name: value for name, value in own.items() if name != "app"}
-    app = UPDATING_APP if send is by_application else APP
+    send, app, own = TRANSPORTS[transport]
     return SignedDevice(folder, app, **own | settings), send
 
 
 def ready(device):
-    if device.app == UPDATING_APP:
+    if "takes images" in device.app:
         device.board.wait_for("takes images")
 
 
@@ -155,8 +115,8 @@ def flipped(data, at, bit=0):
     return bytes(data)
 
 
-def bad_images(device):
-    """Yield (name, image): all of the release after the one that runs, and all but signed."""
+def unsigned_images(device):
+    """Yield (name, image): releases after the one that runs, all whole, and all but signed."""
     folder = device.folder
     device.sequence += 1
     image = device.image(files={"data.bin": b"x" * 3000})
@@ -167,55 +127,77 @@ def bad_images(device):
     yield "another key", signed(folder, image, STRANGER)
     yield "legacy", signed(folder, image, legacy=True)
     yield "another image's signature", with_trailer(image, signed(folder, image + b"\0")[-260:-4])
-    # Changed anywhere
-    manifest_at, app_at = 512, image.index(b"\nimport ")
-    data_at = image.index(b"x" * 3000)
-    for name, at in {
-        "header, name": 3, "header, mode": 105, "header, checksum": 150, "header, unused": 505,
-        "manifest, first line": manifest_at + 6, "manifest, version": image.index(b"\nversion") + 9,
-        "manifest, sequence": image.index(b"\nsequence") + 10,
-        "manifest, digest": image.index(b"\nfile") + 10,
-        "manifest, padding": image.index(b"app.py\0") - 1,
-        "payload, first byte": app_at, "payload, data": data_at + 1500,
-        "payload, last byte": data_at + 2999, "payload, padding": data_at + 3001,
-        "end blocks, first byte": len(image) - 1024, "end blocks, last byte": len(image) - 1,
-        "signature, first byte": len(image), "signature, in the middle": len(image) + 128,
-        "signature, last byte": len(image) + 255,
-    }.items():  # fmt: skip
-        yield name, flipped(good, at, at % 8)
+    yield (
+        "the signature of the ROMFS",
+        with_trailer(image, signed(folder, image[:-FOOTER_BYTES])[-TRAILER_BYTES:-4]),
+    )
+    # As `signed` signs it, but for one file, and with a footer that is right.
+    other = image_with(
+        manifest_text(device.sequence + 1), {"app.py": b"def main(ota):\n    1 / 0\n"}
+    )
+    yield "another release with this signature", other + good[-TRAILER_BYTES:]
+    for name, at in {"first": 0, "in the middle": 128, "last": 255}.items():
+        yield f"signature, {name} byte", flipped(good, len(image) + at, at % 8)
     for at in range(4):
         yield f"length, byte {at}", flipped(good, at - 4)
-    # Cut, and put together anew
-    for n in (1, 2, 3, 4, 5, 100, 259, 260, 261):
+    for n in (1, 2, 3, 4, 5, 100, 259, 260):
         yield f"cut by {n}", good[:-n]
     yield "a byte behind the trailer", good + b"\0"
-    yield "another trailer behind the trailer", good + good[-TRAILER_BYTES:]
     yield "a byte before the trailer", image + b"\0" + good[-TRAILER_BYTES:]
-    yield "a byte less before the trailer", image[:-1] + good[-TRAILER_BYTES:]
     yield "no length", image + signature
     yield "big-endian length", image + signature + struct.pack(">I", SIGNATURE_BYTES)
     for length in (0, 1, 127, 128, 252, 255, 257, 260, 384, 512, 513, len(image), 2**31, 2**32 - 1):
         yield f"length {length}", image + signature + struct.pack("<I", length)
     yield "shorter signature", with_trailer(image, signature[:-1])
     yield "longer signature", with_trailer(image, b"\0" + signature)
-    yield "no signature, no image", struct.pack("<I", 256).rjust(260, b"M")
     yield "zeros for a signature", with_trailer(image, bytes(256))
     yield "one for a signature", with_trailer(image, bytes(255) + b"\1")
+
+
+def damaged_images(device):
+    """Yield (name, image): signed releases that came to harm afterwards."""
+    device.sequence += 1
+    good = device.image(files={"data.bin": b"x" * 3000})
+    device.sequence -= 1
+    footer_at, good = len(good) - FOOTER_BYTES, signed(device.folder, good)
+    for name, at in {
+        "header": 4, "manifest, version": good.index(b"\nversion") + 9,
+        "manifest, sequence": good.index(b"\nsequence") + 10, "code": good.index(b"runs"),
+        "data, first byte": good.index(b"xxx"), "data, in the middle": good.index(b"xxx") + 1500,
+        "data, last byte": good.index(b"xxx") + 2999, "footer, magic": footer_at,
+        "footer, length": footer_at + 4, "footer, digest": footer_at + 39,
+    }.items():  # fmt: skip
+        yield name, flipped(good, at, at % 8)
+    yield "another trailer behind the trailer", good + good[-TRAILER_BYTES:]
+    for n in (TRAILER_BYTES + 1, TRAILER_BYTES + FOOTER_BYTES, TRAILER_BYTES + 2000):
+        yield f"cut by {n}", good[:-n]
 
 
 @each_transport
 def test_what_is_not_signed_by_a_key_of_the_board_is_refused(tmp_path, transport):
     device, send = board_for(transport, tmp_path)
-    names = []
     with device, device.unharmed():
         ready(device)
         record = device.files()["/.ota/record"]
-        for name, data in bad_images(device):
-            code = send(device, data)
+        images = dict(unsigned_images(device))
+        assert len(images) >= 40
+        # All of them one way. What differs between the ways is not what is looked at.
+        names = list(images) if transport == "application" else list(images)[::4]
+        for name in names:
+            code = send(device, images[name])
             assert code == NOT_SIGNED, (name, code)
             assert device.files()["/.ota/record"] == record, name
-            names.append(name)
-    assert len(set(names)) == len(names) >= 50
+
+
+def test_a_signed_image_that_came_to_harm_is_refused(tmp_path):
+    device, send = board_for("application", tmp_path)
+    with device, device.unharmed():
+        ready(device)
+        record = device.files()["/.ota/record"]
+        for name, data in damaged_images(device):
+            code = send(device, data)
+            assert code in (NOT_SIGNED, DAMAGED, BAD_MANIFEST), (name, code)
+            assert device.files()["/.ota/record"] == record, name
 
 
 @each_transport
@@ -224,6 +206,7 @@ def test_a_signature_by_any_of_the_keys_is_good(tmp_path, transport, key):
     device, send = board_for(transport, tmp_path, key=key)
     with device:
         ready(device)
+        device.app = APP
         start = device.said
         assert send(device, device.next_image()) == 0
         device.confirmed(start)
@@ -277,51 +260,58 @@ def test_an_updater_that_is_used_again_asks_for_a_signature_again(tmp_path):
         good = device.next_image()
         unsigned = device.image()
         for _ in range(3):
-            assert by_application(device, unsigned) == NOT_SIGNED
+            assert send_to_application(device, unsigned) == NOT_SIGNED
         assert device.files()["/.ota/record"] == record
         # Nor does a good one before it count for the next.
-        assert by_application(device, good) == 0
-        assert by_application(device, unsigned) == NOT_SIGNED
-        assert by_application(device, good[:-1]) == NOT_SIGNED
+        assert send_to_application(device, good) == 0
+        assert send_to_application(device, unsigned) == NOT_SIGNED
+        assert send_to_application(device, good[:-1]) == NOT_SIGNED
         start = device.said
         device.board.reset()
         device.board.wait_for("app 1 runs", start=start)
         device.board.wait_for("takes images", start=start)
-        assert by_application(device, good) == 0
+        assert send_to_application(device, good) == 0
         start = device.said
         device.board.reset()
         device.confirmed(start)
 
 
-@pytest.mark.parametrize("at", [100, 1600, -300, -2], ids=["header", "file", "signature", "length"])
+@pytest.mark.parametrize(
+    "at", [2000, -TRAILER_BYTES - 10, -200, -3], ids=["file", "footer", "signature", "length"]
+)
 def test_what_counts_is_what_is_read_back_from_flash(tmp_path, at):
     # What arrives is good. The board has no other reason to refuse it.
-    good_size = len(SignedDevice(tmp_path).next_image())
-    device = SignedDevice(tmp_path, SPOILING_APP.replace("{at}", str(at % good_size)))
+    data = {"data.bin": b"x" * 3000}
+    device = SignedDevice(tmp_path)
     device.app = APP
+    good = device.next_image(files=data)
+    # With room for the Updater twice: the application keeps its own, for updates of its own.
+    app = SPOILING_APP.replace("{at}", str(at % len(good)))
+    device = SignedDevice(tmp_path, app, heap="72k")
     with device:
         ready(device)
         record, boots = device.files()["/.ota/record"], device.board.boots
-        good = device.next_image()
-        assert len(good) == good_size
-        assert by_application(device, good) == NOT_SIGNED
+        assert send_to_application(device, good) in (NOT_SIGNED, DAMAGED)
         assert device.files()["/.ota/record"] == record and device.board.boots == boots
+        device.sequence, device.app = 2, APP
         start = device.said
         device.upload(good)
         device.confirmed(start)
 
 
-def test_what_arrived_must_be_what_is_read_back_though_that_is_signed(tmp_path):
-    # The flash makes a good image of a bad one.
-    good_size = len(SignedDevice(tmp_path).next_image())
-    device = SignedDevice(tmp_path, SPOILING_APP.replace("{at}", "100"))
-    device.app = APP
-    with device:
-        ready(device)
-        record = device.files()["/.ota/record"]
-        assert len(good := device.next_image()) == good_size
-        assert by_application(device, flipped(good, 100)) == READ_FAILED
-        assert device.files()["/.ota/record"] == record
+def test_the_keys_that_a_program_gives_count_and_no_others(tmp_path):
+    app = updating(f"updater.keys = {key_file(SECOND)!r}")
+    for folder, device in (("none", Device), ("others", SignedDevice)):
+        (tmp_path / folder).mkdir()
+        with device(tmp_path / folder, app) as board:
+            ready(board)
+            board.sequence, board.app = 2, APP
+            good = board.image()
+            for data in (good, signed(tmp_path, good, STRANGER), signed(tmp_path, good, FIRST)):
+                assert send_to_application(board, data) == NOT_SIGNED
+            start = board.said
+            assert send_to_application(board, signed(tmp_path, good, SECOND)) == 0
+            board.confirmed(start)
 
 
 def test_an_older_signed_release_is_refused(tmp_path):
@@ -333,25 +323,6 @@ def test_an_older_signed_release_is_refused(tmp_path):
         with device.unharmed():
             device.refuses(first, BELOW_FLOOR)
         device.refuses(second, BELOW_FLOOR)
-
-
-def test_a_signed_release_with_a_file_of_another_is_refused(tmp_path):
-    with SignedDevice(tmp_path) as device:
-        one, other = (
-            device.next_image(files={"lib/a.py": b"a = %d\n" % n, "lib/b.py": b"b = %d\n" % n})
-            for n in (1, 2)
-        )
-        # Header and content of a file are two blocks of 512 bytes; the trailer is behind the end.
-        at = one.index(b"lib/a.py\0")
-        assert other.index(b"lib/a.py\0") == at and len(one) == len(other)
-        mixed = one[:at] + other[at : at + 1024] + one[at + 1024 :]
-        with_its_manifest = other[: 512 + 512] + one[1024:]
-        with device.unharmed():
-            for data in (mixed, with_its_manifest, one[:-TRAILER_BYTES] + other[-TRAILER_BYTES:]):
-                assert data not in (one, other)
-                device.refuses(data, NOT_SIGNED)
-        # Signed as it is, it is still no release: nobody made it.
-        device.refuses(signed(tmp_path, mixed[:-TRAILER_BYTES]), FILES_DIFFER)
 
 
 def test_a_signature_counts_and_the_md5_does_not(tmp_path):
@@ -382,7 +353,7 @@ def test_a_right_md5_is_no_signature(tmp_path):
 
 
 def taken_back(device, start):
-    device.board.wait_for("trial: taken back|boot: not confirmed in 3 boots", start=start)
+    device.board.wait_for("trial: taken back|not confirmed in 3 boots", start=start)
     device.board.wait_for(r"boot: slot \w$", start=start)
     device.board.wait_for("listens on port", start=start)
 
