@@ -68,7 +68,7 @@ def send(device: Device, data: bytes, size: int | None = None, *, shut: bool = T
     """
     start = device.said
     with socket.create_connection((device.board.ip, PORT), timeout=20) as peer:
-        with contextlib.suppress(ConnectionError):  # one that is refused is not read
+        with contextlib.suppress(OSError):  # one that is refused is not read
             peer.sendall(struct.pack("<I", len(data) if size is None else size) + data)
             if shut:
                 peer.shutdown(socket.SHUT_WR)
