@@ -1,5 +1,8 @@
 """Images put together by hand, with a MANIFEST that is as a test wants it."""
 
+import io
+import tarfile
+
 from boards import compiled
 from hostile_romfs import file, filesystem, with_footer
 
@@ -17,3 +20,17 @@ def image_with(manifest: bytes, files: dict[str, bytes]) -> bytes:
     """Give an image of a MANIFEST and of *files*, whose sources are compiled."""
     records = [file(name.encode(), content) for name, content in compiled(files).items()]
     return with_footer(filesystem(file(b"MANIFEST", manifest), *records))
+
+
+def tar_of_mpota_1() -> bytes:
+    """Give an image of the format before this one."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in {
+            "MANIFEST": b"mpota 1\nname small\nversion 1\nsequence 9\nboard esp8266\n",
+            "app.py": b"def main(ota):\n    pass\n",
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return made.getvalue()

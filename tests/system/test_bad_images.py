@@ -2,16 +2,14 @@
 
 import gzip
 import hashlib
-import io
 import random
 import struct
-import tarfile
 
 import boards
 import hostile_romfs
 import pytest
 from device import REFUSED, Device
-from handmade import manifest_text
+from handmade import manifest_text, tar_of_mpota_1
 from hostile_romfs import file, filesystem, folder, with_footer
 from mpota.board.flash import IMAGE_LIMIT_BYTES, read_slot
 from raw_host import PASSWORD, RawHost
@@ -41,25 +39,11 @@ def refuses_each(device, images, code, words=""):
 # No image at all
 
 
-def old_image():
-    """Give an image as mpota 1 made it: a tar."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, content in {
-            "MANIFEST": b"mpota 1\nname small\nversion 1\nsequence 9\nboard esp8266\n",
-            "app.py": b"def main(ota):\n    pass\n",
-        }.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return made.getvalue()
-
-
 def no_images(image):
     """Give files of other kinds, each with the words that the board has for it."""
     pack = "send what 'mpota pack' makes"
     return {
-        "an image of mpota 1": (old_image(), "a tar, as mpota 1 made them; pack it again"),
+        "an image of mpota 1": (tar_of_mpota_1(), "a tar, as mpota 1 made them; pack it again"),
         "firmware": (b"\xe9" + bytes(2000), f"firmware or an Arduino sketch; {pack}"),
         "gzip": (gzip.compress(image), "a gzip; send it unpacked"),
         "HTML": (b"<!DOCTYPE html><title>404</title>", pack),

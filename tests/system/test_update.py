@@ -5,11 +5,10 @@ import hashlib
 import boards
 import pytest
 from device import APP, Device
-from mpota import arduino, image
-from mpota.board.files import device_files
+from mpota import arduino
+from mpota.board.flash import read_slot
 from mpota.image.directory import pack_directory
 from mpota.sim import Board
-from mpota.sim.rom import ARCHITECTURE
 
 pytestmark = pytest.mark.parallel
 
@@ -33,7 +32,6 @@ def test_one_update_after_another_is_installed_and_confirmed(tmp_path, app, then
         for source in (then, app, then):
             device.update(device.next_image(source))
         assert device.board.violation == ""
-        assert "/.ota/staging" not in device.files()
 
 
 @pytest.mark.parametrize(
@@ -56,34 +54,41 @@ def test_an_application_may_be_a_package_or_lie_in_lib(device, name):
     device.sequence += 1
     source = APP.replace("{version}", str(device.sequence)).encode()
     files = {name: source, "notes.txt": b"x" * 5000}
-    device.update(image.build(name="small", version="9", sequence=device.sequence, files=files))
+    facts = {"name": "small", "version": "9", "sequence": device.sequence}
+    device.update(boards.application_image(files, **facts))
     device.takes_an_update()
 
 
-def test_the_slot_holds_exactly_the_files_of_the_image(device):
-    files = {"lib/a.py": b"a = 1\n", "data/deep/er.bin": bytes(range(256)) * 40, "empty": b""}
-    device.update(device.next_image(files=files))
-    found = device.files()
-    for name, content in files.items():
-        slot = next(n for n in "ab" if f"/.ota/{n}/{name}" in found)
-        assert found[f"/.ota/{slot}/{name}"] == content
-    device.update()
-    device.update()
-    assert not [name for name in device.files() if name.endswith("er.bin")]
+def test_the_slot_holds_exactly_what_was_sent_and_the_record_its_size_and_md5(device):
+    data = device.next_image(files={"data.bin": bytes(range(256)) * 40})
+    device.update(data)
+    record = device.record
+    slot = read_slot(device.board.flash, record.active)
+    assert slot.image == data and slot.accepted and not slot.rejected
+    received = getattr(record, record.active)
+    assert received.md5 in (hashlib.md5(data).digest(), bytes(16))
+    assert (received.sequence, received.size_bytes) == (device.sequence, len(data))
     device.takes_an_update()
 
 
-def test_an_update_may_bring_its_own_copy_of_this_package(device):
-    package = {
-        name.lstrip("/"): code
-        for name, code in device_files(ARCHITECTURE).items()
-        if name.startswith("/lib/ota/")
-    }
-    source = APP.replace("def main(ota):", "import ota as package\n\ndef main(ota):")
-    source = source.replace('    print("app', '    print(package.__file__)\n    print("app')
+# Reads what its release brings, and writes what is its own.
+READING_APP = APP.replace("    print(", """    import os
+    from deep.er import number
+    print("reads", number, open("/app/deep/text.txt").read(), sorted(os.listdir("/app")))
+    try:
+        open("/app/new.txt", "w")
+    except OSError:
+        print("cannot write")
+    print(""")  # fmt: skip
+
+
+def test_an_application_finds_its_files_at_app_and_cannot_change_them(device):
+    files = {"deep/er.py": b"number = 17\n", "deep/text.txt": b"some text", "empty": b""}
     start = device.said
-    device.update(device.next_image(source, package))
-    device.board.wait_for(r"^/\.ota/[ab]/lib/ota/__init__\.mpy$", start=start)
+    device.update(device.next_image(READING_APP, files))
+    names = ["MANIFEST", "app.mpy", "deep", "empty"]
+    device.board.wait_for(f"reads 17 some text {names}".replace("[", r"\["), start=start)
+    device.board.wait_for("cannot write", start=start)
     device.takes_an_update()
 
 
@@ -100,7 +105,7 @@ def test_the_example_garden_is_updated_with_its_valve_shut_first(tmp_path):
         assert board.violation == ""
 
 
-def test_without_reboot_on_success_the_next_reset_installs_what_is_staged(tmp_path):
+def test_without_reboot_on_success_the_next_reset_tries_what_was_verified(tmp_path):
     with Device(tmp_path, reboot_on_success=False) as device:
         for _ in range(2):  # the second takes the place of the first
             start = device.said
@@ -113,14 +118,14 @@ def test_without_reboot_on_success_the_next_reset_installs_what_is_staged(tmp_pa
         assert not any("app 2 runs" in line for line in device.board.lines)
 
 
-def test_a_failed_upload_discards_what_was_staged_before_it(tmp_path):
+def test_an_update_that_begins_ends_the_trial_of_what_was_verified_before_it(tmp_path):
     with Device(tmp_path, reboot_on_success=False) as device:
         device.upload(device.next_image())
         device.board.wait_for("update ended")
-        device.refuses(b"M" + bytes(2000), 37)
-        start = device.said
-        device.board.reset()
+        device.refuses(device.image()[:-1] + b"x", 37)
+        start = device.boot()
         device.board.wait_for("app 1 runs", start=start)
+        assert device.record.outcome == "replaced by another update before it was tried"
 
 
 def test_a_keeper_that_starts_again_goes_on_with_the_same_flash(tmp_path):

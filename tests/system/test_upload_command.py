@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from device import Device
+from device import FAILED, REFUSED, Device
+from handmade import tar_of_mpota_1
 from mpota.arduino.outcomes import WrongPasswordError
 
 pytestmark = pytest.mark.parallel
@@ -23,7 +24,7 @@ def refused(device, advice, *arguments):
     done = upload(device, *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: ") and advice in done.stderr
-    device.board.wait_for("update failed", start=start)
+    device.board.wait_for(f"{FAILED}|{REFUSED}", start=start)
 
 
 def taken(device, *arguments):
@@ -36,24 +37,28 @@ def taken(device, *arguments):
 def test_data_for_the_file_system_is_refused_and_an_application_without_spiffs_taken(
     device, tmp_path
 ):
-    path = tmp_path / "x.tar"
+    path = tmp_path / "x.img"
     path.write_bytes(device.next_image())
     refused(device, "send one, without --spiffs (the board said: ERROR[16]", "-s", path)
     taken(device, path)
 
 
-@pytest.mark.parametrize("kind", ["firmware", "gzip"])
-def test_what_is_no_application_image_is_refused_and_the_image_taken(device, tmp_path, kind):
+def test_what_is_no_application_image_is_refused_with_advice_and_the_image_taken(device, tmp_path):
     image, path = device.next_image(), tmp_path / "x.bin"
-    path.write_bytes(gzip.compress(image) if kind == "gzip" else b"\xe9" + bytes(4000))
-    refused(device, "the image that 'mpota pack' made of it (the board said: ERROR[10]", path)
+    for content, words in ((gzip.compress(image), "a gzip"), (b"\xe9" + bytes(4000), "firmware")):
+        path.write_bytes(content)
+        advice = "the image that 'mpota pack' made of it (the board said: ERROR[10]: Not an "
+        refused(device, f"{advice}application image: {words}", path)
+    path.write_bytes(tar_of_mpota_1())
+    done = upload(device, path)
+    assert done.returncode == 1 and done.stderr.endswith("so pack the application again\n")
     path.write_bytes(image)
     taken(device, path)
 
 
 def test_a_strangers_guesses_bring_no_classic_handshake_about(tmp_path):
     with Device(tmp_path, password="secret") as device:
-        path = tmp_path / "x.tar"
+        path = tmp_path / "x.img"
         path.write_bytes(device.next_image())
         for _ in range(4):  # the next answer comes after 4 s
             device.fails(path.read_bytes(), WrongPasswordError, password="guess")
