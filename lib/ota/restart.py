@@ -24,8 +24,8 @@ ARDUINO = const(1)
 
 _VETOED = const(32)
 
-# The heap that an update needs beside the application, and as much more where the board has keys: in
-# words, of 4 bytes on the chip, since objects are made of words. Measured; see `make bench`.
+# The heap that an update needs beside the application, and as much more where the board has keys:
+# in words, of 4 bytes on the chip, since objects are made of words. Measured; see `make bench`.
 _UPDATE_WORDS = const(3500)
 _SIGNED_WORDS = const(750)
 
