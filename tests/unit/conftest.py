@@ -67,7 +67,7 @@ class DeviceTestFile(pytest.File):
             create_flash(folder / "unit.img", files, system=simulated_rom(), slots=slots)
             with Board(folder / "unit.img", ip=own_ip(), heap="4m") as board:
                 try:
-                    board.wait_for("^done$|^ImportError|^SyntaxError", _TIMEOUT_S)
+                    board.wait_for("^done$", _TIMEOUT_S)
                 except TimeoutError:
                     board.lines.append("bad: the tests did not come to an end")
                 self.said = list(board.lines)

@@ -2,7 +2,7 @@
 
 import machine
 import network
-from own_address import OWN_IP  # noqa: F401 - read while there is a network
+from own_address import OWN_IP  # read while there is a network
 
 
 class Reset(BaseException):
@@ -31,20 +31,31 @@ class Timer:
 
 
 class Station:
-    """A `network.WLAN`; `connected` is for the test to set, `joined` what `connect` was given."""
+    """A `network.WLAN`; `joined` is what `connect` was given, the rest is for the test to set."""
 
     IF_STA, IF_AP = 0, 1
     connected = True
+    ssid = None  # the network that the chip knows
+    code = 1  # what `status` tells: it is connecting
+    is_access_point_on = False
     joined = []
 
     def __init__(self, interface):
-        pass
+        self._interface = interface
 
     def active(self, on=None):
-        return False
+        if on is not None and self._interface == Station.IF_AP:
+            Station.is_access_point_on = on
+        return self._interface == Station.IF_AP and Station.is_access_point_on
 
     def config(self, what):
-        return None
+        return Station.ssid
+
+    def status(self):
+        return Station.code
+
+    def ifconfig(self):
+        return (OWN_IP, "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
     def connect(self, ssid, key):
         Station.joined.append((ssid, key))

@@ -14,7 +14,11 @@ def run(module_name, test_names):
 
     # A test holds on to the modules that it imports: no others are to take their place.
     ota._unload = lambda module: None
-    module = __import__(module_name)
+    try:
+        module = __import__(module_name)
+    except Exception as e:
+        sys.print_exception(e)
+        test_names = ()
     for name in test_names:
         gc.collect()
         try:

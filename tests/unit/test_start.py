@@ -6,16 +6,23 @@ import os
 import socket
 import sys
 
+import vfs
 from fake_clock import Clock
 from hardware_stubs import OWN_IP, Reset
+from sample_image import empty_board, fill_slot, image, marks_of
 
 _FIVE_MINUTES_MS = 300000
 _TEN_UNHEALTHY = 10
+# How many times as long as it asked for a board sleeps, so that five minutes have fewer steps.
+_HASTE = 200
 
 _RAISE = (
     "raise ValueError('broken')",
     "def main(ota):\n    ota.handle()\n    1 / 0",
     "async def main(ota):\n    1 / 0",
+    "def main(ota):\n    raise SystemExit",
+    "import asyncio\nasync def main(ota):\n    raise asyncio.CancelledError",
+    "nothing = 1",
 )
 
 # What the application does when it is imported.
@@ -28,25 +35,28 @@ class Board(Clock):
 
     _port = 9000
 
-    def __init__(self, application, boots=0):
-        from ota import hal, slots
+    def __init__(self, application, boots=0, trial=False):
+        from ota import hal
         from ota.record import Record
 
-        slots.remove("/.ota")
+        empty_board()
+        fill_slot("a", image(7))
+        fill_slot("b", image(8))
         r = Record()
-        r.active = "a"
+        r.active = "b" if trial else "a"
+        r.trial = "a" if trial else None
+        r.received = {"a": (7, 1, b""), "b": (8, 1, b"")}
         r.store()
-        os.mkdir("/.ota/a")
-        with open("/.ota/a/app.py", "w") as f:
+        with open("/tests/app.py", "w") as f:
             f.write(_STARTS + application)
-        hal.set_counters(boots, 0)
+        hal.set_state(boots, hal.NOTHING)
         Board._port += 1  # that of the board before is still taken: no chip was reset
         with open("/ota.json", "w") as f:
             json.dump({"ssid": "home", "port": Board._port}, f)
         self._host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._host.settimeout(10)
         self._invite_ms = None
-        self.reset_ms = 1 << 30  # when somebody presses the reset button, if not before
+        self.reset_ms = 1 << 29  # when somebody presses the reset button, if not before
 
     def invite_at(self, ms):
         """Let a host invite the board when it is *ms*, to an update of no bytes."""
@@ -56,7 +66,7 @@ class Board(Clock):
         if self._invite_ms is not None and self.now >= self._invite_ms:
             self._invite_ms = None
             self._host.sendto(b"0 40000 0 " + b"0" * 32, (OWN_IP, self._port))
-        super().wait(ms)
+        super().wait(ms * _HASTE)
         if self.now >= self.reset_ms:
             raise Reset
 
@@ -66,9 +76,12 @@ class Board(Clock):
 
     def run_to_reset(self):
         """Do what boot.py and main.py do; return after how many milliseconds the board resets."""
-        from ota import boot, start
+        from ota import boot, slots, start
 
+        # The slot is mounted as ever, and the application comes from /tests.
+        slots.mount = lambda slot: None
         sys.modules.pop("app", None)
+        path = list(sys.path)
         del started[:]
         boot.decide()
         with self:
@@ -77,17 +90,19 @@ class Board(Clock):
                 start.run()
             except Reset:
                 return self.now - begun
+            finally:
+                sys.path[:] = path
         raise AssertionError("it returned")
 
 
 def _boots():
     from ota import hal
 
-    return hal.counters()[0]
+    return hal.get_state()[0]
 
 
 def _in_5_minutes(ms):
-    return _FIVE_MINUTES_MS <= ms < _FIVE_MINUTES_MS + 100
+    return _FIVE_MINUTES_MS <= ms < _FIVE_MINUTES_MS + 3000
 
 
 def test_after_an_application_that_raises_the_services_run_for_5_minutes():
@@ -102,6 +117,17 @@ def test_a_boot_whose_application_raised_is_not_a_healthy_one():
     board = Board(_RAISE[0], boots=3)
     board.run_to_reset()
     assert _boots() == 4
+
+
+def test_a_trial_whose_application_raises_is_taken_back_at_once():
+    from ota.record import load
+
+    for application in _RAISE:
+        board = Board(application, trial=True)
+        assert board.run_to_reset() < 1000, application
+        assert (load().active, load().trial, load().rejected) == ("b", None, 7)
+        assert load().outcome.startswith("taken back: 7: raised "), load().outcome
+        assert marks_of("a") == b"ACPTRJCT"
 
 
 def test_in_safe_mode_the_services_run_for_5_minutes_and_the_application_does_not():
@@ -123,3 +149,64 @@ def test_after_an_application_that_returns_the_services_run_on():
         board.invite_at(board.reset_ms - 1000)
         assert board.run_to_reset() >= board.reset_ms
         assert b"ERROR[5]" in board.answer() and _boots() == 0
+
+
+def test_an_async_application_has_the_services_beside_it():
+    application = (
+        "import asyncio\n"
+        "from test_start import started\n"
+        "async def main(ota):\n"
+        "    assert ota.arduino and not ota.is_updating\n"
+        "    for i in range(5):\n"
+        "        await asyncio.sleep_ms(1)\n"
+        "    assert ota.arduino.socket\n"
+        "    started.append('beside it')\n"
+    )
+    board = Board(application)
+    board.reset_ms = _FIVE_MINUTES_MS
+    board.run_to_reset()
+    assert started == [1, "beside it"]
+
+
+def test_asked_to_run_alone_the_services_wait_for_a_minute_at_most():
+    from ota import hal
+
+    board = Board(_RAISE[0])
+    hal.set_state(2, hal.ASKED)
+    assert board.run_to_reset() < 63000
+    assert not started and _boots() == 2
+
+
+def test_a_board_without_an_application_runs_the_services():
+    board = Board("pass")
+    os.remove("/.ota/record")
+    empty_board()
+    board.invite_at(1000)
+    assert _in_5_minutes(board.run_to_reset())
+    assert not started and b"ERROR[5]" in board.answer()
+
+
+def test_settings_that_are_wrong_keep_no_service_from_starting():
+    for content in (
+        "",
+        "[",
+        '{"hostname": "%s"}' % ("x" * 33),
+        '{"hostname": 5}',
+        '{"port": "x", "step_ms": "fast", "confirm_s": [], "trial_s": null}',
+        '{5: 5, "ssid": 5, "key": {}}',
+    ):
+        board = Board("pass")
+        empty_board()
+        with open("/ota.json", "w") as f:
+            f.write(content)
+        Board._port = 8266  # the default
+        assert _in_5_minutes(board.run_to_reset()), content
+        _free_port()
+
+
+def _free_port():
+    # A chip's reset would do that.
+    import gc
+
+    gc.collect()
+    assert "app" not in os.listdir("/") or vfs.umount("/app") is None

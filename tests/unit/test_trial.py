@@ -1,175 +1,269 @@
-"""The end of a trial: when the keys that a release brings take the place of the board's."""
+"""The end of a trial: confirmed, with the keys that a release brings; taken back; or gone back."""
 
 import os
-import sys
 
+import ota
 from flash_stubs import Os, fails
-from ota import OTA, keys, slots, trial
+from hardware_stubs import Reset
+from ota import hal, log, record, restart, slots, trial
+from ota.errors import OTAError
+from ota.record import Record, load
+from sample_image import empty_board, fill_slot, image, marks_of, runs
 
-_reset = trial.hal.reset
-
+_KEYS = "/ota.keys"
+_NEW_KEYS = "/ota.keys.new"
 _OLD = b"MPKY\x80\x00\x80" + bytes(126) + b"\x01"
 _NEW = _OLD + b"\x81\x00\x80" + bytes(127) + b"\x03"
+# Where a release's files are while it runs.
+_BROUGHT = "/app/ota.keys"
 
 
-def _module():
-    # The record module of now: a trial's end makes the package forget it.
-    from ota import record
+class Ota(ota.OTA):
+    """An `ota.OTA` that has not begun, of an application on trial."""
 
-    return record
-
-
-class Ota:
-    """What a trial's end uses of `ota.OTA`."""
-
-    auto_confirm = True
-    healthy = False
     trial = True
+    slot = "b"
+
+    def __init__(self, **settings):
+        self.settings = settings
 
 
-def _set_up(brought=_NEW, old=_OLD):
-    # A board with the keys *old* and a release on trial in slot b that brings *brought*.
-    slots.remove("/.ota")
-    for name in (keys.KEYS, keys.KEYS + ".new"):
-        slots.remove(name)
-    r = _module().Record()
-    r.active, r.trial, r.sequence = "a", "b", 7
+def _remove(*names):
+    for name in names:
+        try:
+            os.remove(name)
+        except OSError:
+            pass
+
+
+def _write(name, content):
+    if content is not None:
+        with open(name, "wb") as f:
+            f.write(content)
+
+
+def _on_trial(brought=_NEW, old=_OLD, boots=3, **fields):
+    # A board with the keys *old*, and release 8 on trial in slot b, which brings *brought*.
+    empty_board()
+    fill_slot("a", image(7))
+    fill_slot("b", image(8))
+    _remove(_KEYS, _NEW_KEYS, _BROUGHT)
+    try:
+        os.mkdir("/app")
+    except OSError:
+        pass
+    _write(_BROUGHT, brought)
+    _write(_KEYS, old)
+    r = Record()
+    r.active, r.trial, r.attempts, r.floor = "a", "b", 1, 7
+    r.received = {"a": (7, 1, b""), "b": (8, 1, b"")}
+    for name in fields:
+        setattr(r, name, fields[name])
     r.store()
-    for name, content in (("/.ota/b/ota.keys", brought), (keys.KEYS, old)):
-        if content is not None:
-            try:
-                os.mkdir("/.ota/b")
-            except OSError:
-                pass
-            with open(name, "wb") as f:
-                f.write(content)
+    runs("b", is_trial=True)
+    hal.set_state(boots, "B")
     return Ota()
 
 
 def _keys():
     try:
-        with open(keys.KEYS, "rb") as f:
+        with open(_KEYS, "rb") as f:
             return f.read(5000)
     except OSError:
         return None
 
 
 def _is_confirmed():
-    assert keys.KEYS[1:] + ".new" not in os.listdir("/")
-    r = _module().load()
-    return (r.active, r.trial, r.floor) == ("b", None, 7)
+    assert _NEW_KEYS[1:] not in os.listdir("/")
+    r = load()
+    assert marks_of("a")[4:] == marks_of("b")[4:] == b"\xff" * 4
+    return (r.active, r.trial, r.floor, hal.get_state()) == ("b", None, 8, (0, "b"))
 
 
-def _is_taken_back():
-    r = _module().load()
-    return (r.active, r.trial, r.rejected) == ("a", None, 7)
+def _is_taken_back(why):
+    r = load()
+    assert r.outcome == ("taken back: 8: " + why)[:48], r.outcome
+    assert marks_of("b") == b"ACPTRJCT"
+    return (r.active, r.trial, r.rejected, r.floor) == ("a", None, 8, 7)
 
 
 def _is_on_trial():
-    assert keys.KEYS[1:] + ".new" not in os.listdir("/")
-    return _module().load().trial == "b"
+    assert _NEW_KEYS[1:] not in os.listdir("/")
+    return (load().trial, load().attempts) == ("b", 1)
+
+
+def _resets(function, *args):
+    # Whether *function* resets the board.
+    try:
+        function(*args)
+    except Reset:
+        return True
+    return False
+
+
+def _raises_oserror(function, *args):
+    try:
+        function(*args)
+    except OSError:
+        return True
+    return False
+
+
+# Confirmed
+
+
+def test_confirm_makes_it_the_version_of_every_boot():
+    services = _on_trial(brought=None)
+    generation = load().generation
+    trial.confirm(services)
+    assert _is_confirmed() and not services.trial
+    assert load().generation == generation + 1 and load().outcome == "confirmed: 8"
 
 
 def test_confirm_takes_the_keys_over():
     for old in (_OLD, None, b"broken"):
-        ota = _set_up(old=old)
-        trial.confirm(ota)
-        assert _keys() == _NEW and _is_confirmed() and not ota.trial
-
-
-def test_health_takes_the_keys_over_only_if_it_confirms():
-    ota = _set_up()
-    ota.auto_confirm = False
-    trial.become_healthy(ota)
-    assert _keys() == _OLD and _module().load().trial == "b"
-    ota.auto_confirm = True
-    trial.become_healthy(ota)
-    assert _keys() == _NEW and _is_confirmed()
-
-
-def test_outside_a_trial_confirm_and_reject_change_nothing():
-    _set_up()
-    services = OTA()
-    assert services.confirm() is True
-    assert _resets_of(services.reject) == 0
-    assert _keys() == _OLD and _module().load().trial == "b"
-
-
-def test_a_flash_that_does_not_answer_does_not_say_that_a_release_has_no_keys():
-    ota = _set_up()
-    real = os.stat
-    os_module = Os(stat=lambda path: fails() if path == "/.ota/b/ota.keys" else real(path))
-    sys.modules["os"], before = os_module, sys.modules.get("os")
-    try:
-        trial.confirm(ota)
-        raise AssertionError("no OSError")
-    except OSError as e:
-        assert e.errno == 5
-    finally:
-        if before is None:
-            del sys.modules["os"]
-        else:
-            sys.modules["os"] = before
-    assert ota.trial and _is_on_trial()
+        services = _on_trial(old=old)
+        trial.confirm(services)
+        assert _keys() == _NEW and _is_confirmed()
 
 
 def test_a_release_without_keys_leaves_those_of_the_board():
     for old in (_OLD, None):
-        trial.confirm(_set_up(brought=None, old=old))
+        trial.confirm(_on_trial(brought=None, old=old))
         assert _keys() == old and _is_confirmed()
 
 
-def _resets_of(function, *args):
-    # How often *function* resets the board; here it goes on after that.
-    resets = []
-    trial.hal.reset = lambda: resets.append(1)
-    try:
-        function(*args)
-    finally:
-        trial.hal.reset = _reset
-    return len(resets)
+def test_health_confirms_only_where_the_application_does_not_do_so_itself():
+    services = _on_trial()
+    services.auto_confirm = False
+    trial.become_healthy(services)
+    assert services.healthy and _keys() == _OLD and _is_on_trial()
+    assert services.confirm() is True
+    assert _keys() == _NEW and _is_confirmed()
+    services = _on_trial()
+    trial.become_healthy(services)
+    assert services.healthy and _keys() == _NEW and _is_confirmed()
 
 
-def test_a_release_with_broken_keys_is_taken_back():
-    for broken in (b"", b"garbage", b"MPKY", _NEW[:-1], _NEW + b"x", b"-----BEGIN PUBLIC KEY-----"):
-        assert _resets_of(trial.confirm, _set_up(broken)) == 1, broken
-        assert _keys() == _OLD and _is_taken_back(), broken
+def test_outside_a_trial_health_clears_the_count_of_boots_and_writes_nothing():
+    services = _on_trial(trial=None)
+    services.trial = False
+    hal.set_state(4, "b")
+    generation = load().generation
+    trial.become_healthy(services)
+    assert services.healthy and hal.get_state() == (0, "b")
+    assert load().generation == generation
 
 
-def test_a_release_that_is_taken_back_changes_no_keys():
-    _set_up()
-    assert _resets_of(trial.reject) == 1
-    assert _keys() == _OLD and _is_taken_back()
-    assert _resets_of(trial.give_up) == 1
+def test_outside_a_trial_confirm_and_reject_change_nothing():
+    services = _on_trial()
+    services.trial = False
+    generation = load().generation
+    assert services.confirm() is True
+    assert not _resets(services.reject)
+    assert _keys() == _OLD and load().generation == generation
+
+
+def test_what_was_confirmed_though_the_flash_said_not_is_not_confirmed_twice():
+    services = _on_trial()
+    trial.confirm(services)
+    services.trial = True
+    generation = load().generation
+    assert services.confirm() is True
+    assert load().generation == generation and _is_confirmed()
 
 
 def test_the_keys_change_before_the_record():
-    ota = _set_up()
+    services = _on_trial()
     seen = []
-    record = _module()
     store = record.Record.store
     record.Record.store = lambda self: (seen.append(_keys()), store(self))
     try:
-        trial.confirm(ota)
+        trial.confirm(services)
     finally:
         record.Record.store = store
     assert seen == [_NEW]
 
 
 def test_a_record_that_cannot_be_written_is_made_good_by_the_next_confirmation():
-    ota = _set_up()
-    record = _module()
-    record.os = Os(rename=fails)
+    services = _on_trial()
+    record.uos = Os(rename=fails)
     try:
-        trial.confirm(ota)
-        raise AssertionError("no OSError")
-    except OSError:
-        pass
+        assert _raises_oserror(trial.confirm, services)
+        assert services.confirm() is False
     finally:
-        record.os = os
-    assert ota.trial and _module().load().trial == "b"
-    trial.confirm(ota)
+        record.uos = os
+    assert services.trial and _is_on_trial()
+    assert services.confirm() is True
     assert _keys() == _NEW and _is_confirmed()
+
+
+def test_a_flash_that_does_not_answer_does_not_say_that_a_release_has_no_keys():
+    services = _on_trial()
+    trial.uos = Os(stat=fails)
+    try:
+        assert _raises_oserror(trial.confirm, services)
+    finally:
+        trial.uos = os
+    assert services.trial and _is_on_trial()
+
+
+class Gc:
+    """A `gc` that finds *free* bytes free."""
+
+    def __init__(self, free):
+        self._free = free
+
+    def collect(self):
+        pass
+
+    def mem_free(self):
+        return self._free
+
+
+def test_a_release_that_leaves_too_little_heap_for_the_next_update_is_not_confirmed():
+    _on_trial(brought=None, old=None)
+    needed = restart.needed_heap()
+    real = restart.gc
+    try:
+        for free, settings, confirmed in (
+            (needed, {}, True),
+            (needed - 1, {}, False),
+            (needed - 1, {"password": "x"}, True),
+            (needed - 1, {"password": "x", "restart_for_update": False}, False),
+            (1000, {"password": "x"}, False),
+        ):
+            services = _on_trial(brought=None, old=None)
+            services.settings = settings
+            restart.gc = Gc(free)
+            assert services.confirm() is confirmed, (free, settings)
+            assert _is_confirmed() if confirmed else _is_on_trial()
+    finally:
+        restart.gc = real
+
+
+def test_a_release_that_leaves_too_little_heap_for_a_moment_is_confirmed_when_there_is_more():
+    services = _on_trial(brought=None)
+    real = restart.gc
+    restart.gc = Gc(1000)
+    try:
+        trial.become_healthy(services)
+    finally:
+        restart.gc = real
+    assert _is_on_trial() and not services.healthy
+    trial.become_healthy(services)
+    assert _is_confirmed() and services.healthy
+
+
+# Keys that are not taken over
+
+
+def test_a_release_with_broken_keys_is_taken_back():
+    for broken in (b"", b"garbage", b"MPKY", _NEW[:-1], _NEW + b"x", b"-----BEGIN PUBLIC KEY-----"):
+        services = _on_trial(broken)
+        assert _resets(trial.confirm, services), broken
+        assert _keys() == _OLD, broken
+        assert load().outcome.startswith("taken back: 8: its keys are broken"), load().outcome
 
 
 class File:
@@ -193,20 +287,17 @@ def _confirm_with(**functions):
     # With *functions* in the file that the new keys are written to and read back from.
     def open_one(path, mode):
         file = open(path, mode)
-        return File(file, **functions) if path.endswith(".new") else file
+        return File(file, **functions) if path == _NEW_KEYS else file
 
-    ota = _set_up()
+    services = _on_trial()
     trial.open = open_one
     try:
-        trial.become_healthy(ota)
-        raise AssertionError("no OSError")
-    except OSError:
-        pass
+        assert _raises_oserror(trial.become_healthy, services)
     finally:
         del trial.open
-    assert _keys() == _OLD and _is_on_trial() and not ota.healthy, functions
-    trial.become_healthy(ota)
-    assert _keys() == _NEW and _is_confirmed() and ota.healthy, functions
+    assert _keys() == _OLD and _is_on_trial() and not services.healthy, functions
+    trial.become_healthy(services)
+    assert _keys() == _NEW and _is_confirmed() and services.healthy, functions
 
 
 def test_keys_that_cannot_be_taken_over_leave_the_trial_going_on_until_they_can():
@@ -226,3 +317,121 @@ def test_keys_that_are_written_wrongly_are_not_taken_over():
     changed[50] ^= 1
     spoiled = BytesIO(changed)
     _confirm_with(read=spoiled.read)
+
+
+# Taken back, given up
+
+
+def test_a_release_that_is_taken_back_is_marked_and_remembered_and_the_board_restarts():
+    services = _on_trial()
+    assert _resets(services.reject)
+    assert _is_taken_back("the application wished it") and _keys() == _OLD
+    services = _on_trial()
+    assert _resets(services.reject, "it is too warm")
+    assert _is_taken_back("it is too warm")
+
+
+def test_a_trial_that_is_given_up_restarts_and_is_counted_by_boot():
+    services = _on_trial()
+    generation = load().generation
+    assert _resets(trial.give_up)
+    assert _is_on_trial() and load().generation == generation and services.trial
+
+
+def test_the_last_outcome_is_what_the_record_says():
+    services = _on_trial(outcome="confirmed: 7")
+    assert services.last_outcome == "confirmed: 7"
+    os.remove("/.ota/record")
+    assert services.last_outcome == ""
+
+
+# Gone back
+
+
+def _confirmed(**fields):
+    # A board that runs release 8 in slot b, and has release 7 before it.
+    services = _on_trial(active="b", trial=None, attempts=0, floor=8, **fields)
+    services.trial = False
+    runs("b")
+    return services
+
+
+def test_the_version_before_is_tried_again():
+    services = _confirmed()
+    assert _resets(services.revert)
+    r = load()
+    assert (r.active, r.trial, r.attempts, r.is_revert) == ("b", "a", 0, True)
+    assert (r.floor, r.rejected) == (8, 0) and slots.is_accepted("b")
+
+
+def test_when_it_is_confirmed_the_release_that_was_left_is_not_taken_again():
+    services = _confirmed()
+    assert _resets(services.revert)
+    services = Ota()
+    services.slot = "a"
+    runs("a", is_trial=True)
+    _remove(_BROUGHT)
+    assert services.confirm() is True
+    r = load()
+    assert (r.active, r.trial, r.floor, r.rejected) == ("a", None, 8, 8)
+    # From there, the owner may go forward again.
+    services.trial = False
+    assert _resets(services.revert)
+    assert (load().trial, load().is_revert) == ("b", True)
+
+
+def test_there_is_no_way_back_to_what_is_not_usable():
+    data = image(7)
+    for content, accepted, rejected in (
+        (data, False, False),
+        (data, True, True),
+        (data[:-4], True, False),
+        (data[:60] + b"?" + data[61:], True, False),
+        (b"", False, False),
+    ):
+        services = _confirmed()
+        fill_slot("a", content, accepted, rejected)
+        generation = load().generation
+        try:
+            services.revert()
+            raise AssertionError("no OTAError")
+        except OTAError as e:
+            assert e.code == 37 and "no version before" in e.detail
+        assert load().generation == generation
+
+
+def test_on_a_board_without_a_version_there_is_no_way_back():
+    services = _confirmed()
+    r = load()
+    r.active = None
+    r.store()
+    try:
+        services.revert()
+        raise AssertionError("no OTAError")
+    except OTAError as e:
+        assert e.code == 37
+
+
+def test_in_a_trial_the_way_back_is_to_take_it_back():
+    services = _on_trial()
+    assert _resets(services.revert)
+    assert _is_taken_back("the application wished it")
+
+
+def test_what_becomes_of_a_trial_is_logged():
+    lines = []
+    real = log.info, log.error
+    log.info = log.error = lambda text, *args: lines.append(text % args)
+    try:
+        trial.confirm(_on_trial())
+        _resets(_on_trial().reject, "x")
+        _resets(_confirmed().revert)
+    finally:
+        log.info, log.error = real
+    for words in (
+        "keys of this release",
+        "slot b is confirmed",
+        "taken back: x",
+        "slot a is tried",
+    ):
+        assert [line for line in lines if words in line], words
