@@ -12,7 +12,7 @@ _NUMBERS = {
     "port": (1, 65535),
     "step_ms": (0, 10000),
     "confirm_s": (0, 86400),
-    "trial_s": (1, 604800),
+    "trial_s": (1, 500000),
 }
 _TEXTS = {
     "ssid": (0, 32),

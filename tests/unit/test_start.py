@@ -6,23 +6,26 @@ import os
 import socket
 import sys
 
-import vfs
 from fake_clock import Clock
-from hardware_stubs import OWN_IP, Reset
+from hardware_stubs import OWN_IP, Reset, Station
 from sample_image import empty_board, fill_slot, image, marks_of
 
 _FIVE_MINUTES_MS = 300000
+_ONE_MINUTE_MS = 60000
 _TEN_UNHEALTHY = 10
 # How many times as long as it asked for a board sleeps, so that five minutes have fewer steps.
 _HASTE = 200
 
+# Before handle() was called, and so before there is a network; and after.
 _RAISE = (
     "raise ValueError('broken')",
+    "def main(ota):\n    raise SystemExit",
+    "nothing = 1",
+)
+_RAISE_LATER = (
     "def main(ota):\n    ota.handle()\n    1 / 0",
     "async def main(ota):\n    1 / 0",
-    "def main(ota):\n    raise SystemExit",
     "import asyncio\nasync def main(ota):\n    raise asyncio.CancelledError",
-    "nothing = 1",
 )
 
 # What the application does when it is imported.
@@ -32,8 +35,6 @@ started = []
 
 class Board(Clock):
     """A board with *application* in slot a, *boots* unhealthy boots, and the clock it goes by."""
-
-    _port = 9000
 
     def __init__(self, application, boots=0, trial=False):
         from ota import hal
@@ -50,22 +51,28 @@ class Board(Clock):
         with open("/tests/app.py", "w") as f:
             f.write(_STARTS + application)
         hal.set_state(boots, hal.NOTHING)
-        Board._port += 1  # that of the board before is still taken: no chip was reset
+        self.port = 9000
         with open("/ota.json", "w") as f:
-            json.dump({"ssid": "home", "port": Board._port}, f)
+            json.dump({"ssid": "home", "port": self.port}, f)
         self._host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._host.settimeout(10)
         self._invite_ms = None
+        self._join_ms = 0
         self.reset_ms = 1 << 29  # when somebody presses the reset button, if not before
 
     def invite_at(self, ms):
         """Let a host invite the board when it is *ms*, to an update of no bytes."""
         self._invite_ms = ms
 
+    def join_at(self, ms):
+        """Let there be no network before it is *ms*."""
+        self._join_ms = ms
+
     def wait(self, ms):
+        Station.connected = self.now >= self._join_ms
         if self._invite_ms is not None and self.now >= self._invite_ms:
             self._invite_ms = None
-            self._host.sendto(b"0 40000 0 " + b"0" * 32, (OWN_IP, self._port))
+            self._host.sendto(b"0 40000 0 " + b"0" * 32, (OWN_IP, self.port))
         super().wait(ms * _HASTE)
         if self.now >= self.reset_ms:
             raise Reset
@@ -84,6 +91,10 @@ class Board(Clock):
         path = list(sys.path)
         del started[:]
         boot.decide()
+        made = []
+        real = start.OTA
+        start.OTA = lambda: made.append(real()) or made[0]
+        Station.connected = not self._join_ms
         with self:
             begun = self.now
             try:
@@ -91,7 +102,9 @@ class Board(Clock):
             except Reset:
                 return self.now - begun
             finally:
+                start.OTA = real
                 sys.path[:] = path
+                made[0].arduino.end()  # a reset closes its port
         raise AssertionError("it returned")
 
 
@@ -101,16 +114,28 @@ def _boots():
     return hal.get_state()[0]
 
 
-def _in_5_minutes(ms):
-    return _FIVE_MINUTES_MS <= ms < _FIVE_MINUTES_MS + 3000
+def _is_about(ms, expected_ms):
+    return expected_ms <= ms < expected_ms + 5000
 
 
 def test_after_an_application_that_raises_the_services_run_for_5_minutes():
+    for application in _RAISE_LATER:
+        board = Board(application)
+        board.invite_at(290000)
+        assert _is_about(board.run_to_reset(), _FIVE_MINUTES_MS), application
+        assert started and b"ERROR[5]" in board.answer()
+
+
+def test_after_one_that_raises_without_a_network_for_a_minute_of_network_at_most():
     for application in _RAISE:
         board = Board(application)
-        board.invite_at(299000)
-        assert _in_5_minutes(board.run_to_reset()), application
+        board.invite_at(50000)
+        assert _is_about(board.run_to_reset(), _ONE_MINUTE_MS), application
         assert started and b"ERROR[5]" in board.answer()
+    for joins_ms, reset_ms in ((100000, 160000), (1000000, _FIVE_MINUTES_MS)):
+        board = Board(_RAISE[0])
+        board.join_at(joins_ms)
+        assert _is_about(board.run_to_reset(), reset_ms), joins_ms
 
 
 def test_a_boot_whose_application_raised_is_not_a_healthy_one():
@@ -122,7 +147,7 @@ def test_a_boot_whose_application_raised_is_not_a_healthy_one():
 def test_a_trial_whose_application_raises_is_taken_back_at_once():
     from ota.record import load
 
-    for application in _RAISE:
+    for application in _RAISE + _RAISE_LATER:
         board = Board(application, trial=True)
         assert board.run_to_reset() < 1000, application
         assert (load().active, load().trial, load().rejected) == ("b", None, 7)
@@ -130,10 +155,10 @@ def test_a_trial_whose_application_raises_is_taken_back_at_once():
         assert marks_of("a") == b"ACPTRJCT"
 
 
-def test_in_safe_mode_the_services_run_for_5_minutes_and_the_application_does_not():
+def test_in_safe_mode_the_services_run_and_the_application_does_not():
     board = Board(_RAISE[0], boots=_TEN_UNHEALTHY)
-    board.invite_at(299000)
-    assert _in_5_minutes(board.run_to_reset())
+    board.invite_at(50000)
+    assert _is_about(board.run_to_reset(), _ONE_MINUTE_MS)
     assert not started and b"ERROR[5]" in board.answer()
     # Which was no healthy boot: the next one tries the application, once.
     assert _boots() == _TEN_UNHEALTHY - 1
@@ -146,7 +171,7 @@ def test_after_an_application_that_returns_the_services_run_on():
     for application in ("def main(ota):\n    pass", "async def main(ota):\n    pass"):
         board = Board(application)
         board.reset_ms = _FIVE_MINUTES_MS * 4
-        board.invite_at(board.reset_ms - 1000)
+        board.invite_at(board.reset_ms - 10000)
         assert board.run_to_reset() >= board.reset_ms
         assert b"ERROR[5]" in board.answer() and _boots() == 0
 
@@ -168,13 +193,16 @@ def test_an_async_application_has_the_services_beside_it():
     assert started == [1, "beside it"]
 
 
-def test_asked_to_run_alone_the_services_wait_for_a_minute_at_most():
+def test_asked_to_run_alone_the_services_wait_for_a_network_for_a_minute_at_most():
     from ota import hal
 
-    board = Board(_RAISE[0])
-    hal.set_state(2, hal.ASKED)
-    assert board.run_to_reset() < 63000
-    assert not started and _boots() == 2
+    for joins_ms, reset_ms in ((0, 0), (30000, 30000), (1000000, _ONE_MINUTE_MS)):
+        board = Board(_RAISE[0])
+        board.join_at(joins_ms)
+        hal.set_state(2, hal.ASKED)
+        # Nothing was kept of an update, so it restarts as soon as it could take one.
+        assert _is_about(board.run_to_reset(), reset_ms)
+        assert not started and _boots() == 2
 
 
 def test_a_board_without_an_application_runs_the_services():
@@ -182,7 +210,7 @@ def test_a_board_without_an_application_runs_the_services():
     os.remove("/.ota/record")
     empty_board()
     board.invite_at(1000)
-    assert _in_5_minutes(board.run_to_reset())
+    assert _is_about(board.run_to_reset(), _ONE_MINUTE_MS)
     assert not started and b"ERROR[5]" in board.answer()
 
 
@@ -199,14 +227,8 @@ def test_settings_that_are_wrong_keep_no_service_from_starting():
         empty_board()
         with open("/ota.json", "w") as f:
             f.write(content)
-        Board._port = 8266  # the default
-        assert _in_5_minutes(board.run_to_reset()), content
-        _free_port()
-
-
-def _free_port():
-    # A chip's reset would do that.
-    import gc
-
-    gc.collect()
-    assert "app" not in os.listdir("/") or vfs.umount("/app") is None
+        board.port = 8266  # the default
+        board.invite_at(1000)
+        assert _is_about(board.run_to_reset(), _ONE_MINUTE_MS), content
+        answer = board.answer()
+        assert b"ERROR[5]" in answer or b"SHA-256 authentication" in answer, content

@@ -1,11 +1,12 @@
 """The end of a trial: confirmed, with the keys that a release brings; taken back; or gone back."""
 
 import os
+from struct import calcsize
 
 import ota
 from flash_stubs import Os, fails
 from hardware_stubs import Reset
-from ota import hal, log, record, restart, slots, trial
+from ota import hal, log, record, slots, trial
 from ota.errors import OTAError
 from ota.record import Record, load
 from sample_image import empty_board, fill_slot, image, marks_of, runs
@@ -222,34 +223,33 @@ class Gc:
 
 
 def test_a_release_that_leaves_too_little_heap_for_the_next_update_is_not_confirmed():
-    _on_trial(brought=None, old=None)
-    needed = restart.needed_heap()
-    real = restart.gc
+    word = calcsize("P")
+    real = trial.gc
     try:
-        for free, settings, confirmed in (
-            (needed, {}, True),
-            (needed - 1, {}, False),
-            (needed - 1, {"password": "x"}, True),
-            (needed - 1, {"password": "x", "restart_for_update": False}, False),
-            (1000, {"password": "x"}, False),
+        for words, settings, confirmed in (
+            (2700, {}, True),
+            (2699, {}, False),
+            (700, {"password": "x"}, True),
+            (2699, {"password": "x", "restart_for_update": False}, False),
+            (699, {"password": "x"}, False),
         ):
             services = _on_trial(brought=None, old=None)
             services.settings = settings
-            restart.gc = Gc(free)
-            assert services.confirm() is confirmed, (free, settings)
+            trial.gc = Gc(words * word)
+            assert services.confirm() is confirmed, (words, settings)
             assert _is_confirmed() if confirmed else _is_on_trial()
     finally:
-        restart.gc = real
+        trial.gc = real
 
 
 def test_a_release_that_leaves_too_little_heap_for_a_moment_is_confirmed_when_there_is_more():
     services = _on_trial(brought=None)
-    real = restart.gc
-    restart.gc = Gc(1000)
+    real = trial.gc
+    trial.gc = Gc(1000)
     try:
         trial.become_healthy(services)
     finally:
-        restart.gc = real
+        trial.gc = real
     assert _is_on_trial() and not services.healthy
     trial.become_healthy(services)
     assert _is_confirmed() and services.healthy
@@ -374,7 +374,7 @@ def test_when_it_is_confirmed_the_release_that_was_left_is_not_taken_again():
     assert services.confirm() is True
     r = load()
     assert (r.active, r.trial, r.floor, r.rejected) == ("a", None, 8, 8)
-    # From there, the owner may go forward again.
+    # From there the owner may go forward again.
     services.trial = False
     assert _resets(services.revert)
     assert (load().trial, load().is_revert) == ("b", True)
@@ -398,6 +398,27 @@ def test_there_is_no_way_back_to_what_is_not_usable():
         except OTAError as e:
             assert e.code == 37 and "no version before" in e.detail
         assert load().generation == generation
+
+
+def test_there_is_no_way_back_while_a_new_version_waits_for_its_trial():
+    # It lies in the place of the version before.
+    services = _confirmed()
+    r = load()
+    r.trial = "a"
+    r.store()
+    try:
+        services.revert()
+        raise AssertionError("no OTAError")
+    except OTAError as e:
+        assert e.code == 37
+    assert load().trial == "a" and not load().is_revert
+
+
+def test_the_release_that_is_gone_back_to_is_known_by_its_own_manifest():
+    # The record may tell of an image that was received there and refused.
+    services = _confirmed(received={"a": (9, 1, b"x" * 16), "b": (8, 1, b"")})
+    assert _resets(services.revert)
+    assert load().received["a"] == (7, 0, bytes(16))
 
 
 def test_on_a_board_without_a_version_there_is_no_way_back():

@@ -57,6 +57,7 @@ class Update:
     def __init__(self, data, **settings):
         fill_slot("b", data, accepted=False)
         self.ota = Ota(settings)
+        self.app = settings.get("app") or verify.app_of(record.load_for_update().active)
         self.progress = len(data)
         block = memoryview(bytearray(3000))
         self.buffer = block[:1460]
@@ -274,11 +275,6 @@ class Signature:
         self._good = good
         self.seen = None
 
-    def split_trailer(self, trailer):
-        from ota.updater.signature import split_trailer
-
-        return split_trailer(trailer)
-
     def verify(self, digest, signature, legacy, keys):
         from ota.errors import OTAError
 
@@ -343,7 +339,7 @@ def _verdict(data, **settings):
         r = record.load()
         r.trial = None
         r.store()
-    assert code_of(verify.refuse_by_head, head, settings) == code
+    assert code_of(verify.refuse_by_head, head, Update(data, **settings)) == code
     return code
 
 
@@ -379,9 +375,10 @@ def test_a_board_without_a_record_takes_any_release_where_no_application_runs():
     _run(update)
     assert (record.load().active, record.load().trial) == (None, "b")
     os.remove("/.ota/record")
+    update = Update(image())
     runs("a")
     try:
-        assert code_of(_run, Update(image())) == 3
+        assert code_of(_run, update) == 3
     finally:
         runs(None)
 
@@ -442,11 +439,11 @@ def test_a_board_without_an_application_takes_any():
 
 def test_flash_that_does_not_answer_lets_no_other_application_in():
     _board(b"garden")
-    head = memoryview(bytearray(image(name=b"other")[:1536]))
+    assert verify.app_of("a") == "garden" and verify.app_of(None) is None
     with Watched() as flash:
         flash.before = fails
         try:
-            verify.refuse_by_head(head, {})
+            verify.app_of("a")
             raise AssertionError("no OSError")
         except OSError:
             pass
@@ -503,7 +500,7 @@ def test_what_is_no_application_image_is_error_10_and_told_what_it_seems_to_be()
         (b"\xff" * 1536, "send what"),
     ):
         head = memoryview(bytearray(data))
-        text = error_of(verify.refuse_by_head, head, {})
+        text = error_of(verify.refuse_by_head, head, None)
         assert text.startswith("ERROR[10]: Not an application image: ") and words in text, text
 
 
