@@ -74,9 +74,14 @@ def _can_update(ota):
 
 def reject(why):
     """Take the slot on trial back and restart."""
+    take_back(why)
+    hal.reset()
+
+
+def take_back(why):
+    """Take the slot on trial back. The caller restarts the board."""
     load_for_update().reject(why)
     log.error("trial: taken back: %s", why)
-    hal.reset()
 
 
 def last_outcome():
@@ -97,6 +102,12 @@ def revert():
     Raises OTAError 37 when it cannot be used any more, or when an update that was verified waits
     for a restart in its place.
     """
+    try_before()
+    hal.reset()
+
+
+def try_before():
+    """Set the slot that ran before on trial again, for `revert`. The caller restarts the board."""
     from .slots import is_usable, manifest_of
 
     boot_record = load_for_update()
@@ -108,7 +119,6 @@ def revert():
         boot_record.received[slot] = (sequence, 0, b"")
     boot_record.try_slot(slot, True)
     log.info("revert: slot %s is tried again", slot)
-    hal.reset()
 
 
 def _take_keys(path):

@@ -15,6 +15,7 @@ from ..clock import after, is_past
 _LONGEST = const(256)  # bytes of a datagram
 # As long as a host waits for an answer: an invitation that may be older is dropped.
 _PATIENCE_MS = const(10000)
+_SHORTEST = const(41)  # bytes of an invitation
 
 
 class ArduinoOTA(Callbacks):
@@ -25,8 +26,8 @@ class ArduinoOTA(Callbacks):
     `on_error`: 1 begin, 2 connect, 3 receive, 4 end.
     """
 
-    # The update that is going on, a session.Session; or the host that is to prove that it knows the
-    # password, an auth.Talk, or that asks for the status, a control.Control.
+    # The update that is going on, a session.Session; or the talk with a host that is to prove that
+    # it knows the password, an auth.Talk.
     session = talk = None
     # What kind of update was announced last: 0, an application. Arduino's getCommand().
     command = None
@@ -132,11 +133,13 @@ class ArduinoOTA(Callbacks):
 
                     begin_update(self, self.talk.invitation, self.talk.address)
             elif data[:2] == b"0 " or data[:4] == b"100 " or data[:6] == b"MPOTA ":
-                if self.session is None:
+                if not self.ota.is_updating:
                     from .invitation import take
 
                     take(self, data, address)
-                elif address != self.session.address:
+                elif len(data) >= _SHORTEST and not (
+                    self.session and address == self.session.address
+                ):
                     self.send("ERR: ERROR[15]: Update already running\n", address)
             return True
         return False

@@ -1,5 +1,6 @@
 """ArduinoOTA's handshakes, the classic one of MD5 and the stronger one of HMAC-SHA-256; loaded when
-a host invites a board that has a password, until it has proved to know it. Protocol: docs/SPEC.md.
+a host asks something of a board that has a password, until it has proved to know it. Protocol:
+docs/SPEC.md.
 
 RAM: about 2.2 KB while loaded, the talk with a host included.
 """
@@ -25,10 +26,11 @@ _OWN_MS = const(2000)
 def begin_talk(listener, invitation, address):
     """Begin to ask the host at *address* for the password, if *invitation* allows it.
 
-    There is one talk at a time: see `Talk.gives_way`.
+    *invitation* may also be the command of a request, bytes. There is one talk at a time: see
+    `Talk.gives_way`.
     """
     get = listener.ota.settings.get
-    strong = bool(invitation[4])
+    strong = _is_strong(invitation)
     talk = listener.talk
     if strong and get("password_hash") and not (get("password") or get("password_sha256")):
         return  # as a board that does not know this handshake: it cannot take part in it
@@ -45,8 +47,15 @@ def begin_talk(listener, invitation, address):
     listener.send("ERR: " + text, address)
 
 
+def _is_strong(invitation):
+    return isinstance(invitation, bytes) or bool(invitation[4])
+
+
 class Talk:
-    """The question for the password that the host of *invitation*, at *address*, is to answer."""
+    """The question for the password that the host of *invitation*, at *address*, is to answer.
+
+    Where the host asks for the status, or for another command, *invitation* is that command, bytes.
+    """
 
     nonce = None  # None: not asked yet
 
@@ -61,13 +70,19 @@ class Talk:
             self.own_until = before.own_until
 
     def gives_way(self, invitation, address):
-        """Return whether this talk ends for the sake of *invitation*, and answer it if not."""
+        """Return whether this talk ends for the sake of *invitation*, and answer it if not.
+
+        An update goes before a request, which may come as often as somebody likes.
+        """
         if address == self.address:
             if invitation != self.invitation:
                 return True
             self._send_question()  # the one before was lost
             return False
-        if is_past(self.own_until):
+        is_request = isinstance(invitation, bytes)
+        if isinstance(self.invitation, bytes):
+            return not is_request or is_past(self.own_until)
+        if not is_request and is_past(self.own_until):
             return True
         self.listener.send("ERR: ERROR[15]: Update already running\n", address)
         return False
@@ -81,9 +96,8 @@ class Talk:
         if self.is_over():
             log.info("arduino: no answer to AUTH in time")
             return False
-        ask_at = self.listener.ask_at
-        if self.nonce is None and ask_at is None:
-            self.nonce = hexlify(uos.urandom(32 if self.invitation[4] else 16))
+        if self.nonce is None and self.listener.ask_at is None:
+            self.nonce = hexlify(uos.urandom(32 if _is_strong(self.invitation) else 16))
             self.deadline = after(_TIMEOUT_MS)
             self._send_question()
         return True
@@ -91,16 +105,21 @@ class Talk:
     def takes(self, data, address):
         """Return whether *data*, from *address*, proves that its host knows the password.
 
-        An answer may come from another port of the same host, since arduino-esp32's espota.py sends
-        it so. A wrong one from the port that invited ends the talk.
+        An answer to an invitation's question may come from another port of the same host, since
+        arduino-esp32's espota.py sends it so. A wrong one from the port that invited ends the talk.
         """
         if self.nonce is None or address[0] != self.address[0] or is_past(self.deadline):
             return False
-        if len(data) < 140 and self._is_right(data.split()):
+        if isinstance(self.invitation, bytes):
+            if data[:6] != b"MPOTA " or address != self.address:
+                return False
+        elif data[:4] != b"200 ":
+            return False
+        if self._is_right(data.split(None, 4)):
             self.listener.failures = 0
             self.listener.ask_at = None
             return True
-        put_off(self.listener)
+        self._put_off()
         if address == self.address:
             self.listener.send("Authentication Failed", address)
             self.listener.forget()
@@ -108,28 +127,31 @@ class Talk:
 
     def _send_question(self):
         if self.nonce:
-            word = b"AUTH2 " if self.invitation[4] else b"AUTH "
+            word = b"AUTH2 " if _is_strong(self.invitation) else b"AUTH "
             self.listener.send(word + self.nonce, self.address)
 
     def _is_right(self, answer):
-        # *answer*: 200, cnonce, response; both as long as the nonce.
+        # *answer*: 200, or the words of the request, then cnonce and response.
         nonce = self.nonce
-        if len(answer) != 3 or len(answer[1]) != len(nonce) or len(answer[2]) != len(nonce):
+        asked = [b"200"]
+        if isinstance(self.invitation, bytes):
+            asked = [b"MPOTA", self.invitation]
+        if answer[:-2] != asked or len(answer[-2]) != len(nonce) or len(answer[-1]) != len(nonce):
             return False
-        response = (_strong if self.invitation[4] else _classic)(
-            self.invitation, nonce, answer[1], self.listener.ota
+        response = (_strong if _is_strong(self.invitation) else _classic)(
+            self.invitation, nonce, answer[-2], self.listener.ota
         )
-        return is_same(response, answer[2])
+        return _is_same(response, answer[-1])
+
+    def _put_off(self):
+        # The more wrong answers in a row, the later the next host is asked.
+        listener = self.listener
+        listener.failures += 1
+        listener.ask_at = after(min(_DELAY_MS << min(listener.failures, 5), _MAX_DELAY_MS))
+        log.error("arduino: authentication failed")
 
 
-def put_off(listener):
-    """Note a wrong answer: the more in a row, the later *listener* asks the next host."""
-    listener.failures += 1
-    listener.ask_at = after(min(_DELAY_MS << min(listener.failures, 5), _MAX_DELAY_MS))
-    log.error("arduino: authentication failed")
-
-
-def is_same(expected, given):
+def _is_same(expected, given):
     """Return whether two texts, as bytes, are the same; the time taken tells nothing of where not.
 
     Their lengths are no secret.
@@ -156,15 +178,12 @@ def _classic(_, nonce, cnonce, ota):
 
 
 def _strong(invitation, nonce, cnonce, ota):
-    command, _, size, _, image_sha256 = invitation
-    return hmac_hex(ota, (nonce, cnonce, b"%d" % command, b"%d" % size, image_sha256.encode()))
-
-
-def hmac_hex(ota, parts):
-    """Return the HMAC-SHA-256 (RFC 2104) of *parts*, joined by `:`, in hex.
-
-    The key is the SHA-256 of the password.
-    """
+    # The HMAC-SHA-256 (RFC 2104), in hex; the key is the SHA-256 of the password.
+    if isinstance(invitation, bytes):
+        parts = (nonce, cnonce, invitation)
+    else:
+        command, _, size, _, image_sha256 = invitation
+        parts = (nonce, cnonce, b"%d" % command, b"%d" % size, image_sha256.encode())
     key = ota.settings.get("password_sha256")
     key = unhexlify(key) if key else sha256(ota.settings.get("password", "").encode()).digest()
     inner = sha256(bytes([b ^ 0x36 for b in key]) + b"\x36" * 32)

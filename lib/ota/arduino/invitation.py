@@ -1,5 +1,5 @@
-"""What a datagram asks the ArduinoOTA listener for; loaded when one may be an invitation.
-Protocol: docs/SPEC.md.
+"""What a datagram asks the ArduinoOTA listener for; loaded when one may be an invitation or a
+request. Protocol: docs/SPEC.md.
 
 RAM: about 1 KB while loaded.
 """
@@ -20,6 +20,12 @@ _NO_MEMORY = const(14)
 # With less free heap than this, in words as in restart.py, an update does not even try to begin
 # beside the application: what is loaded for it would leave its names behind.
 _LEAST_WORDS = const(2500)
+
+# As long as every request must be, and as an answer may be: nobody can be flooded by asking in the
+# name of another.
+_REQUEST_BYTES = const(256)
+_COMMANDS = (b"status", b"confirm", b"reject", b"revert")
+_NO_PASSWORD = const("ERR: this board has no password, or only the MD5 of one: set password_sha256")
 
 
 def listen(listener):
@@ -49,15 +55,13 @@ def listen(listener):
 
 
 def take(listener, data, address):
-    """Take the datagram *data* from *address*: an invitation, or a request for the status.
+    """Take the datagram *data* from *address*: an invitation, or a request such as for the status.
 
     Whoever has a password to prove is asked for it.
     """
     ota = listener.ota
     if data[:6] == b"MPOTA ":
-        from .control import answer
-
-        answer(listener, data, address)
+        _take_request(listener, data, address)
     else:
         invitation = read_invitation(data)
         if invitation is None:
@@ -70,6 +74,30 @@ def take(listener, data, address):
             begin_update(listener, invitation, address)
     if listener.session is None and listener.talk is None:
         ota.unload()
+
+
+def _take_request(listener, data, address):
+    # `MPOTA <command>`, or the same with the proof of the password.
+    words = data.split(None, 4)
+    if len(data) != _REQUEST_BYTES or len(words) not in (2, 4) or words[1] not in _COMMANDS:
+        return
+    command = words[1]
+    get = listener.ota.settings.get
+    if get("password") or get("password_sha256"):
+        if len(words) == 2:
+            from .auth import begin_talk
+
+            begin_talk(listener, command, address)
+            return
+        if not (listener.talk and listener.talk.takes(data, address)):
+            return
+        listener.forget()
+    elif listener.ota.has_password() or command != b"status":
+        listener.send(_NO_PASSWORD, address)
+        return
+    from .control import answer
+
+    answer(listener, command, address)
 
 
 def begin_update(listener, invitation, address):
@@ -143,7 +171,7 @@ def read_invitation(data):
     """
     if data[:2] != b"0 " and data[:4] != b"100 ":
         return None
-    words = data.split()
+    words = data.split(None, 6)
     if len(words) == 6:
         if words[4] != b"2" or len(words[5]) != 64 or len(data) > 199:
             return None
