@@ -119,20 +119,21 @@ def _start(slot, boots, what):
 
 def _recover():
     # No readable record: the usable slot, and the one with the higher sequence if both are.
+    # Of each usable slot the sequence is noted, since the owner may go back to the other one.
     buffer = bytearray(_BUFFER_BYTES)
-    best = None
+    found = record.Record()
     for slot in "ab":
         if slots.is_usable(slot, buffer):
             sequence = slots.manifest_of(slot)["sequence"]
-            if best is None or sequence > best.floor:
-                best = record.Record()
-                best.active = slot
-                best.floor = sequence
-                best.received[slot] = (sequence, 0, b"")
-    if best:
-        log.error("boot: no readable record; slot %s is whole", best.active)
-        try:
-            best.store()
-        except OSError as e:
-            log.error("boot: record not written: %s", e)
-    return best
+            found.received[slot] = (sequence, 0, b"")
+            if sequence > found.floor:
+                found.active = slot
+                found.floor = sequence
+    if found.active is None:
+        return None
+    log.error("boot: no readable record; slot %s is whole", found.active)
+    try:
+        found.store()
+    except OSError as e:
+        log.error("boot: record not written: %s", e)
+    return found
