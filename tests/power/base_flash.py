@@ -1,98 +1,117 @@
-"""Flash images to start the power tests from: a board that runs `old` and has `new` in /data.
+"""Flash images to start the power tests from: boards whose /data holds the images to come.
 
-Images come in from the flash itself: /bring_NAME.py feeds them to an Updater at power-on, as a
-transport does.
+Images come in from the flash itself: scripts between boot.py and main.py feed them to an Updater
+at power-on, as a transport does.
 """
 
 import atexit
 import functools
+import hashlib
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from boards import SETTINGS, own_ip
 from littlefs import LittleFS, UserContext
-from mpota import image
-from mpota.board.files import application_files, device_root, settings_file
-from mpota.board.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, SECTOR_BYTES
+from mpota.board.files import boot_files, device_root, first_record, settings_file
+from mpota.board.flash import (
+    FILE_SYSTEM_END,
+    FILE_SYSTEM_START,
+    SECTOR_BYTES,
+    SYSTEM_BYTES,
+    SYSTEM_START,
+)
+from mpota.image import romfs
 from mpota.image.compile import compile_module
 from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
+from oracle import RECORD, SLOT_BYTES, SLOTS
 from releases import (
     AFTER,
     KEYS,
     NEW,
     NEW_KEYS,
+    NEWER,
     OLD,
     OLD_KEYS,
     OLDER,
-    Scenario,
+    large_release,
+    lying_release,
     release,
     signed_by_new,
     signed_by_old,
-    twin,
 )
+from scenarios import Edit, Scenario
+
+CONFIRMED = r"trial: slot . is confirmed"
 
 # /lib/bringer: does to an image in /data what a transport does to one that arrives.
 _BRINGER = """
-import os
-from ota import OTA, hal
+import uos
+from ota import OTA, OTAError, Updater, hal, slots
 
-def bring(name, damage=False):
-    services = OTA()
-    from ota import Callbacks
-    from ota.errors import OTAError
-    from ota.updater import STAGING, Updater
-
-    updater = Updater(services, Callbacks())
+def bring(name, services=None, md5=None, sha256=None, change=None, restart=True):
+    services = services or OTA()
+    updater = Updater(services)
+    if md5:
+        updater.set_md5(md5)
+    if sha256:
+        updater.set_sha256(sha256)
     try:
-        updater.begin(os.stat(name)[6])
+        updater.begin(uos.stat(name)[6])
         with open(name, "rb") as f:
-            while True:
-                n = f.readinto(updater.buffer)
-                if not n:
-                    break
-                updater.write(updater.buffer[:n])
-        if damage:  # the flash loses some of it before it is checked
-            updater.file.close()
-            with open(STAGING, "r+b") as f:
-                f.seek(-1500, 2)
-                f.write(b"damage")
+            updater.write_stream(f)
+        if change == "damage":  # the flash loses some of the image
+            hal.flash_write(slots.start(updater.slot) + 4096, bytearray(64))
+        elif change == "settings":
+            services.settings["app"] = "other"
         updater.end()
     except OTAError as e:
         print("refused:", e)
         return
-    hal.reset()
-"""
-_BRING = """
-import machine
-if machine.reset_cause() == machine.PWRON_RESET:
-    import bringer
-    bringer.bring({arguments})
-"""
+    if restart:
+        hal.reset()
 
-# Run before boot.py at the boot that installs: the staged image is another one, just as whole, or
-# the flash loses what was unpacked.
-_SWAP = """
-with open("/data/twin.tar", "rb") as twin, open("/.ota/staging", "wb") as staging:
-    staging.write(twin.read())
+def revert():
+    try:
+        OTA().revert()
+    except OTAError as e:
+        print("refused:", e)
+
+def age(left):
+    # Stores the record until *left* more stores fit before the file system erases a sector.
+    import esp
+    from ota import record
+
+    def period():
+        count, erases = 0, esp.shared.words[6]
+        while esp.shared.words[6] == erases:
+            record.load().store()
+            count += 1
+        return count
+
+    period()
+    for _ in range(period() - left):
+        record.load().store()
+    print("aged")
 """
-_DAMAGE_SLOT = """
-import ota.install
-unpack = ota.install.read_image
-def unpack_and_damage(stream, buf, sink):
-    manifest = yield from unpack(stream, buf, sink)
-    with open("/.ota/a/pages/table.bin", "r+b") as f:
-        f.write(b"damage")
-    return manifest
-ota.install.read_image = unpack_and_damage
+_AT_POWER_ON = """
+import umachine
+if umachine.reset_cause() == umachine.PWRON_RESET:
+    import bringer
+    {call}
 """
 
 # What `after` is called where it is signed by a key that only `new` brings.
 AFTER_NEW_KEYS = f"{AFTER}_{NEW}_keys"
+# The scripts of images that must be refused, though their footers are right.
+REFUSED = ("stranger", "digest", "policy", "lies")
 
-Edit = tuple[str, str, str]  # a file of lib/ota, a text that is in it once, another in its place
+# So many stores of the record fit before the file system erases a sector: an erase comes in the
+# end of a trial.
+_STORES_LEFT = 3
 
 
 class StaleEditError(Exception):
@@ -101,16 +120,18 @@ class StaleEditError(Exception):
 
 @functools.cache
 def _module(name: str, source: str) -> bytes:
-    return compile_module(source, name, ARCHITECTURE, line_numbers=False)
+    return compile_module(source, name, ARCHITECTURE)
 
 
-def edited_sources(edits: tuple[Edit, ...]) -> dict[str, str]:
-    """Return the sources of lib/ota, by file name, with *edits* made one after the other.
+def edited_sources(edits: Iterable[Edit]) -> dict[str, str]:
+    """Return the sources of lib/ota, by the names of their files, with *edits* made one by one.
 
     Raises StaleEditError.
     """
     package = device_root() / "lib" / "ota"
-    sources = {path.name: path.read_text() for path in package.glob("*.py")}
+    sources = {
+        path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")
+    }
     for name, before, after in edits:
         found = sources.get(name, "").count(before)
         if found != 1:
@@ -119,84 +140,124 @@ def edited_sources(edits: tuple[Edit, ...]) -> dict[str, str]:
     return sources
 
 
-def _device_files(edits: tuple[Edit, ...], marks: bool = False) -> dict[str, bytes]:
-    # With *marks*, the board tells where it stores the record.
-    root = device_root()
-    files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
-    sources = edited_sources(edits)
-    if marks:
-        sources["record.py"] += _MARKS
-    for name, source in sources.items():
-        path = f"/lib/ota/{name.removesuffix('.py')}.mpy"
-        files[path] = _module(path, source)
-    return files
+@functools.cache
+def _system_rom(edits: tuple[Edit, ...]) -> bytes:
+    modules = {}
+    for name, source in sorted(edited_sources(edits).items()):
+        path = f"lib/ota/{name.removesuffix('.py')}.mpy"
+        modules[path] = _module(f"/rom/{path}", source)
+    return romfs.build(modules)
 
-
-# Tells which flash operations a store of the record takes; 8 is control.OPERATIONS.
-_MARKS = """
-import power
-_plain_store = Record.store
-def _store(self):
-    first = power.words[2]
-    _plain_store(self)
-    print("stored", first, power.words[2])
-Record.store = _store
-"""
 
 _folder = tempfile.TemporaryDirectory(prefix="mpota-power-")
 atexit.register(_folder.cleanup)
 _lock = threading.Lock()
 
 
-def base_flash(scenario: Scenario, edits: tuple[Edit, ...] = (), marks: bool = False) -> Path:
-    """Return a flash image, made once and not to be changed, of a board that runs `old`."""
+def base_flash(scenario: Scenario, edits: tuple[Edit, ...] = ()) -> Path:
+    """Return a flash image, made once and not to be changed, of the board before *scenario*.
+
+    *edits* are made to the device code after it came to where it is.
+    """
     with _lock:
-        return _base_flash(scenario, edits, marks)
+        return _base_flash(scenario, edits)
 
 
 @functools.cache
-def _base_flash(scenario: Scenario, edits: tuple[Edit, ...], marks: bool) -> Path:
+def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     path = Path(tempfile.mkdtemp(dir=_folder.name), "base.img")
-    if edits or marks:
-        # From a board that came to where it is with the right code.
-        shutil.copy(_base_flash(scenario, (), False), path)
-        replace_files(path, _device_files(edits, marks))
+    if edits:
+        shutil.copy(_base_flash(scenario, ()), path)
+        rom = _system_rom(scenario.tuning + edits)
+        _overwrite(path, SYSTEM_START, rom.ljust(SYSTEM_BYTES, b"\xff"))
         return path
-    files = _device_files(()) | settings_file(SETTINGS | {"confirm_s": 0})
-    first = release(OLDER if scenario.updated_before else OLD)
-    files |= application_files(first, image.read(first))
-    files["/lib/bringer.mpy"] = _module("/lib/bringer.mpy", _BRINGER)
-    for name, data in _images(scenario).items():
-        files[f"/data/{name}.tar"] = data
-        files[f"/bring_{name}.py"] = _BRING.format(arguments=f"'/data/{name}.tar'").encode()
-    files["/bring_damaged.py"] = _BRING.format(arguments=f"'/data/{NEW}.tar', True").encode()
+    images = _images(scenario)
+    first = {"flashed": OLD, "newest": OLD}.get(scenario.board, OLDER)
+    files = boot_files() | _scripts(scenario, images) | first_record(images[first])
+    files |= settings_file(SETTINGS | {"confirm_s": 0, "trial_s": scenario.trial_s})
     if scenario.new_keys:
         files[KEYS] = OLD_KEYS
-    files["/data/twin.tar"] = twin(NEW)
-    files |= {"/swap.py": _SWAP.encode(), "/damage.py": _DAMAGE_SLOT.encode()}
-    create_flash(path, files)
-    if scenario.updated_before:
-        with Board(path, ip=own_ip(), scripts=bringing(OLD)) as board:
-            board.wait_for("is confirmed")
+    system = _system_rom(scenario.tuning)
+    create_flash(path, files, system=system, slots={"a": images[first]})
+    if scenario.board != "flashed":
+        _boot(path, "bring_new" if first == OLD else "bring_old", CONFIRMED)
+    _boot(path, "age", "^aged$")
+    _damage(path, scenario)
     return path
+
+
+def _boot(path: Path, script: str, last_line: str) -> None:
+    with Board(path, ip=own_ip(), scripts=scripts(script)) as board:
+        board.wait_for(last_line)
+
+
+def _damage(path: Path, scenario: Scenario) -> None:
+    if scenario.lacks_record:
+        replace_files(path, {RECORD: None})
+    for letter, at in SLOTS.items():
+        if scenario.board == "empty":
+            _overwrite(path, at + SLOT_BYTES - 8, bytes(8))
+        elif scenario.board == "damaged":
+            _overwrite(path, at, bytes(64))
+        elif scenario.board == "half" and letter == "b":
+            _overwrite(path, at + SECTOR_BYTES, bytes(64))
+    if scenario.old_app == "breaks":
+        replace_files(path, {"/data/broken": b""})
+
+
+def _scripts(scenario: Scenario, images: dict[str, bytes]) -> dict[str, bytes]:
+    calls = {"revert": "bringer.revert()", "age": f"bringer.age({_STORES_LEFT})"}
+    files = {"/lib/bringer.mpy": _module("/lib/bringer.mpy", _BRINGER)}
+    for name, data in images.items():
+        files[f"/data/{name}.img"] = data
+        calls[f"bring_{name}"] = _call(name, data)
+    new = images[NEW]
+    calls["stage_new"] = _call(NEW, new, restart=False)
+    calls["bring_both"] = calls["stage_new"] + "\n    " + _call(NEWER, images[NEWER])
+    calls["damaged"] = _call(NEW, new, change="damage")
+    calls["policy"] = _call(NEW, new, change="settings")
+    calls["digest"] = f"bringer.bring('/data/{NEW}.img', sha256='{'0' * 64}')"
+    for name, call in calls.items():
+        files[f"/{name}.py"] = _AT_POWER_ON.format(call=call).encode()
+    return files
+
+
+def _call(name: str, data: bytes, **options: object) -> str:
+    md5, sha256 = hashlib.md5(data).hexdigest(), hashlib.sha256(data).hexdigest()
+    more = "".join(f", {option}={value!r}" for option, value in options.items())
+    return f"bringer.bring('/data/{name}.img', md5='{md5}', sha256='{sha256}'{more})"
 
 
 def _images(scenario: Scenario) -> dict[str, bytes]:
     # What the board can be told to bring in, by name.
+    images = {
+        OLDER: release(OLDER),
+        OLD: release(OLD, scenario.old_app),
+        NEW: release(NEW, scenario.app),
+        NEWER: release(NEWER),
+        AFTER: release(AFTER),
+        "lies": lying_release(NEW),
+    }
+    if scenario.board == "large":
+        images |= {OLDER: large_release(OLDER), NEW: large_release(NEW)}
     if not scenario.new_keys:
-        return {OLD: release(OLD), NEW: release(NEW, scenario.app), AFTER: release(AFTER)}
+        return images
     new = release(NEW, scenario.app, NEW_KEYS)
-    return {
-        OLD: signed_by_old(release(OLD)),
-        NEW: signed_by_old(new),
+    images = {name: signed_by_old(data) for name, data in (images | {NEW: new}).items()}
+    return images | {
         "stranger": signed_by_new(new),
-        AFTER: signed_by_old(release(AFTER)),
         AFTER_NEW_KEYS: signed_by_new(release(AFTER)),
     }
 
 
-def replace_files(flash: Path, files: dict[str, bytes]) -> None:
-    """Write *files* (absolute name → content) into a flash image, beside what is there."""
+def _overwrite(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def replace_files(flash: Path, files: dict[str, bytes | None]) -> None:
+    """Write *files* (absolute name → content, None: delete it) into the file system of *flash*."""
     data = bytearray(flash.read_bytes())
     content = data[FILE_SYSTEM_START:FILE_SYSTEM_END]
     fs = LittleFS(
@@ -205,6 +266,9 @@ def replace_files(flash: Path, files: dict[str, bytes]) -> None:
         block_count=len(content) // SECTOR_BYTES,
     )
     for name, text in files.items():
+        if text is None:
+            fs.remove(name)
+            continue
         with fs.open(name, "wb") as file:
             file.write(text)
     fs.unmount()
@@ -212,6 +276,6 @@ def replace_files(flash: Path, files: dict[str, bytes]) -> None:
     flash.write_bytes(data)
 
 
-def bringing(name: str) -> tuple[str, ...]:
-    """Return the scripts of a board that brings in *name* at power-on."""
-    return ("boot.py", f"bring_{name}.py", "main.py")
+def scripts(script: str) -> tuple[str, ...]:
+    """Return the scripts of a board that runs *script* at power-on, "" for none."""
+    return ("boot.py", f"{script}.py", "main.py") if script else ("boot.py", "main.py")

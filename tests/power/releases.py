@@ -1,35 +1,45 @@
-"""Releases of the power tests: a small application in four versions, good ones and bad ones.
-
-A scenario is a board that runs `old` and is given `new`, which may bring other keys.
-"""
+"""Releases of the power tests: a small application in five versions, good ones and bad ones."""
 
 import functools
+import hashlib
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
-from mpota import image
+from boards import application_image
+from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.image.keys import binary_keys, load_private_key
 from mpota.image.signature import sign
 
-OLDER, OLD, NEW, AFTER = "older", "old", "new", "after"
-SEQUENCES = {OLDER: 1, OLD: 2, NEW: 3, AFTER: 4}
+OLDER, OLD, NEW, NEWER, AFTER = "older", "old", "new", "newer", "after"
+SEQUENCES = {OLDER: 1, OLD: 2, NEW: 3, NEWER: 4, AFTER: 5}
 
-# A part of every version comes from its lib: a mix of two versions shows.
+# A module of every version has the version, too: an application that is a mix of two shows.
 _PART = 'VERSION = "{version}"\n'
 _SAYS = 'print("app {version} runs with part", part.VERSION)'
 APPS = {
     "good": f"import part\ndef main(ota):\n    {_SAYS}\n    while True:\n        ota.handle()\n",
     "raises": f"import part\ndef main(ota):\n    {_SAYS}\n    raise RuntimeError\n",
-    "resets": f"import part\nimport machine\n{_SAYS}\nmachine.reset()\n",
+    "resets": f"import part\nimport umachine\n{_SAYS}\numachine.reset()\n",
     "hangs": f"import part\n{_SAYS}\nwhile True:\n    pass\n",
+    # Neither confirms nor rejects, and meanwhile tries to bring in another update.
     "undecided": (
         "import part\ndef main(ota):\n    ota.auto_confirm = False\n"
-        f"    {_SAYS}\n    import bringer\n    bringer.bring('/data/{AFTER}.tar')\n"
+        f"    {_SAYS}\n    import bringer\n    bringer.bring('/data/{AFTER}.img', ota)\n"
+        "    while True:\n        ota.handle()\n"
+    ),
+    # Is good as long as the file /data/broken is not there.
+    "breaks": (
+        f"import part\nimport uos\ndef main(ota):\n    {_SAYS}\n"
+        "    if 'broken' in uos.listdir('/data'):\n        raise RuntimeError\n"
         "    while True:\n        ota.handle()\n"
     ),
 }
 
+# What makes an image of more than two sectors, which ends inside of a page.
+_TABLE_BYTES = 8300
+_MANY_BYTES = 90000  # about as many as a slot takes
+_TABLE_NAME = b"table.bin"
+_DATA_RECORD, _POINTER_RECORD = 2, 3  # kinds of records of a ROMFS, each in one byte
 
 KEYS, KEYS_BEFORE_RENAME = "/ota.keys", "/ota.keys.new"
 _OLD_KEY, _NEW_KEY, _SPARE_KEY = (
@@ -51,66 +61,41 @@ def signed_by_new(data: bytes) -> bytes:
     return sign(data, _NEW_KEY)
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """What `new` does when it runs, and whether the board was updated before it gets it.
-
-    With *new_keys* the board takes only what is signed, and `new` brings other keys.
-    """
-
-    name: str
-    app: str
-    updated_before: bool = True
-    new_keys: bool = False
-
-    @property
-    def is_good(self) -> bool:
-        """Whether `new` is to be confirmed, and not taken back."""
-        return self.app == "good"
-
-
-SCENARIOS = {
-    scenario.name: scenario
-    for scenario in (
-        Scenario("first-update", "good", updated_before=False),
-        Scenario("update", "good"),
-        Scenario("raises", "raises"),
-        Scenario("never-confirmed", "resets"),
-        Scenario("hangs", "hangs"),
-        Scenario("undecided", "undecided"),
-        Scenario("new-keys", "good", new_keys=True),
-    )
-}
-# Those that the power is cut in.
-CUT_SCENARIOS = ("first-update", "update", "raises", "never-confirmed", "new-keys")
+@functools.cache
+def release(version: str, app: str = "good", keys: bytes = b"") -> bytes:
+    """Return the image of *version*, several files that bring *keys*, if there are any."""
+    return _build(version, app, keys, _TABLE_BYTES)
 
 
 @functools.cache
-def release(version: str, app: str = "good", keys: bytes = b"") -> bytes:
-    """Return the image of *version*, several files and more than two sectors of flash.
+def large_release(version: str) -> bytes:
+    """Return an image of *version* that is as large as an image can be."""
+    beside_table = len(_build(version, "good", b"", _MANY_BYTES)) - _MANY_BYTES
+    image = _build(version, "good", b"", IMAGE_LIMIT_BYTES - beside_table)
+    assert len(image) == IMAGE_LIMIT_BYTES
+    return image
 
-    It brings *keys*, if there are any.
+
+def lying_release(version: str) -> bytes:
+    """Return an image of *version* with the right digest and a record that points elsewhere.
+
+    Its last file's data is behind a pointer (a record of kind 3), and far outside of the image.
     """
-    files = _files(version, app) | ({"ota.keys": keys} if keys else {})
-    return _build(version, files)
+    image = bytearray(release(version))
+    size = int.from_bytes(image[-36:-32], "little")
+    at = image.rindex(_TABLE_NAME) + len(_TABLE_NAME)
+    assert image[at] == _DATA_RECORD
+    image[at] = _POINTER_RECORD
+    image[-32:] = hashlib.sha256(image[:size]).digest()
+    return bytes(image)
 
 
-def _files(version: str, app: str) -> dict[str, bytes]:
+def _build(version: str, app: str, keys: bytes, table_bytes: int) -> bytes:
     files = {
         "app.py": APPS[app].format(version=version).encode(),
         "lib/part.py": _PART.format(version=version).encode(),
-        "pages/table.bin": random.Random(version).randbytes(1500),
+        "pages/table.bin": random.Random(version).randbytes(table_bytes),
     }
-    if version == OLDER:
-        files["gone.py"] = b"# in no later version\n"
-    return files
-
-
-def _build(version: str, files: dict[str, bytes]) -> bytes:
-    return image.build(name="small", version=version, sequence=SEQUENCES[version], files=files)
-
-
-def twin(version: str) -> bytes:
-    """Return an image as whole and as large as that of *version*, with another content."""
-    files = _files(version, "good") | {"pages/table.bin": random.Random("twin").randbytes(1500)}
-    return _build(version, files)
+    if keys:
+        files["ota.keys"] = keys
+    return application_image(files, name="small", version=version, sequence=SEQUENCES[version])
