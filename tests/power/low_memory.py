@@ -3,23 +3,24 @@
 import contextlib
 from dataclasses import dataclass
 
-from base_flash import bringing
-from power_cut import CONFIRMED, PLAIN_BOOT, Life, record_stores, repeatable
-from releases import NEW, SCENARIOS
+from base_flash import CONFIRMED
+from life import LISTENS, Life, repeatable
+from releases import NEW
+from scenarios import SCENARIOS
 
 # From what suffices to what does not even start main.py.
-HEAPS_KB = (56, 52, 50, 49, 48, 47, 46, 45, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 20)
+HEAPS_KB = (56, 52, 50, 48, 46, 45, 44, 43, 42, 41, 40, 38, 36, 34, 32, 30, 28, 26, 24, 20)
 STARTS = ("update", "boot")
 
 _BOOTS = 3
 # The end of what a boot with too little memory does.
-_ENDS = rf"{CONFIRMED}|^refused:|is dropped|MemoryError|ended with status"
+_ENDS = rf"{CONFIRMED}|^refused:|an update needs|MemoryError|ended with status"
 _PATIENCE_S = 5
 
 
 @dataclass(frozen=True)
 class LowMemory:
-    """A heap of *heap_kb* from *start* on: an update that arrives, or a boot that installs it."""
+    """A heap of *heap_kb* from *start* on: an update that arrives, or a boot that tries it."""
 
     heap_kb: int
     start: str
@@ -33,12 +34,13 @@ class LowMemory:
 def run_low_memory(case: LowMemory) -> list[str]:
     """Run *case*; return what the board said. Raises AssertionError with the way to repeat it."""
     with Life(SCENARIOS["update"]) as life, repeatable(life, case.command):
-        scripts = bringing(NEW)
+        script = "bring_new"
         if case.start == "boot":
-            life.cut(scripts, record_stores("update")[0].stop)  # an image is pending
-            scripts = PLAIN_BOOT
+            with life.board("stage_new") as board:
+                board.wait_for(LISTENS)
+            script = ""
         for _ in range(_BOOTS):
-            _boot_with(life, case.heap_kb, scripts)
+            _boot_with(life, case.heap_kb, script)
             verdict = life.judge()
             if verdict.state == "idle" and (verdict.runs == NEW or case.start == "boot"):
                 break
@@ -51,6 +53,6 @@ def run_low_memory(case: LowMemory) -> list[str]:
         return life.lines
 
 
-def _boot_with(life: Life, heap_kb: int, scripts: tuple[str, ...]) -> None:
-    with life.board(scripts, heap=f"{heap_kb}k") as board, contextlib.suppress(TimeoutError):
+def _boot_with(life: Life, heap_kb: int, script: str) -> None:
+    with life.board(script, heap=f"{heap_kb}k") as board, contextlib.suppress(TimeoutError):
         board.wait_for(_ENDS, _PATIENCE_S)

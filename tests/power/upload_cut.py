@@ -4,10 +4,11 @@ import contextlib
 import threading
 from dataclasses import dataclass
 
+from life import LISTENS, Life, repeatable
 from mpota import arduino
 from mpota.errors import CommandError
-from power_cut import Life, repeatable
-from releases import NEW, SCENARIOS, release
+from releases import NEW, release
+from scenarios import SCENARIOS
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def run_upload_cut(case: UploadCut) -> list[str]:
         board = life.board()
         try:
             board.power_on()
-            board.wait_for("listens on port")
+            board.wait_for(LISTENS)
             board.cut_power_after(case.cut)
             host = threading.Thread(target=_upload, args=(board.ip,))
             host.start()
