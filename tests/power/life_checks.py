@@ -4,33 +4,54 @@ Each check is called with the edits made to the device code and how long to wait
 raises AssertionError or TimeoutError.
 """
 
-from base_flash import Edit, bringing, replace_files
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
+from base_flash import replace_files, scripts
 from boards import SETTINGS
+from life import LISTENS, REFUSED, RUNS, Life
 from mpota import arduino
 from mpota.arduino.outcomes import WrongPasswordError
 from mpota.board.files import settings_file
-from power_cut import (
-    PLAIN_BOOT,
-    RUNS,
-    Case,
-    Life,
-    count_operations,
-    record_operations,
-    record_stores,
-    run_case,
-)
-from releases import NEW, OLD, SCENARIOS, release
+from oracle import SLOTS
+from power_cut import Case, count_operations, run_case
+from refused import REJECTIONS, NeverRuns, count_refusal, run_never_runs
+from releases import AFTER, NEW, OLD, release
+from scenarios import SCENARIOS, Edit
 
 Edits = tuple[Edit, ...]
+Check = Callable[[Edits, float], None]
 
-# Before the record that confirms it, the flash operations of a change of keys that matter: those of
-# its rename are among them.
-_KEYS_OPERATIONS = 6
+# Gives back otherwise what is written to /.ota/record.new, in the boot that it comes before.
+_MANGLE = b"""
+import builtins
+_plain_open = builtins.open
+
+class Mangled:
+    def __init__(self, file):
+        self._file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def write(self, data):
+        return self._file.write(bytes(len(data)))
+
+def _open(name, mode="r"):
+    file = _plain_open(name, mode)
+    return Mangled(file) if name[:12] == "/.ota/record" and "w" in mode else file
+
+builtins.open = _open
+"""
 
 
 def good_is_confirmed(edits: Edits, timeout_s: float) -> None:
-    """A good release is confirmed, in a first update and in a later one."""
-    for scenario in ("first-update", "update"):
+    """A good release is confirmed, in a first update and in a later one, small or large."""
+    for scenario in ("first-update", "update", "large-update"):
         with _to_the_end(scenario, edits, timeout_s):
             pass
 
@@ -38,70 +59,104 @@ def good_is_confirmed(edits: Edits, timeout_s: float) -> None:
 def bad_is_taken_back(edits: Edits, timeout_s: float) -> None:
     """A release that raises or never gets to be healthy is taken back, and refused from then on."""
     for scenario in ("raises", "never-confirmed"):
-        life = _to_the_end(scenario, edits, timeout_s)
-        with life, life.board(bringing(NEW)) as board:
-            board.wait_for(r"refused: ERROR\[35\]", timeout_s)
+        script = SCENARIOS[scenario].script
+        with _to_the_end(scenario, edits, timeout_s) as life, life.board(script) as board:
+            board.wait_for(r"^refused: ERROR\[35\]", timeout_s)
 
 
 def hang_is_reset(edits: Edits, timeout_s: float) -> None:
     """A release that hangs meets the watchdog, and is taken back."""
-    with Life(SCENARIOS["hangs"], edits=edits) as life:
-        with life.board(bringing(NEW), watchdog_ms=400) as board:
-            board.wait_for(f"^app {NEW} runs", timeout_s)
-            board.wait_for(f"^app {OLD} runs", timeout_s)
-        life.must_be_settled(confirmed=False)
+    with _to_the_end("hangs", edits, timeout_s):
+        pass
 
 
 def trial_refuses_an_update(edits: Edits, timeout_s: float) -> None:
     """No update is taken during a trial."""
     with Life(SCENARIOS["undecided"], edits=edits) as life:
-        with life.board(bringing(NEW)) as board:
+        with life.board(life.scenario.script) as board:
             board.wait_for(f"^app {NEW} runs", timeout_s)
-            board.wait_for(r"refused: ERROR\[34\]", timeout_s)
+            said = board.wait_for(rf"{REFUSED}|^app {AFTER} runs", timeout_s)
+            assert said[1] == "34", f"the board said: {said[0]}"
         assert life.judge().state == "trial", "the trial has ended"
 
 
-def damaged_on_arrival_is_refused(edits: Edits, timeout_s: float) -> None:
-    """The record never names an image that flash gives back otherwise than it arrived."""
-    with Life(SCENARIOS["update"], edits=edits) as life:
-        with life.board(bringing("damaged")) as board:
-            board.wait_for(r"refused: ERROR\[3\]", timeout_s)
-        assert life.judge().state == "idle", "what was refused is not dropped"
+@functools.cache
+def refused_never_runs(kind: str) -> Check:
+    """Give the check that an image that is refused never runs.
+
+    That holds though the record is lost or the owner goes back. *kind* is one of REFUSALS.
+    """
+
+    def check(edits: Edits, timeout_s: float) -> None:
+        run_never_runs(NeverRuns(kind), edits, timeout_s)
+
+    return check
 
 
-def swapped_image_is_dropped(edits: Edits, timeout_s: float) -> None:
-    """Only the image that was verified is installed, and not another one that is as whole."""
-    _install_after("swap.py", edits, timeout_s)
+def rejected_never_runs(edits: Edits, timeout_s: float) -> None:
+    """A release that was taken back never runs, with the record lost or by going back."""
+    for scenario in REJECTIONS:
+        run_never_runs(NeverRuns(scenario), edits, timeout_s)
 
 
-def damaged_slot_is_dropped(edits: Edits, timeout_s: float) -> None:
-    """A slot that flash gives back otherwise than it was written is not tried."""
-    _install_after("damage.py", edits, timeout_s)
+def cut_before_a_refusal_is_harmless(edits: Edits, timeout_s: float) -> None:
+    """An image that is there, but not verified when the power goes, never runs."""
+    for cut in reversed(range(count_refusal("stranger", edits))):
+        run_never_runs(NeverRuns("stranger", cut), edits, timeout_s)
 
 
-def cut_in_a_store_is_harmless(edits: Edits, timeout_s: float) -> None:
-    """A power cut before any operation of a store of the record leaves a whole version."""
-    for scenario in ("update", "raises"):
-        operations = record_operations(scenario, edits)
-        for cut in operations:
+@functools.cache
+def cut_is_harmless(scenario: str) -> Check:
+    """Give the check that a power cut before any operation of *scenario* leaves a whole version."""
+
+    def check(edits: Edits, timeout_s: float) -> None:
+        # From the last on: what is done wrongly is done at the end, mostly.
+        for cut in reversed(range(count_operations(scenario, edits))):
             run_case(Case(scenario, cut), edits, timeout_s)
 
-
-def cut_in_a_change_of_keys_is_harmless(edits: Edits, timeout_s: float) -> None:
-    """A power cut while new keys are taken over leaves the old ones or the new ones."""
-    confirmed = record_stores("new-keys", edits)[-1]
-    total = count_operations("new-keys", edits)
-    for cut in range(confirmed.start - _KEYS_OPERATIONS, total):
-        run_case(Case("new-keys", cut), edits, timeout_s)
+    return check
 
 
-def strangers_signature_is_refused(edits: Edits, timeout_s: float) -> None:
-    """A board with keys takes nothing that is signed with another key."""
-    with Life(SCENARIOS["new-keys"], edits=edits) as life:
-        with life.board(bringing("stranger")) as board:
-            said = board.wait_for(rf"^refused: (\S+)|^app ({NEW}) runs", timeout_s)
-        assert said[1] == "ERROR[12]:", f"the board said: {said[0]}"
-        assert life.judge().state == "idle", "what was refused is not dropped"
+def owner_goes_back(edits: Edits, timeout_s: float) -> None:
+    """The version before runs again, and the one that was left is not taken any more."""
+    with _to_the_end("revert", edits, timeout_s) as life, life.board(f"bring_{NEW}") as board:
+        board.wait_for(r"^refused: ERROR\[3[56]\]", timeout_s)
+
+
+def record_that_is_lost_is_made_anew(edits: Edits, timeout_s: float) -> None:
+    """Without a record the newest version runs that is usable."""
+    for scenario in ("record-lost", "record-and-slot-lost"):
+        with Life(SCENARIOS[scenario], edits=edits, timeout_s=timeout_s) as life:
+            life.recover(life.judge())
+
+
+def damaged_slot_is_not_tried(edits: Edits, timeout_s: float) -> None:
+    """A slot that flash gives back otherwise than it was verified is not tried."""
+    with _on_trial(edits, timeout_s) as life:
+        data = bytearray(life.flash.read_bytes())
+        data[SLOTS[life.judge().record.trial] + 0x1800] ^= 0xFF
+        life.flash.write_bytes(data)
+        with life.board() as board:
+            runs = board.wait_for(RUNS, timeout_s)[1]
+            board.wait_for(LISTENS, timeout_s)
+        assert runs == OLD, f"{runs} runs, and is damaged"
+        verdict = life.judge()
+        assert (verdict.state, verdict.rejected) == ("idle", 0), f"{verdict.state}"
+
+
+def record_that_flash_does_not_take_changes_nothing(edits: Edits, timeout_s: float) -> None:
+    """A trial begins only when its count is on flash; else the record stays as it was."""
+    with _on_trial(edits, timeout_s) as life:
+        before = life.judge().record
+        replace_files(life.flash, {"/mangle.py": _MANGLE})
+        with life.board(scripts=("mangle.py", *scripts(""))) as board:
+            board.wait_for(f"{LISTENS}|^app {NEW} runs", timeout_s)
+            ran = [line for line in board.lines if line.startswith("app ")]
+        assert not ran, f"{ran[0]}: its trial is not counted"
+        replace_files(life.flash, {"/mangle.py": None})
+        verdict = life.judge()
+        assert verdict.record == before, "the record has changed"
+        life.recover(verdict)
 
 
 def wrong_password_is_refused(edits: Edits, timeout_s: float) -> None:
@@ -109,7 +164,7 @@ def wrong_password_is_refused(edits: Edits, timeout_s: float) -> None:
     with Life(SCENARIOS["update"], edits=edits) as life:
         replace_files(life.flash, settings_file(SETTINGS | {"password": "right"}))
         with life.board() as board:
-            board.wait_for("listens on port", timeout_s)
+            board.wait_for(LISTENS, timeout_s)
             for auth in ("strict", "classic"):
                 try:
                     arduino.upload(release(NEW), board_ip=board.ip, password="wrong", auth=auth)
@@ -119,36 +174,34 @@ def wrong_password_is_refused(edits: Edits, timeout_s: float) -> None:
             assert board.operations == 0, "flash was written"
 
 
-def _to_the_end(scenario: str, edits: Edits, timeout_s: float) -> Life:
-    life = Life(SCENARIOS[scenario], edits=edits, timeout_s=timeout_s)
-    life.run_to_the_end(bringing(NEW), None)
-    life.must_be_settled(life.scenario.is_good)
-    return life
+@contextlib.contextmanager
+def _to_the_end(scenario: str, edits: Edits, timeout_s: float) -> Iterator[Life]:
+    with Life(SCENARIOS[scenario], edits=edits, timeout_s=timeout_s) as life:
+        life.run_to_the_end(life.scenario.script, None)
+        life.must_be_settled(None)
+        yield life
 
 
-def _install_after(script: str, edits: Edits, timeout_s: float) -> None:
-    # Runs *script* before the boot that would install `new`; `old` must run, and nothing be left.
-    staged = record_stores("update", edits)[0].stop
+@contextlib.contextmanager
+def _on_trial(edits: Edits, timeout_s: float) -> Iterator[Life]:
+    # A board that is to try `new` at its next boot, for the first time.
     with Life(SCENARIOS["update"], edits=edits, timeout_s=timeout_s) as life:
-        life.cut(bringing(NEW), staged)
-        assert life.judge().state == "pending", "the image is not staged"
-        with life.board((script, *PLAIN_BOOT)) as board:
-            runs = board.wait_for(RUNS, timeout_s)[1]
-        assert runs == OLD, f"{runs} runs after {script}"
-        verdict = life.judge()
-        assert (verdict.state, verdict.runs) == ("idle", OLD), f"{verdict.state}, {verdict.runs}"
+        with life.board("stage_new") as board:
+            board.wait_for(LISTENS, timeout_s)
+        assert life.judge().state == "trial", "nothing is on trial"
+        yield life
 
 
+# Those that are no campaign of their own; the others are in test_every_operation.py and
+# test_never_runs.py.
 CHECKS = (
     good_is_confirmed,
     bad_is_taken_back,
     hang_is_reset,
     trial_refuses_an_update,
-    damaged_on_arrival_is_refused,
-    swapped_image_is_dropped,
-    damaged_slot_is_dropped,
-    cut_in_a_store_is_harmless,
-    cut_in_a_change_of_keys_is_harmless,
-    strangers_signature_is_refused,
+    owner_goes_back,
+    record_that_is_lost_is_made_anew,
+    damaged_slot_is_not_tried,
+    record_that_flash_does_not_take_changes_nothing,
     wrong_password_is_refused,
 )

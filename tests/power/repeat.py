@@ -1,7 +1,8 @@
 """Repeat one case of the power tests, and show what the board said.
 
-python tests/power/repeat.py update 83 --torn prefix --second 5
-python tests/power/repeat.py --upload 83
+python tests/power/repeat.py update 23 --torn prefix --second 5
+python tests/power/repeat.py --never-runs stranger --cut 3
+python tests/power/repeat.py --upload 23
 python tests/power/repeat.py --heap 40 --start boot
 python tests/power/repeat.py --bug 'confirmed at boot'
 """
@@ -15,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from base_flash import StaleEditError  # noqa: E402
 from low_memory import STARTS, LowMemory, run_low_memory  # noqa: E402
 from power_cut import TEARS, Case, run_case  # noqa: E402
-from releases import CUT_SCENARIOS  # noqa: E402
+from refused import REFUSALS, REJECTIONS, NeverRuns, run_never_runs  # noqa: E402
+from scenarios import SCENARIOS  # noqa: E402
 from seeded_bugs import SEEDED_BUGS  # noqa: E402
 from upload_cut import UploadCut, run_upload_cut  # noqa: E402
 
@@ -24,10 +26,13 @@ _PATIENCE_S = 6
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Repeat one case of the power tests.")
-    parser.add_argument("scenario", nargs="?", choices=CUT_SCENARIOS)
-    parser.add_argument("cut", nargs="?", type=int, help="cut the power before this operation")
+    parser.add_argument("scenario", nargs="?", choices=SCENARIOS)
+    parser.add_argument("operation", nargs="?", type=int, help="cut the power before this one")
     parser.add_argument("--torn", default="none", choices=TEARS, help="tear that operation")
     parser.add_argument("--second", type=int, help="cut again in the recovery")
+    kinds = [*REFUSALS, *REJECTIONS]
+    parser.add_argument("--never-runs", choices=kinds, help="a version that must not run")
+    parser.add_argument("--cut", type=int, help="with --never-runs: cut before this operation")
     parser.add_argument("--upload", type=int, metavar="CUT", help="cut in an upload")
     parser.add_argument("--heap", type=int, metavar="KB", help="an update with so much memory")
     parser.add_argument("--start", choices=STARTS, default=STARTS[0], help="when there is so much")
@@ -37,11 +42,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> list[str]:
+    if options.never_runs is not None:
+        return run_never_runs(NeverRuns(options.never_runs, options.cut, options.torn))
     if options.upload is not None:
         return run_upload_cut(UploadCut(options.upload))
     if options.heap is not None:
         return run_low_memory(LowMemory(options.heap, options.start))
-    return run_case(Case(options.scenario, options.cut, options.torn, options.second))
+    return run_case(Case(options.scenario, options.operation, options.torn, options.second))
 
 
 def _repeat_bug(name: str) -> None:
@@ -56,9 +63,9 @@ def main() -> None:
     """Run what the command line names; the exit status is 1 when it fails."""
     parser = _parser()
     options = parser.parse_args()
-    named = (options.bug, options.upload, options.heap, options.cut)
+    named = (options.bug, options.upload, options.heap, options.never_runs, options.operation)
     if sum(x is not None for x in named) != 1:
-        parser.error("name one case: a scenario and an operation, an upload, a heap or a bug")
+        parser.error("name one case: a scenario and an operation, or one of the options")
     try:
         if options.bug:
             _repeat_bug(options.bug)

@@ -4,11 +4,11 @@ An edit's text must be in its file exactly once: when the code moves on, the edi
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import life_checks as checks
-from base_flash import Edit, StaleEditError, edited_sources
+from base_flash import StaleEditError, edited_sources
+from scenarios import Edit
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class SeededBug:
     """Edits of lib/ota, and the check that must fail with them."""
 
     name: str
-    check: Callable[[tuple[Edit, ...], float], None]
+    check: checks.Check
     edits: tuple[Edit, ...]
 
     @property
@@ -40,146 +40,292 @@ class SeededBug:
         self.sources()  # an edit that cannot be made is no bug that was caught
         try:
             self.check(self.edits, timeout_s)
-        except AssertionError as e:
-            return str(e)
         except TimeoutError as e:
-            try:
-                self.check((), timeout_s)
-            except TimeoutError:
+            failure = _told(e)
+            if not self._is_long_enough(timeout_s):
                 if timeout_s > _LONGEST_S:
                     raise
                 return self.caught_by(2 * timeout_s)
-            if broken := re.search("(Name|Syntax|Import)Error", str(e)):
-                raise StaleEditError(f"seeded bug {self.name!r} is a {broken[0]}: {e}") from None
-            return str(e)
-        return None
+        except AssertionError as e:
+            failure = _told(e)
+        else:
+            return None
+        if broken := re.search(r"(Name|Syntax|Import|Attribute)Error.*", failure):
+            raise StaleEditError(f"seeded bug {self.name!r} is a {broken[0]}: {failure}")
+        return failure
+
+    def _is_long_enough(self, timeout_s: float) -> bool:
+        try:
+            self.check((), timeout_s)
+        except TimeoutError:
+            return False
+        return True
 
 
 _LONGEST_S = 30
 
-_COUNT = "    boot_record.attempts += 1\n"
-_DROP_SIZE = "    boot_record.size_bytes = 0\n"
-_RECEIVED = "    received = updater.sha256.digest()\n"
-_RENAME = "        os.rename(_NEW, _PATH)\n"
+
+def _told(error: Exception) -> str:
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
+
+
+_COUNT = "        boot_record.attempts += 1\n        boot_record.store()\n"
+_MARK_ACCEPTED = "    slots.mark_accepted(updater.slot)\n"
+_MARK_REJECTED = "        slots.mark_rejected(self.trial)\n"
+_TRY = "    boot_record.try_slot(updater.slot)\n"
+_SIGNED = "    if updater.signature:\n        # The arithmetic"
+_ERASE_MARKS = "            slots.erase_marks(self.slot)\n"
+_RENAME = "        uos.rename(_NEW, _PATH)\n"
+_READ_BACK = "        if _read(_NEW) != data:\n"
+_LEFT = "        if self.is_revert and left:\n"
 
 SEEDED_BUGS = (
     SeededBug(
-        "the record names the image before its hash is checked",
-        checks.damaged_on_arrival_is_refused,
-        (("verify.py", _RECEIVED,
-          _RECEIVED + "    from .record import load\n"
-          "    early = load()\n    early.size_bytes, early.sequence = updater.progress, 3\n"
-          "    early.digest = received\n    early.store()\n"),),
+        "accepted is marked before the signature is checked",
+        checks.refused_never_runs("stranger"),
+        (("updater/verify.py", _SIGNED, _MARK_ACCEPTED + _SIGNED),),
     ),
     SeededBug(
-        "what was written is not compared with what arrived",
-        checks.damaged_on_arrival_is_refused,
-        (("verify.py", "digest != received", "False"),
-         ("image.py", "not reader.matches(found)", "False")),
+        "accepted is marked before policy is asked",
+        checks.refused_never_runs("policy"),
+        (("updater/verify.py", "    boot_record = _judge(manifest",
+          _MARK_ACCEPTED + "    boot_record = _judge(manifest"),),
+    ),
+    SeededBug(
+        "accepted is marked before the records are walked",
+        checks.refused_never_runs("lies"),
+        (("updater/verify.py", "    window = bytearray(slots.HEAD_BYTES)\n",
+          _MARK_ACCEPTED + "    window = bytearray(slots.HEAD_BYTES)\n"),),
+    ),
+    SeededBug(
+        "the marks are erased last",
+        checks.cut_before_a_refusal_is_harmless,
+        (("updater/__init__.py", _ERASE_MARKS, ""),
+         ("updater/__init__.py", "            yield from self._checks.verify(self)\n",
+          _ERASE_MARKS + "            yield from self._checks.verify(self)\n")),
+    ),
+    SeededBug(
+        "the marks are not erased",
+        checks.refused_never_runs("stranger"),
+        (("updater/__init__.py", _ERASE_MARKS, ""),),
+    ),
+    SeededBug(
+        "an image is read back through the memory map",
+        checks.good_is_confirmed,
+        (("updater/verify.py", "        hal.flash_read(start + at, part)\n",
+          "        from uctypes import bytearray_at\n"
+          "        part[:] = bytearray_at(0x40200000 + start + at, len(part))\n"),),
+    ),
+    SeededBug(
+        "what was written is not compared with what was announced",
+        checks.refused_never_runs("digest"),
+        (("updater/verify.py",
+          "if whole and whole.digest() != unhexlify(updater.expected_sha256)", "if False"),),
+    ),
+    SeededBug(
+        "the footer is not compared",
+        checks.refused_never_runs("damaged"),
+        (("updater/verify.py",
+          "if whole and whole.digest() != unhexlify(updater.expected_sha256)", "if False"),
+         ("updater/verify.py",
+          "if not slots.is_footer(bytes(footer), length, romfs.digest())", "if False")),
+    ),
+    SeededBug(
+        "the signature is not checked",
+        checks.refused_never_runs("stranger"),
+        (("updater/signature.py", "    raise OTAError(_FAILED)\n", "    return\n"),),
+    ),
+    SeededBug(
+        "the records are not walked",
+        checks.refused_never_runs("lies"),
+        (("updater/verify.py", "    yield from _walk(start, length, window)\n", ""),),
+    ),
+    SeededBug(
+        "what the head of an image shows accepts it",
+        checks.refused_never_runs("policy"),
+        (("updater/verify.py", "    boot_record = _judge(manifest, updater.ota.settings)\n",
+          "    boot_record = load_for_update()\n"),),
+    ),
+    SeededBug(
+        "the record names a slot before it is marked as accepted",
+        checks.cut_is_harmless("update"),
+        (("updater/verify.py", _MARK_ACCEPTED, ""),
+         ("updater/verify.py", _TRY, _TRY + _MARK_ACCEPTED)),
+    ),
+    SeededBug(
+        "the record names a slot before its image is verified",
+        checks.cut_is_harmless("update"),
+        (("updater/__init__.py", "            self.slot = boot_record.idle\n",
+          "            self.slot = boot_record.idle\n"
+          "            boot_record.try_slot(self.slot)\n"),),
     ),
     SeededBug(
         "attempts are counted after the application is imported",
         checks.bad_is_taken_back,
         (("boot.py", _COUNT, ""),
          ("start.py", "    from app import main\n",
-          "    from app import main\n    from .record import load\n    counted = load()\n"
-          "    counted.attempts += 1\n    counted.store()\n")),
+          "    from app import main\n    if services.trial:\n"
+          "        from .record import load\n        counted = load()\n"
+          "        counted.attempts += 1\n        counted.store()\n")),
+    ),
+    SeededBug(
+        "the count of attempts is not written",
+        checks.bad_is_taken_back,
+        (("boot.py", _COUNT, "        boot_record.attempts += 1\n"),),
+    ),
+    SeededBug(
+        "the count of attempts is not read back",
+        checks.record_that_flash_does_not_take_changes_nothing,
+        (("record.py", _READ_BACK, "        if False:\n"),),
     ),
     SeededBug(
         "the limit of attempts is ignored",
         checks.bad_is_taken_back,
-        (("boot.py", "boot_record.attempts < _MAX_ATTEMPTS", "True"),),
+        (("boot.py", "boot_record.attempts >= _MAX_ATTEMPTS", "False"),),
     ),
     SeededBug(
         "the floor is raised when a release is accepted",
         checks.bad_is_taken_back,
-        (("stage.py", "boot_record.sequence = ", "boot_record.sequence = boot_record.floor = "),),
+        (("record.py", "        self.attempts = 0\n        self.is_revert = is_revert\n",
+          "        self.attempts = 0\n        self.is_revert = is_revert\n"
+          "        self.floor = max(self.floor, self.received[slot][0])\n"),),
     ),
     SeededBug(
         "the floor is raised when a trial begins",
         checks.bad_is_taken_back,
-        (("boot.py", _COUNT, _COUNT + "    boot_record.floor = boot_record.sequence\n"),),
+        (("boot.py", _COUNT,
+          "        boot_record.floor = max(boot_record.floor, boot_record.received[trial][0])\n"
+          + _COUNT),),
+    ),
+    SeededBug(
+        "the floor falls when the owner goes back",
+        checks.owner_goes_back,
+        (("record.py", "        self.floor = max(self.floor, sequence)\n",
+          "        self.floor = sequence\n"),),
     ),
     SeededBug(
         "confirmed at boot",
         checks.bad_is_taken_back,
-        (("boot.py", _COUNT,
-          "    trial = boot_record.trial\n    boot_record.confirm()\n    return trial\n"),),
+        (("boot.py", _COUNT, "        boot_record.confirm()\n"),),
     ),
     SeededBug(
         "the rejected release is not remembered",
         checks.bad_is_taken_back,
-        (("record.py", "        self.rejected = self.sequence\n", ""),),
+        (("record.py", "        self.rejected = self.received[self.trial][0]\n", ""),),
+    ),
+    SeededBug(
+        "the rejected slot is not marked",
+        checks.rejected_never_runs,
+        (("record.py", _MARK_REJECTED, ""),),
+    ),
+    SeededBug(
+        "the record is written before the mark when a trial is taken back",
+        checks.cut_is_harmless("raises"),
+        (("record.py", _MARK_REJECTED, "        trial = self.trial\n"),
+         ("record.py", '% (self.rejected, why))\n',
+          '% (self.rejected, why))\n        slots.mark_rejected(trial)\n')),
+    ),
+    SeededBug(
+        "a mark of a slot that was taken back is overlooked when power fails before the record",
+        checks.cut_is_harmless("raises"),
+        (("boot.py", "elif slots.is_rejected(trial)", "elif False"),),
+    ),
+    SeededBug(
+        "marks are ignored in a recovery",
+        checks.refused_never_runs("stranger"),
+        (("boot.py", "        if slots.is_usable(slot, buffer):\n",
+          "        if slots.is_whole(slot, buffer):\n"),),
+    ),
+    SeededBug(
+        "a mark of a slot that was taken back is ignored in a recovery",
+        checks.rejected_never_runs,
+        (("slots.py", "return marks[:4] == _ACCEPTED and not is_rejected(slot)",
+          "return marks[:4] == _ACCEPTED"),),
+    ),
+    SeededBug(
+        "digests are ignored in a recovery",
+        checks.record_that_is_lost_is_made_anew,
+        (("boot.py", "        if slots.is_usable(slot, buffer):\n",
+          "        if slots.is_accepted(slot):\n"),),
+    ),
+    SeededBug(
+        "a recovery takes the older version",
+        checks.record_that_is_lost_is_made_anew,
+        (("boot.py", "if sequence > found.floor:", "if not found.active:"),),
+    ),
+    SeededBug(
+        "a slot is tried without a look at its digest",
+        checks.damaged_slot_is_not_tried,
+        (("boot.py", "elif not slots.is_usable(trial, bytearray(_BUFFER_BYTES))",
+          "elif not slots.is_accepted(trial)"),),
+    ),
+    SeededBug(
+        "the owner goes back to a slot that nobody looks at",
+        checks.refused_never_runs("stranger"),
+        (("trial.py", "boot_record.active is None or not is_usable(slot, bytearray(1024))",
+          "boot_record.active is None"),),
+    ),
+    SeededBug(
+        "the version that the owner left is not rejected",
+        checks.owner_goes_back,
+        (("record.py", _LEFT, "        if False:\n"),),
+    ),
+    SeededBug(
+        "the trial is not ended before an update over it",
+        checks.cut_is_harmless("second-update"),
+        (("updater/__init__.py", "if boot_record.trial:", "if False:"),),
+    ),
+    SeededBug(
+        "an update goes into the slot that runs",
+        checks.cut_is_harmless("update"),
+        (("record.py", 'return "b" if self.active == "a" else "a"',
+          'return "a" if self.active == "a" else "b"'),),
     ),
     SeededBug(
         "an application that raises is not taken back",
         checks.bad_is_taken_back,
-        (("start.py", "services.reject()", "pass"),),
+        (("start.py", "services.reject(", "str("),),
     ),
     SeededBug(
         "the watchdog is not armed in a trial",
         checks.hang_is_reset,
-        (("hal.py", "machine.WDT()", "type('Toothless', (), {'feed': lambda self: None})()"),),
+        (("hal.py", "return umachine.WDT()",
+          "return type('Toothless', (), {'feed': lambda self: None})()"),),
     ),
     SeededBug(
         "an update is taken during a trial",
         checks.trial_refuses_an_update,
-        (("admission.py", "if boot_record.trial:", "if False:"),),
+        (("updater/__init__.py", "        if self.ota.trial:\n", "        if False:\n"),),
     ),
     SeededBug(
         "the record is removed before the new one takes its name",
-        checks.cut_in_a_store_is_harmless,
-        (("record.py", _RENAME, "        if load():\n            os.remove(_PATH)\n" + _RENAME),),
+        checks.cut_is_harmless("update"),
+        (("record.py", _RENAME, "        if load():\n            uos.remove(_PATH)\n" + _RENAME),),
     ),
     SeededBug(
-        "the staging file is removed before the record is stored",
-        checks.cut_in_a_store_is_harmless,
-        (("install.py", "    slots.remove(STAGING)\n", ""),
-         ("install.py", _DROP_SIZE, "    slots.remove(STAGING)\n" + _DROP_SIZE)),
-    ),
-    SeededBug(
-        "the pending image is not checked again before it is installed",
-        checks.swapped_image_is_dropped,
-        (("install.py", "size_bytes != boot_record.size_bytes", "False"),
-         ("install.py", "digest != hexlify(boot_record.digest)", "False")),
-    ),
-    SeededBug(
-        "the idle slot is not wiped first",
-        checks.good_is_confirmed,
-        (("install.py", "    slots.remove(slots.path(slot))\n", ""),
-         ("install.py", "    os.mkdir(slots.path(slot))\n",
-          "    try:\n        os.mkdir(slots.path(slot))\n    except OSError:\n        pass\n")),
-    ),
-    SeededBug(
-        "the slot is not read back after unpacking",
-        checks.damaged_slot_is_dropped,
-        (("install.py", ".verify_slot(slot, buf)", ".read_manifest(slot)"),),
-    ),
-    SeededBug(
-        "unpacked over the slot that runs",
-        checks.cut_in_a_store_is_harmless,
-        (("install.py", "slots.idle(boot_record.active)", "boot_record.active"),),
-    ),
-    SeededBug(
-        "the signature is not checked",
-        checks.strangers_signature_is_refused,
-        (("signature.py", "    raise OTAError(_FAILED)\n", "    return\n"),),
+        "the record is written in place",
+        checks.record_that_flash_does_not_take_changes_nothing,
+        (("record.py", _RENAME, ""),
+         ("record.py", '        with open(_NEW, "wb") as f:\n',
+          '        with open(_PATH, "wb") as f:\n'),
+         ("record.py", _READ_BACK, "        if _read(_PATH) != data:\n")),
     ),
     SeededBug(
         "the old keys are removed before the new ones take their name",
-        checks.cut_in_a_change_of_keys_is_harmless,
-        (("trial.py", "os.rename(", "os.remove('/ota.keys'); os.rename("),),
+        checks.cut_is_harmless("new-keys"),
+        (("trial.py", "        uos.rename(new, _KEYS)\n",
+          "        uos.remove(_KEYS)\n        uos.rename(new, _KEYS)\n"),),
     ),
     SeededBug(
         "keys change after the record",
-        checks.cut_in_a_change_of_keys_is_harmless,
-        (("trial.py", "boot_record.confirm()", "pass"),
-         ("trial.py", '_take_keys("', 'boot_record.confirm(); _take_keys("'),
-         ("trial.py", "% boot_record.trial)", "% boot_record.active)")),
+        checks.cut_is_harmless("new-keys"),
+        (("trial.py", '            _take_keys("/app/ota.keys")\n',
+          '            boot_record.confirm()\n            _take_keys("/app/ota.keys")\n'),
+         ("trial.py", "        boot_record.confirm()\n        ota.trial", "        ota.trial")),
     ),
     SeededBug(
         "any password is taken",
         checks.wrong_password_is_refused,
-        (("espota_auth.py", "return not difference", "return True"),),
+        (("arduino/auth.py", "return not difference", "return True"),),
     ),
 )  # fmt: skip

@@ -7,7 +7,8 @@ from power_cut import in_parallel
 from seeded_bugs import SEEDED_BUGS, SeededBug
 
 # A board that a seeded bug keeps from going on is not waited for any longer than this.
-_PATIENCE_S = 8
+_PATIENCE_S = 6
+_SAMPLE = 12
 
 
 @pytest.mark.parametrize("check", life_checks.CHECKS, ids=lambda check: check.__name__)
@@ -34,10 +35,22 @@ def test_a_seeded_bug_that_does_not_fit_the_code_fails_and_is_not_caught(edit):
         stale.caught_by(_PATIENCE_S)
 
 
-def test_every_seeded_bug_is_caught(record_property):
-    caught = in_parallel(lambda bug: bug.caught_by(_PATIENCE_S) is not None, SEEDED_BUGS)
-    missed = [bug for bug, is_caught in zip(SEEDED_BUGS, caught, strict=True) if not is_caught]
+def test_a_seeded_bug_that_is_no_python_fails_and_is_not_caught():
+    broken = SeededBug(
+        "broken",
+        life_checks.good_is_confirmed,
+        (("record.py", "def load():\n", "def load():\n    gone()\n"),),
+    )
+    with pytest.raises(StaleEditError, match="'broken' is a NameError"):
+        broken.caught_by(_PATIENCE_S)
+
+
+@pytest.mark.campaign
+def test_every_seeded_bug_is_caught(campaign, record_property):
+    bugs = campaign.sample("seeded bugs", SEEDED_BUGS, _SAMPLE)
+    caught = in_parallel(lambda bug: bug.caught_by(_PATIENCE_S) is not None, bugs)
+    missed = [bug for bug, is_caught in zip(bugs, caught, strict=True) if not is_caught]
     assert not missed, "\n".join(
         f"not caught: {bug.name}; repeat it with: {bug.command}" for bug in missed
     )
-    record_property("seeded bugs caught", f"{sum(caught)}/{len(SEEDED_BUGS)}")
+    record_property("seeded bugs caught", f"{sum(caught)}/{len(bugs)} of {len(SEEDED_BUGS)}")
