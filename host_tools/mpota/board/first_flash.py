@@ -43,7 +43,7 @@ def partition_regions(application: bytes | None) -> dict[int, bytes]:
                 f"{IMAGE_LIMIT_BYTES}: leave files out, or put them into /data"
             )
         slot = application.ljust(SLOT_BYTES - len(ACCEPTED_PAGE), b"\xff") + ACCEPTED_PAGE
-        regions |= _used_parts(slot, SLOT_STARTS["a"])
+        regions |= used_parts(slot, SLOT_STARTS["a"])
     return regions
 
 
@@ -60,23 +60,28 @@ def all_regions(
     regions = {0: firmware.data} | partition_regions(application)
     size = flash_bytes - SDK_BYTES - FILE_SYSTEM_START
     # Both superblocks in any case: what lies there now may be of an older file system.
-    regions |= _used_parts(file_system(content, size), FILE_SYSTEM_START, always=2)
+    regions |= used_parts(file_system(content, size), FILE_SYSTEM_START, always=2)
     if flash_bytes > _LARGEST_CALIBRATED_BYTES:
         regions[flash_bytes - _INIT_DATA_BEFORE_END] = firmware.init_data()
     return regions
 
 
-def blank_regions(regions: Mapping[int, bytes]) -> dict[int, int]:
-    """Return what of the slots and of the reserved part *regions* do not write, offset → size."""
+def blank_regions(
+    regions: Mapping[int, bytes], start: int = SYSTEM_START, end: int = FILE_SYSTEM_START
+) -> dict[int, int]:
+    """Return what *regions* do not write from *start* to *end*, offset → size."""
     used = set()
     for offset, data in regions.items():
         used |= set(range(offset // SECTOR_BYTES, -(-(offset + len(data)) // SECTOR_BYTES)))
-    partition = range(SYSTEM_START // SECTOR_BYTES, FILE_SYSTEM_START // SECTOR_BYTES)
-    return _joined([sector for sector in partition if sector not in used])
+    sectors = range(start // SECTOR_BYTES, end // SECTOR_BYTES)
+    return _joined([sector for sector in sectors if sector not in used])
 
 
-def _used_parts(content: bytes, start: int, always: int = 0) -> dict[int, bytes]:
-    # The sectors that are not blank, and the first *always* of them whatever they are.
+def used_parts(content: bytes, start: int, always: int = 0) -> dict[int, bytes]:
+    """Return what of *content*, which goes to *start*, is not blank, offset → content.
+
+    It is in whole sectors. The first *always* of them are in it whatever they are.
+    """
     sectors = [
         n
         for n in range(len(content) // SECTOR_BYTES)

@@ -24,6 +24,7 @@ from mpota.board import record
 from mpota.errors import CommandError, DamagedImageError
 
 FLASH_SIZE_BYTES = 4 * 1024 * 1024
+FLASH_SIZES_BYTES = tuple(n * 1024 * 1024 for n in (2, 4, 8, 16))  # of boards that can be used
 SECTOR_BYTES = 4096
 PAGE_BYTES = 256
 MAPPED_AT = 0x40200000
@@ -78,7 +79,7 @@ def read_flash(path: Path) -> dict[str, bytes]:
 
     Raises CommandError when there is no readable file system in it.
     """
-    fs = _littlefs(bytearray(_read(path)[FILE_SYSTEM_START:FILE_SYSTEM_END]))
+    fs = _littlefs(bytearray(_read(path)[FILE_SYSTEM_START:-SDK_BYTES]))
     try:
         fs.mount()
     except LittleFSError as e:
@@ -127,9 +128,9 @@ def _received_bytes(path: Path, letter: str) -> int:
 
 def _read(path: Path) -> bytes:
     flash = path.read_bytes()
-    if len(flash) != FLASH_SIZE_BYTES:
+    if len(flash) not in FLASH_SIZES_BYTES:
         raise CommandError(
-            f"{path} is {len(flash)} bytes, not a flash image of {FLASH_SIZE_BYTES}: "
+            f"{path} is {len(flash)} bytes, not a flash image of 2, 4, 8 or 16 MiB: "
             "name another file, or delete it to start anew"
         )
     return flash

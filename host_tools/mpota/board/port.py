@@ -14,6 +14,8 @@ from mpota.errors import CommandError
 BAUD = 115200  # of the boot ROM in its serial mode, and of MicroPython's console
 
 _READ_TIMEOUT_S = 0.1
+_RESET_S = 0.1
+_REOPEN_TRIES = 50
 _LOOK_S = 0.1  # how often it is looked whether a port is there
 
 
@@ -72,6 +74,20 @@ def open_port(
     return connection
 
 
+def reopen_port(port: str, *, dtr: bool | None = None, rts: bool | None = None) -> serial.Serial:
+    """Open *port* again when it is back: it may be there before it can be opened."""
+    tries = 0
+    while True:
+        wait_for(port, True)
+        time.sleep(_LOOK_S)
+        try:
+            return open_port(port, dtr=dtr, rts=rts)
+        except CommandError:
+            tries += 1
+            if tries > _REOPEN_TRIES:
+                raise
+
+
 def has_lines(connection: serial.Serial) -> bool:
     """Whether the adapter has the lines DTR and RTS, with which boards are reset."""
     try:
@@ -79,6 +95,14 @@ def has_lines(connection: serial.Serial) -> bool:
     except OSError:
         return False
     return True
+
+
+def press_reset(connection: serial.Serial) -> None:
+    """Reset the board by RTS, as its button does."""
+    connection.dtr = False
+    connection.rts = True
+    time.sleep(_RESET_S)
+    connection.rts = False
 
 
 def _why_not_open(port: str, error: Exception) -> str:

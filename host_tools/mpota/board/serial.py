@@ -47,7 +47,8 @@ class Chip:
 class Loader:
     """A chip in its serial boot mode. A context manager, which closes the port.
 
-    *tell* is called with lines for people. Raises CommandError, as all of its methods do: when the
+    *tell* is called with lines for people; *has_written* is whether the board was changed before by
+    other means. Raises CommandError, as all of its methods do: when the
     port cannot be opened, nothing answers, or the board is none that can be updated.
     """
 
@@ -59,13 +60,14 @@ class Loader:
         dtr: bool | None = None,
         rts: bool | None = None,
         by_hand_s: float = _BY_HAND_S,
+        has_written: bool = False,
     ) -> None:
         self._port, self._dtr, self._rts = port, dtr, rts
         self._tell, self._by_hand_s = tell, by_hand_s
         self._bauds = list(BAUD_RATES)
         self._esp: ESPLoader | None = None
         self._log = _Log()
-        self.has_written = False  # whether anything of the flash was changed
+        self.has_written = has_written
         log.set_logger(self._log)
         try:
             self._connect()
@@ -141,17 +143,26 @@ class Loader:
         Where the adapter has no such line, the stub is asked to start the program.
         """
         by_line = has_lines(self.connection)
+        self._reset("hard-reset" if by_line else "soft-reset")
+        return by_line
+
+    def start_by_stub(self) -> None:
+        """Have the stub start what is in flash, where a reset by RTS was of no effect."""
+        assert self._esp is not None
+        self.connection.baudrate = self._bauds[0]  # as the stub has it
+        self._reset("soft-reset")
+
+    def _reset(self, how: str) -> None:
         try:
-            cmds.reset_chip(self._esp, "hard-reset" if by_line else "soft-reset")
+            cmds.reset_chip(self._esp, how)
             self.connection.flush()
             time.sleep(_ON_THE_LINE_S)
             self.connection.baudrate = BAUD
         except (FatalError, OSError) as error:
             raise CommandError(
-                f"the board was not started ({_first_line(error)}): press RST, or take its power "
-                "away and give it back"
+                f"the board was not started ({_first_line(error)}): everything is written; press "
+                "RST, or take its power away and give it back"
             ) from error
-        return by_line
 
     # Connecting
 

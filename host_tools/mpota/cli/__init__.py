@@ -22,6 +22,11 @@ COMMANDS = {
     "keygen": "Make the pair of keys that images are signed and verified with.",
     "sign": "Sign a file, with the options of Arduino's signing.py.",
     "verify": "Tell whether an image is signed with a key.",
+    "flash": "Set up a board over serial, once.",
+    "config": "Show or change a board's settings over serial.",
+    "monitor": "Show what a board says on its serial port.",
+    "backup": "Save a board's files, or its whole flash, over serial.",
+    "restore": "Write back what was saved.",
     "upload": "Send an image, or an application's directory, to a board.",
     "sim": "Run a simulated board on this computer.",
 }

@@ -1,7 +1,7 @@
 """Show how an upload gets on: a bar in a terminal, a line at each 10 % elsewhere."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -71,3 +71,50 @@ def show_progress(console: Console, total: int, tell_steps: bool) -> Iterator[Li
     with Progress(step, BarColumn(), *figures, console=console) as bar:
         task = bar.add_task("", total=total, start=False)
         yield BarProgress(console, tell_steps, bar, task)
+
+
+class Phases:
+    """Show work of several phases: lines, and in a terminal a bar for the phase that goes on.
+
+    A context manager, which takes away a bar that was not finished.
+    """
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._phase, self._shown = "", ExitStack()
+        self._bar: LineProgress | None = None
+
+    def __enter__(self) -> "Phases":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the phase that goes on."""
+        self._phase, self._bar = "", None
+        self._shown.close()
+
+    def tell(self, line: str) -> None:
+        """Show a line."""
+        self.close()
+        self._console.print(line)
+
+    result = tell
+
+    def board_line(self, line: str) -> None:
+        """Show a line that the board said."""
+        self.tell(f"  | {line}")
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Show how far a phase is, by bytes or whatever it counts."""
+        if phase != self._phase:
+            self.close()
+            self._phase = phase
+            self._bar = self._shown.enter_context(show_progress(self._console, total, False))
+            if self._console.is_terminal:
+                self._bar.step(phase)
+            else:
+                self._console.print(f"{phase}, {total} bytes")
+        assert self._bar is not None
+        self._bar.advance(done, total)

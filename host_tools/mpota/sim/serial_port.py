@@ -29,27 +29,34 @@ class SerialPort:
     """
 
     def __init__(self, link: Path | None = None, *, fastest_baud: int | None = None) -> None:
-        self._master, slave = pty.openpty()
-        tty.setraw(slave)  # or what the board says would be echoed as typed by the host
-        self.name = os.ttyname(slave)
-        os.close(slave)
-        os.set_blocking(self._master, False)
+        self._master, self.name = _open()
         self._fastest_baud = fastest_baud
         self._queue = bytearray()
         self._ends_with_cr = False
         self._poll = select.poll()
         self._poll.register(self._master, select.POLLIN)
         self._link = link
-        if link is not None:
-            link.unlink(missing_ok=True)
-            link.symlink_to(self.name)
-
-    def fileno(self) -> int:
-        return self._master
+        self.plug()
 
     def close(self) -> None:
-        """Take the adapter away: programs that have it open get an error."""
+        """Take the adapter away for good."""
+        self._remove_link()
         os.close(self._master)
+
+    def unplug(self) -> None:
+        """Pull the cable: programs that have the port open get an error, and the link is gone."""
+        self._remove_link()
+        master, self.name = _open()
+        os.dup2(master, self._master)  # at once, whatever another thread does with it
+        os.close(master)
+
+    def plug(self) -> None:
+        """Plug the adapter in: the link is there."""
+        if self._link is not None:
+            self._remove_link()
+            self._link.symlink_to(self.name)
+
+    def _remove_link(self) -> None:
         if self._link is not None:
             self._link.unlink(missing_ok=True)
 
@@ -111,3 +118,13 @@ class SerialPort:
                 del self._queue[:sent]
         except (BlockingIOError, OSError):  # its buffer is full, or it was closed just now
             return
+
+
+def _open() -> tuple[int, str]:
+    # Returns the end that the board has, and the name of the other one.
+    master, slave = pty.openpty()
+    tty.setraw(slave)  # or what the board says would be echoed as typed by the host
+    name = os.ttyname(slave)
+    os.close(slave)
+    os.set_blocking(master, False)
+    return master, name

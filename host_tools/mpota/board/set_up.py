@@ -1,0 +1,137 @@
+"""Set up a board over serial: from blank to one that is updated over the air from then on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mpota.board import console, files, record, settings
+from mpota.board.firmware_file import PARTITION_BYTES, Firmware
+from mpota.board.first_flash import all_regions, blank_regions, partition_regions
+from mpota.board.flash import FILE_SYSTEM_START, SLOT_BYTES, SLOT_STARTS
+from mpota.board.prompt import Kind, Prompt
+from mpota.board.serial import Chip, Loader
+from mpota.errors import CommandError
+
+SETTINGS_FILE, KEYS_FILE = "/ota.json", "/ota.keys"
+
+_BYTECODE = 6 | 3 << 8
+
+# Is given the settings that are on the board, and returns those that it is to have.
+Settings = Callable[[Mapping[str, object]], Mapping[str, object]]
+
+
+class Report(Protocol):
+    """Where people read what happens."""
+
+    def tell(self, line: str) -> None:
+        """Show a line."""
+
+    def board_line(self, line: str) -> None:
+        """Show a line that the board said."""
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Show how far a phase is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to go on a board, and how its port is used.
+
+    `firmware` is None where the board's own stays; `application` an image, `keys` the content of
+    /ota.keys, each None where there is none. `dtr` and `rts` are what the adapter's lines are set
+    to. `patience_s` is how long the board is waited for until it listens.
+    """
+
+    firmware: Firmware | None
+    application: bytes | None = None
+    keys: bytes | None = None
+    erase: bool = False
+    flash_mode: str = "keep"
+    dtr: bool | None = None
+    rts: bool | None = None
+    patience_s: float = 60.0
+
+
+def set_up(port: str, job: Job, wanted: Settings, report: Report) -> tuple[Chip, console.Ready]:
+    """Do the *job*, and follow the board until it listens for updates. Raises CommandError."""
+    if job.firmware is None:
+        return _beside_firmware(port, job, wanted, report)
+    content = _files(job, wanted({}))
+    with _loader(port, job, report) as loader:
+        regions = all_regions(job.firmware, job.application, content, loader.chip.flash_bytes)
+        if job.erase:
+            report.tell("erasing all of the flash")
+            loader.erase_all()
+        else:
+            loader.erase(blank_regions(regions))
+        return _write_and_start(loader, regions, job, report)
+
+
+def _beside_firmware(
+    port: str, job: Job, wanted: Settings, report: Report
+) -> tuple[Chip, console.Ready]:
+    prompt = Prompt(port, report.tell)
+    report.tell("looking at what runs on the board")
+    _check(prompt.kind())
+    there = prompt.files()
+    present: Mapping[str, object] = {}
+    if SETTINGS_FILE in there:
+        present = settings.read_json(prompt.read({SETTINGS_FILE: 0})[SETTINGS_FILE])
+    content = _files(job, wanted(present))
+    prompt.write(content, lambda done, total: report.progress("writing the files", done, total))
+    with _loader(port, job, report, has_written=True) as loader:
+        regions = partition_regions(job.application)
+        if job.application is not None and record.NAME in there:  # the other slot stays usable
+            start = SLOT_STARTS["a"]
+            loader.erase(blank_regions(regions, start, start + SLOT_BYTES))
+        elif record.NAME not in there:
+            loader.erase(blank_regions(regions))
+        return _write_and_start(loader, regions, job, report)
+
+
+def _check(kind: Kind) -> None:
+    if kind.bytecode != _BYTECODE:
+        raise CommandError(
+            f"MicroPython {kind.version} on the board loads another bytecode than 6.3: flash it "
+            "without --keep-firmware"
+        )
+    if (kind.partition_bytes, kind.file_system_start) != (PARTITION_BYTES, FILE_SYSTEM_START):
+        raise CommandError(
+            f"MicroPython {kind.version} on the board is a build without the ROMFS partition that "
+            "the update code needs: flash it without --keep-firmware"
+        )
+
+
+def _files(job: Job, wanted: Mapping[str, object]) -> dict[str, bytes]:
+    content = files.boot_files() | {SETTINGS_FILE: settings.to_json(wanted)}
+    if job.keys is not None:
+        content[KEYS_FILE] = job.keys
+    if job.application is not None:
+        content |= files.first_record(job.application)
+    return content
+
+
+def _loader(port: str, job: Job, report: Report, has_written: bool = False) -> Loader:
+    loader = Loader(port, tell=report.tell, dtr=job.dtr, rts=job.rts, has_written=has_written)
+    report.tell(f"{port}: {loader.chip}")
+    return loader
+
+
+def _write_and_start(
+    loader: Loader, regions: Mapping[int, bytes], job: Job, report: Report
+) -> tuple[Chip, console.Ready]:
+    loader.write(
+        regions,
+        lambda done, total: report.progress("writing the flash", done, total),
+        job.flash_mode,
+    )
+    report.tell("written and verified; starting the board")
+    by_line = loader.start()
+    ready = console.follow(
+        loader.connection,
+        report.board_line,
+        job.patience_s,
+        loader.start_by_stub if by_line else lambda: None,
+        report.tell,
+    )
+    return loader.chip, ready

@@ -1,0 +1,197 @@
+"""The settings of a board, /ota.json, as the host makes them; docs/SETTINGS.md has the keys."""
+
+import hashlib
+import json
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from mpota.errors import CommandError
+
+# Who logs in to the update page, and what the browser is asked for: RFC 7616, section 3.4.2.
+WEB_USER = WEB_REALM = "mpota"
+
+_FROM_PASSWORD = ("password_hash", "password_sha256", "web_ha1_md5", "web_ha1_sha256")
+_SECRET = ("key", "password", *_FROM_PASSWORD)
+_TEXTS = {"ssid": (1, 32), "key": (8, 64), "password": (1, 64), "app": (1, 32)}
+_NUMBERS = {
+    "port": (1, 65535),
+    "step_ms": (0, 10000),
+    "confirm_s": (0, 86400),
+    "trial_s": (1, 604800),
+}
+_SWITCHES = ("legacy_signatures", "allow_downgrade", "reboot_on_success", "restart_for_update")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
+_HOST_NAME_LIMIT = 32
+
+# Letters and digits that are not taken for one another.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_GROUPS, _GROUP = 4, 4
+
+
+def new_password() -> str:
+    """Return a password that nobody guesses: 79 bits in four groups of letters and digits."""
+    groups = ("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS))
+    return "-".join(groups)
+
+
+def derived(password: str) -> dict[str, str]:
+    """Return the settings that a board has in place of *password*.
+
+    They are what the two handshakes and the update page's login work with.
+    """
+    login = f"{WEB_USER}:{WEB_REALM}:{password}".encode()
+    return {
+        "password_hash": hashlib.md5(password.encode()).hexdigest(),
+        "password_sha256": hashlib.sha256(password.encode()).hexdigest(),
+        "web_ha1_md5": hashlib.md5(login).hexdigest(),
+        "web_ha1_sha256": hashlib.sha256(login).hexdigest(),
+    }
+
+
+def for_board(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return *settings* as they go on a board: checked, and without the password itself.
+
+    Raises CommandError, which names what is wrong and never the value of a secret.
+    """
+    for name, value in settings.items():
+        _check(name, value)
+    result = {name: value for name, value in settings.items() if value not in (None, "")}
+    password = result.pop("password", None)
+    if password is not None:
+        result |= derived(str(password))
+    return result
+
+
+def without_password(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return *settings* without those that come from a password."""
+    return {k: v for k, v in settings.items() if k not in (*_FROM_PASSWORD, "password")}
+
+
+def has_password(settings: Mapping[str, object]) -> bool:
+    """Whether a board with *settings* asks for a password."""
+    return any(settings.get(name) for name in (*_FROM_PASSWORD, "password"))
+
+
+def shown(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return the texts with which *settings* are shown to people; those of secrets tell nothing."""
+    texts = {}
+    for name, value in settings.items():
+        if name in _FROM_PASSWORD:
+            texts["password"] = "(set, not shown)"
+        elif name in _SECRET:
+            texts[name] = "(set, not shown)" if value else "(none)"
+        else:
+            texts[name] = value if isinstance(value, str) else json.dumps(value)
+    return texts
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of the setting *name* is not to be shown."""
+    return name in _SECRET
+
+
+def parse(name: str, text: str) -> object:
+    """Return the value that *text*, from a command line, is for the setting *name*.
+
+    Texts are taken as they are; for other settings, JSON is read where *text* is JSON. Raises
+    CommandError for what the setting cannot be.
+    """
+    value: object = text
+    if name not in (*_TEXTS, *_SECRET, "hostname", "auth"):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+    _check(name, value)
+    return value
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """Return the settings in *path*, TOML such as `ssid = "garden"`. Raises CommandError."""
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Not the text of the error alone: it may hold a line with a secret.
+        where = re.search(r"at line \d+", str(error))
+        raise CommandError(
+            f"{path} is no TOML{f' ({where[0]})' if where else ''}: write lines like "
+            'ssid = "garden"'
+        ) from None
+    for name, value in settings.items():
+        _check(name, value, f" in {path}")
+    return settings
+
+
+def read_json(data: bytes) -> dict[str, object]:
+    """Return the settings of a board's /ota.json. Raises CommandError."""
+    try:
+        settings = json.loads(data)
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise CommandError(
+            "the board's /ota.json is damaged: write it anew with 'mpota flash --keep-firmware'"
+        )
+    return settings
+
+
+def to_json(settings: Mapping[str, object]) -> bytes:
+    """Return /ota.json with *settings*."""
+    return json.dumps(settings, indent=1).encode() + b"\n"
+
+
+def numbered(hostname: str, number: int, last: int) -> str:
+    """Return *hostname* with a number behind it, of as many digits as *last* has.
+
+    Raises CommandError when it becomes too long.
+    """
+    name = f"{hostname}-{number:0{len(str(last))}d}"
+    _check("hostname", name)
+    return name
+
+
+def _check(name: str, value: object, where: str = "") -> None:
+    problem = _problem(name, value)
+    if problem:
+        said = "" if name in _SECRET or not isinstance(value, str | int | float) else f" ({value})"
+        raise CommandError(f"the setting {name}{where} {problem}{said}: correct it")
+
+
+def _problem(name: str, value: object) -> str | None:
+    if value is None or (value == "" and name != "hostname"):
+        return None
+    if name in _TEXTS:
+        least, most = _TEXTS[name]
+        if not isinstance(value, str):
+            return "must be a text"
+        if not least <= len(value.encode()) <= most:
+            return f"must have {least} to {most} characters"
+    elif name == "hostname":
+        if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
+            return f"must have 1 to {_HOST_NAME_LIMIT} letters, digits and hyphens between them"
+    elif name in _NUMBERS:
+        least, most = _NUMBERS[name]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return "must be a number"
+        if not least <= value <= most:
+            return f"must be from {least} to {most}"
+    elif name in _SWITCHES:
+        if not isinstance(value, bool):
+            return "must be true or false"
+    elif name == "auth":
+        if value not in ("classic", "strict"):
+            return "must be classic or strict"
+    elif name in _FROM_PASSWORD:
+        return "comes from the password: give that"
+    elif name == "safe_pins":
+        is_right = isinstance(value, dict) and all(
+            pin.isdigit() and int(pin) <= 16 and level in (0, 1) for pin, level in value.items()
+        )
+        if not is_right:
+            return 'must be pins from 0 to 16 with levels 0 or 1, like {"5": 0}'
+    elif not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        return "has a name that is none: take letters, digits and _"
+    return None

@@ -1,0 +1,77 @@
+"""`mpota backup`: save a board's files, or its whole flash, over serial."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mpota.board.port import only_port
+from mpota.board.prompt import Prompt
+from mpota.board.serial import Loader
+from mpota.cli.progress import Phases
+from mpota.errors import CommandError
+
+FLASH_FILE = "flash.bin"
+
+
+def is_saved(name: str) -> bool:
+    """Whether the file *name* is saved and restored: the record belongs to what is in the slots."""
+    return not name.startswith("/.ota/")
+
+
+def backup(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to save; must be empty or not there.")
+    ],
+    port: Annotated[
+        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
+    ] = "",
+    flash: Annotated[
+        bool,
+        typer.Option("--flash", help=f"Save the whole flash, as {FLASH_FILE}, not the files."),
+    ] = False,
+) -> None:
+    """Save the files of a board, its settings among them, into DIR.
+
+    Applications are no files: --flash saves them, too. Wi-Fi key and what comes from the password
+    are among what is saved: keep it to yourself.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise CommandError(f"{directory} is not empty: name another directory")
+    port = port or only_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    with Phases(Console(soft_wrap=True, highlight=False, markup=False)) as phases:
+        if flash:
+            _save_flash(directory / FLASH_FILE, port, phases)
+        else:
+            _save_files(directory, port, phases)
+
+
+def _save_flash(path: Path, port: str, phases: Phases) -> None:
+    with Loader(port, tell=phases.tell) as loader:
+        phases.tell(f"{port}: {loader.chip}")
+        size = loader.chip.flash_bytes
+        data = loader.read(
+            0, size, lambda done, total: phases.progress("reading the flash", done, total)
+        )
+        loader.start()
+    path.write_bytes(data)
+    phases.tell(f"{path}: {len(data)} bytes; 'mpota restore {path.parent} --flash' writes it back")
+
+
+def _save_files(directory: Path, port: str, phases: Phases) -> None:
+    prompt = Prompt(port, phases.tell)
+    files = prompt.read(
+        {name: size for name, size in prompt.files().items() if is_saved(name)},
+        lambda done, total: phases.progress("reading the files", done, total),
+    )
+    for name, content in files.items():
+        path = directory / name.lstrip("/")
+        if ".." in path.parts:
+            raise CommandError(f"the board has a file {name!r}, which cannot be saved: remove it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    prompt.reset()
+    phases.tell(f"{directory}: {len(files)} files; 'mpota restore {directory}' writes them back")

@@ -1,0 +1,73 @@
+"""`mpota config`: read and change a board's settings over serial."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mpota.board import settings
+from mpota.board.port import only_port
+from mpota.board.prompt import Prompt
+from mpota.board.set_up import SETTINGS_FILE
+from mpota.errors import CommandError
+
+
+def config(
+    action: Annotated[str, typer.Argument(metavar="get|set", help="What to do.")],
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME[=VALUE]…",
+            help="get: the settings to show, default all. set: new values; NAME= takes one away, "
+            "and the value of 'key' or 'password' without = is asked for.",
+        ),
+    ] = None,
+    port: Annotated[
+        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
+    ] = "",
+) -> None:
+    """Show or change the settings of a board that is connected; docs/SETTINGS.md has them all.
+
+    The board restarts after a change. Wi-Fi key and password are never shown.
+    """
+    if action not in ("get", "set"):
+        raise CommandError(f"'mpota config {action}' is none: give get or set")
+    changes = _changes(items or []) if action == "set" else {}
+    prompt = Prompt(port or only_port(), typer.echo)
+    present = {}
+    if SETTINGS_FILE in prompt.files():
+        present = settings.read_json(prompt.read({SETTINGS_FILE: 0})[SETTINGS_FILE])
+    if action == "get":
+        shown = settings.shown(present)
+        for name in items or shown:
+            typer.echo(f"{name} = {shown.get(name, '(not set)')}")
+        prompt.reset()  # the application was stopped to ask
+        return
+    if "password" in changes:
+        present = settings.without_password(present)
+    removed = [name for name, value in changes.items() if value is None]
+    kept = {name: value for name, value in present.items() if name not in removed}
+    given = {name: value for name, value in changes.items() if value is not None}
+    prompt.write({SETTINGS_FILE: settings.to_json(kept | settings.for_board(given))})
+    prompt.reset()
+    typer.echo(f"{', '.join(changes)}: written; the board restarts with it")
+
+
+def _changes(items: list[str]) -> dict[str, object]:
+    changes: dict[str, object] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if not equals:
+            text = _ask(name)
+        changes[name] = settings.parse(name, text) if text else None
+    if not changes:
+        raise CommandError("nothing is to be set: give settings like hostname=valve, or password")
+    return changes
+
+
+def _ask(name: str) -> str:
+    if not settings.is_secret(name):
+        raise CommandError(f"the setting {name} has no value: give {name}=VALUE")
+    if sys.stdin.isatty():
+        return typer.prompt(f"New {name}", hide_input=True)
+    return sys.stdin.readline().rstrip("\n")

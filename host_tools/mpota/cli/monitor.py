@@ -1,0 +1,46 @@
+"""`mpota monitor`: show what a board says on its serial port."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from mpota.board.console import lines
+from mpota.board.port import only_port, open_port, reopen_port
+
+
+def monitor(
+    port: Annotated[
+        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
+    ] = "",
+    dtr: Annotated[
+        int | None,
+        typer.Option(
+            "--dtr", min=0, max=1, help="Set this line of the adapter when the port is opened."
+        ),
+    ] = None,
+    rts: Annotated[
+        int | None,
+        typer.Option(
+            "--rts", min=0, max=1, help="The same, for boards that an idle line holds in reset."
+        ),
+    ] = None,
+) -> None:
+    """Show the board's console with the time of each line, until Ctrl-C.
+
+    When the port goes away, it is opened again as soon as it is back.
+    """
+    port = port or only_port()
+    levels = {"dtr": None if dtr is None else bool(dtr), "rts": None if rts is None else bool(rts)}
+    connection = open_port(port, **levels)
+    while True:
+        typer.echo(f"{port} is open; Ctrl-C ends this")
+        try:
+            for line in lines(connection):
+                if line is not None:
+                    typer.echo(f"{datetime.now():%H:%M:%S.%f}"[:-3] + f"  {line}")
+        except OSError:
+            typer.echo(f"{port} went away; waiting for it to come back")
+        finally:
+            connection.close()
+        connection = reopen_port(port, **levels)

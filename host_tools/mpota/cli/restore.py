@@ -1,0 +1,73 @@
+"""`mpota restore`: write back what `mpota backup` has saved."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mpota.board.first_flash import used_parts
+from mpota.board.port import only_port
+from mpota.board.prompt import Prompt
+from mpota.board.serial import Loader
+from mpota.cli.backup import FLASH_FILE, is_saved
+from mpota.cli.progress import Phases
+from mpota.errors import CommandError
+
+
+def restore(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What was saved.")],
+    port: Annotated[
+        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
+    ] = "",
+    flash: Annotated[
+        bool, typer.Option("--flash", help=f"Write the whole flash from {FLASH_FILE}.")
+    ] = False,
+) -> None:
+    """Write the files in DIR to a board; others that it has stay. The board restarts then.
+
+    Applications and the boot record are no such files: they stay, but with --flash.
+    """
+    if not directory.is_dir():
+        raise CommandError(f"{directory} is no directory: name the one that was saved to")
+    with Phases(Console(soft_wrap=True, highlight=False, markup=False)) as phases:
+        if flash:
+            _write_flash(directory / FLASH_FILE, port or only_port(), phases)
+        else:
+            _write_files(directory, port or only_port(), phases)
+
+
+def _write_flash(path: Path, port: str, phases: Phases) -> None:
+    if not path.exists():
+        raise CommandError(f"there is no {path}: save one with 'mpota backup DIR --flash'")
+    data = path.read_bytes()
+    with Loader(port, tell=phases.tell) as loader:
+        phases.tell(f"{port}: {loader.chip}")
+        if len(data) != loader.chip.flash_bytes:
+            raise CommandError(
+                f"{path} has {len(data)} bytes, and the board has {loader.chip.flash_bytes} of "
+                "flash: nothing was written; connect the board that it was saved from"
+            )
+        phases.tell("erasing all of the flash")
+        loader.erase_all()
+        loader.write(
+            used_parts(data, 0),
+            lambda done, total: phases.progress("writing the flash", done, total),
+        )
+        loader.start()
+    phases.tell(f"{path}: written and verified; the board starts")
+
+
+def _write_files(directory: Path, port: str, phases: Phases) -> None:
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    files = {f"/{path.relative_to(directory).as_posix()}": path.read_bytes() for path in paths}
+    files = {name: content for name, content in files.items() if is_saved(name)}
+    if not files or list(files) == [f"/{FLASH_FILE}"]:
+        raise CommandError(
+            f"{directory} has no files of a board: save some with 'mpota backup DIR', or give "
+            f"--flash for a {FLASH_FILE}"
+        )
+    prompt = Prompt(port, phases.tell)
+    prompt.write(files, lambda done, total: phases.progress("writing the files", done, total))
+    prompt.reset()
+    phases.tell(f"{directory}: {len(files)} files are written; the board restarts")
