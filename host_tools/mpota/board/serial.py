@@ -1,5 +1,6 @@
 """The chip's boot ROM over a serial port, spoken to by esptool: what chip it is, and its flash."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ FLASH_MODES = ("keep", "dout", "dio", "qio")
 _LEAST_FLASH_BYTES = 2 * FILE_SYSTEM_START
 _RESET_ATTEMPTS = 3  # with DTR and RTS, each of about a second
 _BY_HAND_S = 60.0  # for a person who has buttons to press
+_ANSWER_S = 0.5
 _ON_THE_LINE_S = 0.1  # until what an adapter was given has left it
 _MIB = 1024 * 1024
 
@@ -66,9 +68,8 @@ class Loader:
         self._tell, self._by_hand_s = tell, by_hand_s
         self._bauds = list(BAUD_RATES)
         self._esp: ESPLoader | None = None
-        self._log = _Log()
+        self._log = _esptool_log()
         self.has_written = has_written
-        log.set_logger(self._log)
         try:
             self._connect()
             self.chip = self._find_out()
@@ -122,12 +123,7 @@ class Loader:
             done += size
         self._log.progress = _no_progress
         for offset, data in regions.items():
-            self._do(
-                f"verify what was written to {offset:#x}",
-                lambda at=offset, data=data: cmds.verify_flash(
-                    self._esp, [(at, data)], flash_size="detect", flash_mode=mode
-                ),
-            )
+            self._verify(offset, data, mode)
 
     def read(self, offset: int, size: int, progress: Progress) -> bytes:
         """Return *size* bytes of the flash."""
@@ -167,8 +163,7 @@ class Loader:
     # Connecting
 
     def _connect(self) -> None:
-        deadline = time.monotonic() + self._by_hand_s
-        is_first = True
+        deadline, is_first = 0.0, True
         while True:
             connection = open_port(self._port, dtr=self._dtr, rts=self._rts)
             try:
@@ -181,16 +176,17 @@ class Loader:
                 break
             except (FatalError, OSError) as error:
                 connection.close()
-                if time.monotonic() > deadline:
-                    raise CommandError(
-                        f"no ESP8266 in its boot mode answers on {self._port} "
-                        f"({_first_line(error)}): {BUTTONS}, and run this again"
-                    ) from error
                 if is_first:
                     self._tell(
                         f"the board did not enter its boot mode by itself: {BUTTONS}; waiting "
                         f"{self._by_hand_s:.0f} s for it"
                     )
+                    deadline = time.monotonic() + self._by_hand_s
+                elif time.monotonic() > deadline:
+                    raise CommandError(
+                        f"no ESP8266 in its boot mode answers on {self._port} "
+                        f"({_first_line(error)}): {BUTTONS}, and run this again"
+                    ) from error
             is_first = False
         self._esp = esp
         if esp.CHIP_NAME != "ESP8266":
@@ -210,7 +206,8 @@ class Loader:
         assert self._esp is not None
         if self._bauds[0] != BAUD:
             self._esp.change_baud(self._bauds[0])
-            self._esp.read_reg(ESPLoader.CHIP_DETECT_MAGIC_REG_ADDR)  # whether it is understood
+            # Whether it is understood.
+            self._esp.read_reg(ESPLoader.CHIP_DETECT_MAGIC_REG_ADDR, timeout=_ANSWER_S)
 
     def _slow_down(self, error: Exception) -> None:
         # Begins anew at the next lower speed.
@@ -262,6 +259,18 @@ class Loader:
         self.has_written = True
         cmds.write_flash(self._esp, [(offset, data)], flash_size="detect", flash_mode=mode)
 
+    def _verify(self, offset: int, data: bytes, mode: str) -> None:
+        try:
+            cmds.verify_flash(self._esp, [(offset, data)], flash_size="detect", flash_mode=mode)
+        except FatalError as error:
+            raise CommandError(
+                f"what was written to {offset:#x} is not what is there now "
+                f"({_first_line(error)}): run the same command again; if it ends so again, the "
+                "flash chip is bad, or smaller than it says, so take another board"
+            ) from error
+        except OSError as error:
+            raise self._failure("verify", error) from error
+
     def _failure(self, what: str, error: Exception) -> CommandError:
         state = (
             "what is in its flash now is incomplete and does not run; run the same command again"
@@ -312,6 +321,14 @@ class _Log(TemplateLogger):
         bar_length: int = 30,
     ) -> None:
         self.progress(cur_iter, total_iters)
+
+
+@functools.cache
+def _esptool_log() -> _Log:
+    # esptool has one log for the whole program, which can be replaced once.
+    replacement = _Log()
+    log.set_logger(replacement)
+    return replacement
 
 
 def _first_line(error: Exception) -> str:
