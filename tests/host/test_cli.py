@@ -148,3 +148,16 @@ def test_output_may_be_closed():
     ]
     process = subprocess.run([*call, "--version"], capture_output=True, timeout=60, check=False)
     assert (process.returncode, process.stderr) == (0, b"")
+
+
+def test_a_command_whose_libraries_are_not_installed_says_how_to_get_them():
+    # As Python finds a library that is not there.
+    program = "import sys; sys.modules['esptool'] = None; from mpota.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "flash"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: 'mpota flash' needs esptool, which is not installed: get it with "
+        "\"pip install 'mpota[all]'\"\n"
+    )

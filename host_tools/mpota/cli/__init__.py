@@ -48,7 +48,14 @@ class _Commands(TyperGroup):
         single = typer.Typer(
             add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
         )
-        single.command(name)(getattr(importlib.import_module(f"mpota.cli.{name}"), name))
+        try:
+            module = importlib.import_module(f"mpota.cli.{name}")
+        except ModuleNotFoundError as error:
+            raise CommandError(
+                f"'mpota {name}' needs {error.name}, which is not installed: get it with "
+                "\"pip install 'mpota[all]'\""
+            ) from error
+        single.command(name)(getattr(module, name))
         return typer.main.get_command(single)
 
     def format_commands(self, ctx, formatter):
