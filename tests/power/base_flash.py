@@ -10,7 +10,6 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
 from boards import SETTINGS, own_ip
@@ -65,8 +64,12 @@ def bring(name, services=None, md5=None, sha256=None, change=None, restart=True)
             updater.write_stream(f)
         if change == "damage":  # the flash loses some of the image
             hal.flash_write(slots.start(updater.slot) + 4096, bytearray(64))
-        elif change == "settings":
-            services.settings["app"] = "other"
+        elif change == "policy":
+            from ota import record
+
+            boot_record = record.load()
+            boot_record.rejected = slots.manifest_of(updater.slot)["sequence"]
+            boot_record.store()
         updater.end()
     except OTAError as e:
         print("refused:", e)
@@ -123,11 +126,7 @@ def _module(name: str, source: str) -> bytes:
     return compile_module(source, name, ARCHITECTURE)
 
 
-def edited_sources(edits: Iterable[Edit]) -> dict[str, str]:
-    """Return the sources of lib/ota, by the names of their files, with *edits* made one by one.
-
-    Raises StaleEditError.
-    """
+def _edited_sources(edits: tuple[Edit, ...]) -> dict[str, str]:
     package = device_root() / "lib" / "ota"
     sources = {
         path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")
@@ -141,9 +140,13 @@ def edited_sources(edits: Iterable[Edit]) -> dict[str, str]:
 
 
 @functools.cache
-def _system_rom(edits: tuple[Edit, ...]) -> bytes:
+def system_rom(edits: tuple[Edit, ...]) -> bytes:
+    """Return the system ROM with *edits* made, one by one, to the sources of lib/ota.
+
+    Raises StaleEditError, and CommandError for what is no Python then.
+    """
     modules = {}
-    for name, source in sorted(edited_sources(edits).items()):
+    for name, source in sorted(_edited_sources(edits).items()):
         path = f"lib/ota/{name.removesuffix('.py')}.mpy"
         modules[path] = _module(f"/rom/{path}", source)
     return romfs.build(modules)
@@ -168,7 +171,7 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     path = Path(tempfile.mkdtemp(dir=_folder.name), "base.img")
     if edits:
         shutil.copy(_base_flash(scenario, ()), path)
-        rom = _system_rom(scenario.tuning + edits)
+        rom = system_rom(scenario.tuning + edits)
         _overwrite(path, SYSTEM_START, rom.ljust(SYSTEM_BYTES, b"\xff"))
         return path
     images = _images(scenario)
@@ -177,7 +180,7 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     files |= settings_file(SETTINGS | {"confirm_s": 0, "trial_s": scenario.trial_s})
     if scenario.new_keys:
         files[KEYS] = OLD_KEYS
-    system = _system_rom(scenario.tuning)
+    system = system_rom(scenario.tuning)
     create_flash(path, files, system=system, slots={"a": images[first]})
     if scenario.board != "flashed":
         _boot(path, "bring_new" if first == OLD else "bring_old", CONFIRMED)
@@ -213,9 +216,10 @@ def _scripts(scenario: Scenario, images: dict[str, bytes]) -> dict[str, bytes]:
         calls[f"bring_{name}"] = _call(name, data)
     new = images[NEW]
     calls["stage_new"] = _call(NEW, new, restart=False)
+    calls["stage_and_revert"] = calls["stage_new"] + "\n    bringer.revert()"
     calls["bring_both"] = calls["stage_new"] + "\n    " + _call(NEWER, images[NEWER])
     calls["damaged"] = _call(NEW, new, change="damage")
-    calls["policy"] = _call(NEW, new, change="settings")
+    calls["policy"] = _call(NEW, new, change="policy")
     calls["digest"] = f"bringer.bring('/data/{NEW}.img', sha256='{'0' * 64}')"
     for name, call in calls.items():
         files[f"/{name}.py"] = _AT_POWER_ON.format(call=call).encode()

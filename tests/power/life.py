@@ -220,7 +220,7 @@ class Life:
             told = "confirmed" if is_confirmed else "taken back"
             sequence = SEQUENCES[final] if is_confirmed else rejected
             outcome = verdict.record.outcome
-            assert outcome.startswith(f"{told}: sequence {sequence}"), f"outcome is {outcome!r}"
+            assert outcome.startswith(f"{told}: {sequence}"), f"outcome is {outcome!r}"
 
     def _rejected(self, before: Verdict | None, is_confirmed: bool) -> int:
         if before is None:

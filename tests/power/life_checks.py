@@ -123,6 +123,15 @@ def owner_goes_back(edits: Edits, timeout_s: float) -> None:
         board.wait_for(r"^refused: ERROR\[3[56]\]", timeout_s)
 
 
+def owner_does_not_go_on(edits: Edits, timeout_s: float) -> None:
+    """Going back leads to no update that waits for its first boot."""
+    with Life(SCENARIOS["update"], edits=edits, timeout_s=timeout_s) as life:
+        with life.board("stage_and_revert") as board:
+            said = board.wait_for(f"{REFUSED}|^app ", timeout_s)
+        assert said[1] == "37", f"the board said: {said[0]}"
+        life.recover(life.judge())
+
+
 def record_that_is_lost_is_made_anew(edits: Edits, timeout_s: float) -> None:
     """Without a record the newest version runs that is usable."""
     for scenario in ("record-lost", "record-and-slot-lost"):
@@ -200,6 +209,7 @@ CHECKS = (
     hang_is_reset,
     trial_refuses_an_update,
     owner_goes_back,
+    owner_does_not_go_on,
     record_that_is_lost_is_made_anew,
     damaged_slot_is_not_tried,
     record_that_flash_does_not_take_changes_nothing,

@@ -17,7 +17,7 @@ _FILE_SYSTEM, _FILE_SYSTEM_END = 0x100000, 0x400000 - 20 * 1024
 RECORD = "/.ota/record"
 # magic, generation, version, active, trial, attempts, flags, zeros, floor, rejected; for each slot
 # sequence, size, MD5; how the last update ended
-_RECORD = struct.Struct("<4sIBBBBB3sII II16s II16s 64s")
+_RECORD = struct.Struct("<4sIBBBBB3sII II16s II16s 48s")
 _CHECK_BYTES = 8
 _ATTEMPTS = 3
 _REVERT = 1

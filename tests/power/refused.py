@@ -23,7 +23,7 @@ class Kind:
 REFUSALS = {
     "stranger": Kind("new-keys", "bring_stranger", 12),  # signed with another key
     "digest": Kind("update", "digest", 42),  # not the announced SHA-256
-    "policy": Kind("update", "policy", 44),  # a setting changes while it comes
+    "policy": Kind("update", "policy", 35),  # its sequence is rejected while it comes
     "lies": Kind("update", "bring_lies", 39),  # its records point elsewhere
     "damaged": Kind("update", "damaged", 42),  # flash loses some of it
 }

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 import life_checks as checks
-from base_flash import StaleEditError, edited_sources
+from base_flash import StaleEditError, system_rom
+from mpota.errors import CommandError
 from scenarios import Edit
 
 
@@ -24,11 +25,11 @@ class SeededBug:
         """The command that repeats it."""
         return f"python tests/power/repeat.py --bug '{self.name}'"
 
-    def sources(self) -> dict[str, str]:
-        """Return the sources of lib/ota with the bug in them. Raises StaleEditError."""
+    def rom(self) -> bytes:
+        """Return the system ROM with the bug in it. Raises StaleEditError."""
         try:
-            return edited_sources(self.edits)
-        except StaleEditError as e:
+            return system_rom(self.edits)
+        except (StaleEditError, CommandError) as e:
             raise StaleEditError(f"seeded bug {self.name!r} has to follow the code: {e}") from None
 
     def caught_by(self, timeout_s: float) -> str | None:
@@ -37,7 +38,7 @@ class SeededBug:
         *timeout_s* is how long the check waits for a board that the bug keeps from going on; longer
         on a machine where that is too short for the code without the bug.
         """
-        self.sources()  # an edit that cannot be made is no bug that was caught
+        self.rom()  # an edit that cannot be made is no bug that was caught
         try:
             self.check(self.edits, timeout_s)
         except TimeoutError as e:
@@ -50,7 +51,7 @@ class SeededBug:
             failure = _told(e)
         else:
             return None
-        if broken := re.search(r"(Name|Syntax|Import|Attribute)Error.*", failure):
+        if broken := re.search(r"(Name|Import|Attribute)Error.*", failure):
             raise StaleEditError(f"seeded bug {self.name!r} is a {broken[0]}: {failure}")
         return failure
 
@@ -71,10 +72,10 @@ def _told(error: Exception) -> str:
 
 _COUNT = "        boot_record.attempts += 1\n        boot_record.store()\n"
 _MARK_ACCEPTED = "    slots.mark_accepted(updater.slot)\n"
-_MARK_REJECTED = "        slots.mark_rejected(self.trial)\n"
+_MARK_REJECTED = "        mark_rejected(self.trial)\n"
 _TRY = "    boot_record.try_slot(updater.slot)\n"
 _SIGNED = "    if updater.signature:\n        # The arithmetic"
-_ERASE_MARKS = "            slots.erase_marks(self.slot)\n"
+_ERASE_MARKS = "                slots.erase_marks(self.slot)\n"
 _RENAME = "        uos.rename(_NEW, _PATH)\n"
 _READ_BACK = "        if _read(_NEW) != data:\n"
 _LEFT = "        if self.is_revert and left:\n"
@@ -100,14 +101,15 @@ SEEDED_BUGS = (
     SeededBug(
         "the marks are erased last",
         checks.cut_before_a_refusal_is_harmless,
-        (("updater/__init__.py", _ERASE_MARKS, ""),
+        (("updater/__init__.py", _ERASE_MARKS, "                pass\n"),
          ("updater/__init__.py", "            yield from self._checks.verify(self)\n",
-          _ERASE_MARKS + "            yield from self._checks.verify(self)\n")),
+          "            slots.erase_marks(self.slot)\n"
+          "            yield from self._checks.verify(self)\n")),
     ),
     SeededBug(
         "the marks are not erased",
         checks.refused_never_runs("stranger"),
-        (("updater/__init__.py", _ERASE_MARKS, ""),),
+        (("updater/__init__.py", _ERASE_MARKS, "                pass\n"),),
     ),
     SeededBug(
         "an image is read back through the memory map",
@@ -143,7 +145,7 @@ SEEDED_BUGS = (
     SeededBug(
         "what the head of an image shows accepts it",
         checks.refused_never_runs("policy"),
-        (("updater/verify.py", "    boot_record = _judge(manifest, updater.ota.settings)\n",
+        (("updater/verify.py", "    boot_record = _judge(manifest, updater)\n",
           "    boot_record = load_for_update()\n"),),
     ),
     SeededBug(
@@ -223,7 +225,7 @@ SEEDED_BUGS = (
         checks.cut_is_harmless("raises"),
         (("record.py", _MARK_REJECTED, "        trial = self.trial\n"),
          ("record.py", '% (self.rejected, why))\n',
-          '% (self.rejected, why))\n        slots.mark_rejected(trial)\n')),
+          '% (self.rejected, why))\n        mark_rejected(trial)\n')),
     ),
     SeededBug(
         "a mark of a slot that was taken back is overlooked when power fails before the record",
@@ -262,7 +264,12 @@ SEEDED_BUGS = (
     SeededBug(
         "the owner goes back to a slot that nobody looks at",
         checks.refused_never_runs("stranger"),
-        (("trial.py", "boot_record.active is None or not is_usable(slot, bytearray(1024))",
+        (("trial.py", " or not is_usable(slot, bytearray(1024))", ""),),
+    ),
+    SeededBug(
+        "the owner goes back to an update that waits for its first boot",
+        checks.owner_does_not_go_on,
+        (("trial.py", "boot_record.active is None or boot_record.trial",
           "boot_record.active is None"),),
     ),
     SeededBug(

@@ -45,7 +45,7 @@ def _slot(version):
 def _record(active="b", trial="-", attempts=0, flags=0, floor=2, a=OLDER, b=OLD, zeros=b""):
     body = struct.pack("<4sIBBBBB3sII", b"MPBR", 99, 2, ord(active), ord(trial), attempts, flags,
                        zeros, floor, 0)  # fmt: skip
-    body += _slot(a) + _slot(b) + bytes(64)
+    body += _slot(a) + _slot(b) + bytes(48)
     return body + hashlib.sha256(body).digest()[:8]
 
 

@@ -18,7 +18,7 @@ def test_the_device_code_passes_every_check(check):
 
 @pytest.mark.parametrize("bug", SEEDED_BUGS, ids=lambda bug: bug.name)
 def test_a_seeded_bug_fits_the_code_as_it_is(bug):
-    assert bug.sources() != SeededBug("none", bug.check, ()).sources()
+    assert bug.rom() != SeededBug("none", bug.check, ()).rom()
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,14 @@ def test_a_seeded_bug_that_does_not_fit_the_code_fails_and_is_not_caught(edit):
         stale.caught_by(_PATIENCE_S)
 
 
-def test_a_seeded_bug_that_is_no_python_fails_and_is_not_caught():
-    broken = SeededBug(
-        "broken",
-        life_checks.good_is_confirmed,
-        (("record.py", "def load():\n", "def load():\n    gone()\n"),),
-    )
-    with pytest.raises(StaleEditError, match="'broken' is a NameError"):
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [("    gone()\n", "'broken' is a NameError"), ("    gone(\n", "line 1.*SyntaxError")],
+)
+def test_a_seeded_bug_that_breaks_the_code_fails_and_is_not_caught(line, error):
+    edit = ("record.py", "def load():\n", "def load():\n" + line)
+    broken = SeededBug("broken", life_checks.good_is_confirmed, (edit,))
+    with pytest.raises(StaleEditError, match=error):
         broken.caught_by(_PATIENCE_S)
 
 
