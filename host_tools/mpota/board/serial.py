@@ -97,9 +97,7 @@ class Loader:
     def erase(self, regions: Mapping[int, int]) -> None:
         """Erase *regions*, offset → size, in whole sectors."""
         for offset, size in regions.items():
-            self._do(
-                "erase the flash", lambda at=offset, n=size: cmds.erase_region(self._esp, at, n)
-            )
+            self._do("erase the flash", functools.partial(self._erase_region, offset, size))
 
     def erase_all(self) -> None:
         """Erase the whole flash."""
@@ -114,12 +112,8 @@ class Loader:
         total, done = sum(map(len, regions.values())), 0
         for offset, data in regions.items():
             size = len(data)
-            self._log.progress = lambda n, of, base=done, size=size: progress(
-                base + size * n // of, total
-            )
-            self._do(
-                f"write to {offset:#x}", lambda at=offset, data=data: self._write(at, data, mode)
-            )
+            self._log.progress = functools.partial(_show_part, progress, done, size, total)
+            self._do(f"write to {offset:#x}", functools.partial(self._write, offset, data, mode))
             done += size
         self._log.progress = _no_progress
         for offset, data in regions.items():
@@ -129,7 +123,9 @@ class Loader:
         """Return *size* bytes of the flash."""
         self._log.progress = progress
         try:
-            return self._do("read the flash", lambda: cmds.read_flash(self._esp, offset, size))
+            read = self._do("read the flash", lambda: cmds.read_flash(self._esp, offset, size))
+            assert isinstance(read, bytes)
+            return read
         finally:
             self._log.progress = _no_progress
 
@@ -255,6 +251,9 @@ class Loader:
             except OSError as error:
                 raise self._failure(what, error) from error
 
+    def _erase_region(self, offset: int, size: int) -> None:
+        cmds.erase_region(self._esp, offset, size)
+
     def _write(self, offset: int, data: bytes, mode: str) -> None:
         self.has_written = True
         cmds.write_flash(self._esp, [(offset, data)], flash_size="detect", flash_mode=mode)
@@ -288,7 +287,12 @@ def _no_progress(done: int, total: int) -> None:
     pass
 
 
-class _Log(TemplateLogger):
+def _show_part(progress: Progress, before: int, size: int, total: int, done: int, of: int) -> None:
+    # *done* *of* one region, in whatever unit, are told as bytes of all regions.
+    progress(before + size * done // of, total)
+
+
+class _Log(TemplateLogger):  # type: ignore[misc]  # esptool has no types
     """What esptool would print; what of it matters reaches people as errors and as progress."""
 
     def __init__(self) -> None:

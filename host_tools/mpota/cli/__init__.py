@@ -5,10 +5,11 @@ imported only when the command runs, with the libraries that it needs.
 """
 
 import importlib
+import io
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -39,10 +40,10 @@ class _Commands(TyperGroup):
     One that fails ends with one line on stderr, and with a traceback only where --debug is given.
     """
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
+    def get_command(self, ctx: Any, name: str) -> Any:
         if name not in COMMANDS:
             return None
         single = typer.Typer(
@@ -58,11 +59,11 @@ class _Commands(TyperGroup):
         single.command(name)(getattr(module, name))
         return typer.main.get_command(single)
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except CommandError as error:
@@ -117,6 +118,6 @@ def _options(
 
 def main() -> None:
     """Run the command line: the console script's entry point."""
-    if sys.stdout:  # None where it is closed
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None where it is closed
         sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text
     app()

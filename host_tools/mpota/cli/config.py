@@ -69,5 +69,5 @@ def _ask(name: str) -> str:
     if not settings.is_secret(name):
         raise CommandError(f"the setting {name} has no value: give {name}=VALUE")
     if sys.stdin.isatty():
-        return typer.prompt(f"New {name}", hide_input=True)
+        return str(typer.prompt(f"New {name}", hide_input=True))
     return sys.stdin.readline().rstrip("\n")

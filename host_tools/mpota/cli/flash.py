@@ -12,6 +12,7 @@ from rich.console import Console
 from mpota.board import settings as board_settings
 from mpota.board.console import Ready
 from mpota.board.firmware_cache import read_firmware, stock_firmware
+from mpota.board.firmware_file import Firmware
 from mpota.board.port import only_port, wait_for
 from mpota.board.serial import FLASH_MODES, Chip
 from mpota.board.set_up import Job, set_up
@@ -140,9 +141,9 @@ def flash(
     if keep_firmware and (firmware or erase):
         raise CommandError("--keep-firmware leaves no room for --firmware and --erase: choose")
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    given = {"ssid": ssid, "key": key, "hostname": hostname, "password": password}
+    options = {"ssid": ssid, "key": key, "hostname": hostname, "password": password}
     given = (board_settings.read_file(settings) if settings else {}) | {
-        name: value for name, value in given.items() if value is not None
+        name: value for name, value in options.items() if value is not None
     }
     numbers = _numbers(count)
     with Phases(console) as phases:
@@ -226,10 +227,10 @@ class _Answers:
     def _prompt(self, name: str, option: str) -> str:
         if not sys.stdin.isatty():
             raise CommandError(f"no {_ASKED[name]} is given: name it with {option} or --settings")
-        return typer.prompt(_ASKED[name])
+        return str(typer.prompt(_ASKED[name]))
 
 
-def _firmware(path: Path | None, phases: Phases):
+def _firmware(path: Path | None, phases: Phases) -> Firmware:
     if path:
         firmware = read_firmware(path)
     else:

@@ -31,8 +31,8 @@ def monitor(
     When the port goes away, it is opened again as soon as it is back.
     """
     port = port or only_port()
-    levels = {"dtr": None if dtr is None else bool(dtr), "rts": None if rts is None else bool(rts)}
-    connection = open_port(port, **levels)
+    levels = [None if level is None else bool(level) for level in (dtr, rts)]
+    connection = open_port(port, dtr=levels[0], rts=levels[1])
     while True:
         typer.echo(f"{port} is open; Ctrl-C ends this")
         try:
@@ -43,4 +43,4 @@ def monitor(
             typer.echo(f"{port} went away; waiting for it to come back")
         finally:
             connection.close()
-        connection = reopen_port(port, **levels)
+        connection = reopen_port(port, dtr=levels[0], rts=levels[1])

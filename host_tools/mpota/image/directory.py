@@ -5,6 +5,7 @@ import glob
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -15,6 +16,7 @@ from mpota.errors import CommandError
 from mpota.image import signature
 from mpota.image.compile import BOARD_ARCHITECTURE, check_bytecode, compile_module
 from mpota.image.keys import PRIVATE_KEY, PUBLIC_KEY
+from mpota.image.manifest import Manifest
 from mpota.image.sources import check_sources, warn_of_names
 
 # Never packed: what belongs to the host, and above all the keys.
@@ -36,7 +38,7 @@ class PackedImage:
     `files` maps the names in it to contents, `warnings` are lines for people.
     """
 
-    manifest: image.Manifest
+    manifest: Manifest
     files: dict[str, bytes]
     data: bytes
     signed: bool
@@ -96,12 +98,14 @@ def pack_directory(
     )
 
 
-def _settings(directory: Path) -> dict:
+def _settings(directory: Path) -> dict[str, Any]:
     path = directory / SETTINGS_FILE
     if not path.exists():
         return {}
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("mpota", {})
+        table: dict[str, Any] = (
+            tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("mpota", {})
+        )
         items = table.items()
     except (ValueError, AttributeError, OSError) as error:
         raise CommandError(f"cannot read [tool.mpota] in {path} ({error}): correct it") from error

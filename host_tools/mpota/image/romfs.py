@@ -10,7 +10,7 @@ board checks all records before it mounts an image.
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mpremote.romfs import VfsRomWriter
 
@@ -83,9 +83,9 @@ def read(data: bytes) -> dict[str, bytes]:
     return files
 
 
-def _tree(files: dict[str, bytes]) -> dict:
+def _tree(files: dict[str, bytes]) -> dict[str, Any]:
     """Nest `files` into dictionaries, one for each folder."""
-    tree: dict = {}
+    tree: dict[str, Any] = {}
     for name, content in files.items():
         *folders, last = name.split("/")
         folder = tree
@@ -95,7 +95,7 @@ def _tree(files: dict[str, bytes]) -> dict:
     return tree
 
 
-def _write(writer: VfsRomWriter, folder: dict) -> None:
+def _write(writer: VfsRomWriter, folder: dict[str, Any]) -> None:
     for name, content in folder.items():
         if isinstance(content, dict):
             writer.opendir(name)

@@ -28,7 +28,8 @@ def sign(image: bytes, private_key: RSAPrivateKey, legacy: bool = False) -> byte
 def verify(image: bytes, signature: bytes, public_key: RSAPublicKey, legacy: bool = False) -> bool:
     """Tell whether `signature` is this key's, in this form, over this image."""
     try:
-        public_key.verify(signature, *_signed(image, legacy))
+        content, padding, algorithm = _signed(image, legacy)
+        public_key.verify(signature, content, padding, algorithm)  # type: ignore[arg-type]
     except InvalidSignature:
         return False
     return True

@@ -88,7 +88,7 @@ class BoardProcess:
         if self.status == control.CANNOT_START:
             raise CommandError(f"the simulated board cannot start: {self._last_line}")
 
-    def _watch(self, process: subprocess.Popen) -> None:
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None and process.stdout is not None
         page, pending = self._page, b""
         fed, since = page[control.FED], time.monotonic()
@@ -124,7 +124,7 @@ class BoardProcess:
             self._port.register(poll)
         return any(fd == output.fileno() for fd, _ in poll.poll(_CHECK_S * 1000))
 
-    def _take(self, data: bytes, process: subprocess.Popen) -> None:
+    def _take(self, data: bytes, process: subprocess.Popen[bytes]) -> None:
         # Hands over what was typed, unless a program wants to talk to the boot ROM.
         if self.sync:
             self.sync += data
@@ -136,6 +136,7 @@ class BoardProcess:
             process.kill()
             return
         self._came = came[1 - len(SYNC_FRAME_START) :]
+        assert process.stdin is not None
         with suppress(BlockingIOError, BrokenPipeError):  # typed too fast, or just as it ends
             os.write(process.stdin.fileno(), data)
 

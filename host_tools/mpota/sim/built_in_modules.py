@@ -25,7 +25,7 @@ class _Table(ctypes.Structure):
 
 
 # The tables' new entries, which the interpreter reads as long as it runs.
-_kept: list[ctypes.Array] = []
+_kept: list[ctypes.Array[_Entry]] = []
 
 
 def places(interpreter: ctypes.CDLL) -> list[int]:
@@ -46,11 +46,11 @@ def places(interpreter: ctypes.CDLL) -> list[int]:
     return [ctypes.addressof(entry) for entry in (esp, hashlib, machine, network, socket, vfs)]
 
 
-def _move(interpreter: ctypes.CDLL, name: str, more: int) -> ctypes.Array:
+def _move(interpreter: ctypes.CDLL, name: str, more: int) -> ctypes.Array[_Entry]:
     # Gives the table *name* entries that can be written, *more* than it had, and returns them.
     table = _Table.in_dll(interpreter, name)
     _make_writable(interpreter, table)
-    entries = (_Entry * (table.used + more))()
+    entries: ctypes.Array[_Entry] = (_Entry * (table.used + more))()
     ctypes.memmove(entries, table.entries, table.used * ctypes.sizeof(_Entry))
     _kept.append(entries)
     table.used = table.alloc = len(entries)

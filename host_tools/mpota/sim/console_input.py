@@ -41,7 +41,7 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
 
     def runs_a_program() -> bool:
         libc.sigaction(_signal.SIGINT, None, action)
-        return may_interrupt.value and ctypes.c_size_t.from_buffer(action).value
+        return bool(may_interrupt.value and ctypes.c_size_t.from_buffer(action).value)
 
     def interrupt() -> None:
         interpreter.mp_sched_keyboard_interrupt()
