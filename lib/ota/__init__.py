@@ -151,11 +151,12 @@ class OTA(Callbacks):
             self.counted = ticks_add(self.counted, seconds * 1000)
 
     def _say(self, e, now):
-        # An error that lasts is said at growing intervals.
+        # An error that lasts is said at growing intervals; one that was said days ago, before ticks
+        # came round, counts as one that lasts.
         if type(e) is not self.error:
             self.error = type(e)
             self.pause_ms = _SAY_AGAIN_MS
-        elif ticks_diff(now, self.say_again) < 0:
+        elif 0 < ticks_diff(self.say_again, now) <= self.pause_ms:
             return
         else:
             self.pause_ms = min(2 * self.pause_ms, _MAX_SAY_AGAIN_MS)
