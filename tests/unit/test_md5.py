@@ -35,13 +35,6 @@ def bytecode(data=b""):
 _ALL = (viper, bytecode, md5)
 
 
-def _open_vectors():
-    try:
-        return open("/vectors/md5.txt")
-    except OSError:
-        return open("tests/vectors/md5.txt")
-
-
 def _fill(buffer, seed, size):
     """Put the vectors' input number `seed` into `buffer` (tests/host/test_md5_vectors.py)."""
     x = seed
@@ -54,7 +47,7 @@ def _vectors():
     """Yield the number, the input as a memoryview and the digest of each vector."""
     buffer = bytearray(1024)
     view = memoryview(buffer)
-    with _open_vectors() as lines:
+    with open("/vectors/md5.txt") as lines:
         for number, line in enumerate(lines):
             size, digest = line.split()
             _fill(buffer, number, int(size))
@@ -62,15 +55,18 @@ def _vectors():
 
 
 def _import_with(hashlib, native_error=None):
-    """Import ota.md5 afresh, beside *hashlib*; *native_error* is what its native code raises."""
+    """Import ota.md5 afresh, with *hashlib* for the chip's own; its native code raises an error.
+
+    That is *native_error*, or none.
+    """
 
     class Broken:
         def __getattr__(self, name):
             raise native_error
 
-    saved = [(name, sys.modules.get(name)) for name in ("hashlib", "ota.md5", "ota.md5_viper")]
+    saved = [(name, sys.modules.get(name)) for name in ("uhashlib", "ota.md5", "ota.md5_viper")]
     try:
-        sys.modules["hashlib"] = hashlib
+        sys.modules["uhashlib"] = hashlib
         sys.modules.pop("ota.md5", None)
         if native_error:
             sys.modules["ota.md5_viper"] = Broken()
@@ -194,3 +190,16 @@ def test_hashlib_is_used_where_it_has_md5():
     assert module.md5(b"abc") == ("the port's own", b"abc")
     # Nor is anything else loaded for it, which would take up memory.
     assert not hasattr(module, "_blocks")
+
+
+def test_a_module_hashlib_of_the_application_is_not_used():
+    class Impostor:
+        def md5(self, data=b""):
+            raise AssertionError("the application's")
+
+    sys.modules["hashlib"] = Impostor()
+    try:
+        module = _import_with(NoMD5())
+        assert binascii.hexlify(module.md5(b"abc").digest()) == _RFC_1321[2][1]
+    finally:
+        sys.modules.pop("hashlib")

@@ -1,0 +1,111 @@
+"""The Wi-Fi station: joined, joined again, and what the log hears of it."""
+
+from fake_clock import Clock
+from hardware_stubs import OWN_IP, Station
+from ota import hal, log
+from ota.wifi import Wifi
+
+_SETTINGS = {"hostname": "valves", "ssid": "home", "key": "geheim"}
+_CONNECTING, _WRONG_KEY, _NO_SUCH_NETWORK = 1, 2, 3
+
+
+class Board(Clock):
+    """A board's Wi-Fi and the clock it goes by; `lines` are what is logged."""
+
+    def __init__(self, connected=True, **settings):
+        self._settings = dict(_SETTINGS)
+        self._settings.update(settings)
+        Station.connected = connected
+        Station.code = _CONNECTING
+        Station.ssid = "home"
+        del Station.joined[:]
+
+    def __enter__(self):
+        super().__enter__()
+        self.lines = []
+        self._real = log.info, log.error
+        log.info = log.error = lambda text, *args: self.lines.append(text % args)
+        self.wifi = Wifi(self._settings)
+        return self
+
+    def __exit__(self, *_):
+        super().__exit__()
+        log.info, log.error = self._real
+
+    def check_until(self, end_ms):
+        """Look after the network every second; return what the last look finds."""
+        while self.now < end_ms:
+            self.wait(1000)
+            found = self.wifi.check()
+        return found
+
+
+def test_the_network_of_the_settings_is_joined_and_one_that_the_chip_knows_is_not_given_again():
+    for known, given in ((None, True), ("home", False), ("old", True)):
+        Station.ssid = known
+        del Station.joined[:]
+        hal.join("valves", "home", "geheim")
+        assert Station.joined == ([("home", "geheim")] if given else []), known
+
+
+def test_without_the_name_of_a_network_the_chip_joins_by_itself():
+    with Board(connected=False, ssid=None) as board:
+        board.check_until(100000)
+        assert Station.joined == []
+        assert board.lines == ["wifi: joining the network that the chip knows"]
+
+
+def test_the_access_point_with_the_known_key_is_turned_off():
+    Station.is_access_point_on = True
+    hal.join("valves", "home", "geheim")
+    assert not Station.is_access_point_on
+
+
+def test_it_is_joined_again_after_every_30_s_without_a_network():
+    with Board() as board:
+        assert board.check_until(100000) is True
+        Station.connected = False
+        assert board.check_until(130000) is False
+        assert Station.joined == []
+        board.check_until(131000)
+        assert Station.joined == [("home", "geheim")]
+        board.check_until(161000)
+        assert len(Station.joined) == 1
+        board.check_until(162000)
+        assert len(Station.joined) == 2
+        Station.connected = True
+        board.check_until(300000)
+        assert len(Station.joined) == 2
+
+
+def test_the_log_tells_once_of_each_change():
+    with Board(connected=False) as board:
+        board.check_until(5000)
+        Station.connected = True
+        board.check_until(10000)
+        assert board.wifi.is_connected and board.wifi.address == OWN_IP
+        Station.connected = False
+        board.check_until(15000)
+        assert not board.wifi.is_connected
+        Station.connected = True
+        board.check_until(20000)
+    assert board.lines == [
+        "wifi: joining home",
+        "wifi: joined home, address " + OWN_IP,
+        "wifi: the network is lost",
+        "wifi: joined home, address " + OWN_IP,
+    ]
+
+
+def test_why_there_is_no_network_is_said_once():
+    for code, words in (
+        (_WRONG_KEY, "wifi: home: the key is wrong"),
+        (_NO_SUCH_NETWORK, "wifi: home: there is no such network"),
+    ):
+        with Board(connected=False) as board:
+            Station.code = code
+            board.check_until(10000)
+            assert board.lines[1:] == [words]
+            Station.code = _CONNECTING
+            board.check_until(20000)
+            assert board.lines[1:] == [words]
