@@ -264,11 +264,13 @@ class Updater:
     def _reserve(self, boot_record):
         # Everything that the update needs, of every phase, is loaded or held from here on, so that
         # a full heap ends it now and not at its end.
+        gc.collect()
+        # The block is first: what is loaded after it finds room in smaller pieces as well.
+        block = bytearray(_BLOCK_BYTES)
         from . import verify
 
         self._checks = verify
         self.app = self.ota.settings.get("app") or verify.app_of(boot_record.active)
-        size = _BLOCK_BYTES
         self.trusted = self.keys
         if self.keys is None and _has_key_file():
             self.trusted = _KEYS
@@ -277,9 +279,10 @@ class Updater:
 
             self.signature = signature
             if signature.longest_key_bytes(self.trusted) >= _LONG_KEY_BYTES:
-                size = _LONG_BLOCK_BYTES
-        gc.collect()
-        block = memoryview(bytearray(size))
+                block = None
+                gc.collect()
+                block = bytearray(_LONG_BLOCK_BYTES)
+        block = memoryview(block)
         self.buffer = block[:_CHUNK_BYTES]
         self.pages = block[_CHUNK_BYTES : _CHUNK_BYTES + _PAGES_BYTES]
         self._reserve_md5()
