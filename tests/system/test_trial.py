@@ -171,7 +171,7 @@ FILLING_APP = APP.replace(
 @pytest.mark.parametrize("password", ["", "secret"], ids=["open", "password"])
 def test_a_version_that_leaves_too_little_heap_for_an_update_is_not_confirmed(tmp_path, password):
     # On a board with a password it may leave less, since it can be restarted for an update.
-    too_little, enough = (11_000, 18_000) if password else (16_000, 34_000)
+    too_little, enough = (11_000, 18_000) if password else (16_000, 30_000)
     with Device(tmp_path, confirm_s=0.5, trial_s=2, password=password) as device:
         start = device.said
         device.upload(device.next_image(FILLING_APP.replace("{free}", str(too_little))))

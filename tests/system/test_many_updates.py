@@ -1,0 +1,70 @@
+"""Many updates, one after the other: each is as the first."""
+
+import pytest
+from device import APP, COMMANDED_APP, Device
+
+pytestmark = pytest.mark.campaign
+
+UPDATES, SAMPLE = 50, 8
+# Figures vary by the numbers in them, and by what the call before has left.
+TOLERANCE_BYTES = 384
+# What a trial's watchdog takes until the next reset: nothing else stops it.
+WATCHDOG_BYTES = 1536
+ASYNC_APP = (
+    COMMANDED_APP.replace("import network", "import asyncio, network")
+    .replace("def main", "async def main")
+    .replace(
+        "        ota.handle()\n        try:", "        await asyncio.sleep_ms(5)\n        try:"
+    )
+)
+
+
+def in_use(device, start):
+    """Give how much of the heap is in use, when the release that began at line *start* is idle."""
+    start = device.command("[__import__('gc').collect(), __import__('gc').mem_alloc()]", start)
+    return int(device.board.wait_for(r"gives \[\w+, (\d+)\]", start=start)[1])
+
+
+def constant(figures):
+    """Tell whether figures are the same all along, but for what is in tolerance."""
+    half = len(figures) // 2
+    return abs(min(figures[half:]) - min(figures[:half])) <= TOLERANCE_BYTES
+
+
+@pytest.mark.parametrize("app", [COMMANDED_APP, ASYNC_APP], ids=["plain", "async"])
+def test_many_updates_take_the_same_heap_and_the_same_flash(tmp_path, campaign, app):
+    count = len(campaign.sample("updates", range(UPDATES), SAMPLE))
+    heap, programmed, erases, files = [], [], [], set()
+    with Device(tmp_path, app) as device:
+        for _ in range(count):
+            board = device.board
+            before = board.programmed_bytes, board.erases
+            start = device.said
+            device.update(device.next_image(files={"data.bin": bytes(20_000)}))
+            programmed.append(board.programmed_bytes - before[0])
+            erases.append(board.erases - before[1])
+            files.add(frozenset(device.files()))
+            heap.append(in_use(device, start))
+        ordinary = in_use(device, device.boot())
+        assert board.violation == ""
+    # What littlefs adds to the image varies.
+    assert max(programmed) - min(programmed) <= 2 * 4096, programmed
+    assert max(erases) - min(erases) <= 4, erases
+    assert len(files) == 1, files
+    assert constant(heap), heap
+    assert min(heap) - ordinary <= WATCHDOG_BYTES, (heap, ordinary)
+
+
+def test_many_updates_without_a_restart_between_them_take_the_same_heap(tmp_path, campaign):
+    count = len(campaign.sample("updates", range(UPDATES), SAMPLE))
+    with Device(tmp_path, COMMANDED_APP, reboot_on_success=False) as device:
+        heap = []
+        for _ in range(count):
+            start = device.said
+            device.upload(device.next_image(APP))
+            device.board.wait_for("update ended", start=start)
+            heap.append(in_use(device, 0))
+        # Tables have grown by then.
+        assert constant(heap[2:]), heap
+        start = device.boot()
+        device.confirmed(start)
