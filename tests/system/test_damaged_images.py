@@ -1,0 +1,48 @@
+"""Every single damage to an image, from its first bit to its last byte."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from device import Device
+from raw_host import PASSWORD
+
+BOARDS, SAMPLE = 8, 40
+# Any of these may be what is found wrong first: 10 no image, 35 rejected before, 36 below the
+# floor, 37 damaged, 38 MANIFEST, 41 board, 43 sequence, 44 application.
+CODES = (10, 35, 36, 37, 38, 41, 43, 44)
+
+
+def every_damage(image):
+    """Give (name, image) of every bit that can flip up to the end of MANIFEST, of a bit in every 32
+    bytes behind it, and of every length that it can be cut to.
+    """
+    manifest_end = image.index(b"\nmpy 6.3\n") + 9
+    flips = [(at, bit) for at in range(manifest_end) for bit in range(8)]
+    flips += [(at, at // 32 % 8) for at in range(manifest_end, len(image), 32)]
+    for at, bit in flips:
+        changed = bytearray(image)
+        changed[at] ^= 1 << bit
+        yield f"bit {bit} of byte {at} flipped", bytes(changed)
+    for size in range(1, len(image)):
+        yield f"cut to {size} bytes", image[:size]
+
+
+@pytest.mark.campaign
+def test_no_damage_to_an_image_goes_unnoticed(tmp_path, campaign, record_property):
+    def run(number):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        # With a password: a board without one makes a pause after some failures.
+        with Device(folder, password=PASSWORD) as device, device.unharmed():
+            cases = campaign.sample("damage", every_damage(device.image()), SAMPLE)[number::BOARDS]
+            for name, data in cases:
+                try:
+                    device.refuses(data, *CODES)
+                except BaseException as e:
+                    e.add_note(f"damage: {name}")
+                    raise
+        return len(cases)
+
+    with ThreadPoolExecutor(BOARDS) as pool:
+        count = sum(pool.map(run, range(BOARDS)))
+    record_property("damaged images refused", f"{count}/{count}")
