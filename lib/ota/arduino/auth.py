@@ -58,6 +58,7 @@ class Talk:
     """
 
     nonce = None  # None: not asked yet
+    _was_guessed = False  # whether a wrong answer came from another port
 
     def __init__(self, listener, invitation, address, before):
         self.listener = listener
@@ -106,9 +107,13 @@ class Talk:
         """Return whether *data*, from *address*, proves that its host knows the password.
 
         An answer to an invitation's question may come from another port of the same host, since
-        arduino-esp32's espota.py sends it so. A wrong one from the port that invited ends the talk.
+        arduino-esp32's espota.py sends it so. A wrong one from the port that invited ends the talk;
+        after a wrong one from another port, only the port that invited is listened to, since a host
+        could guess there without any delay.
         """
         if self.nonce is None or address[0] != self.address[0] or is_past(self.deadline):
+            return False
+        if self._was_guessed and address != self.address:
             return False
         if isinstance(self.invitation, bytes):
             if data[:6] != b"MPOTA " or address != self.address:
@@ -123,6 +128,7 @@ class Talk:
         if address == self.address:
             self.listener.send("Authentication Failed", address)
             self.listener.forget()
+        self._was_guessed = True
         return False
 
     def _send_question(self):
