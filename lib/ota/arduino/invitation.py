@@ -155,6 +155,9 @@ def _has_begun(listener, invitation, address):
     except MemoryError:
         listener.session = None
         return False
+    except OSError as e:  # lwIP has no memory for another socket
+        listener.session = None
+        raise OTAError(_NO_MEMORY, str(e))
     except OTAError as e:
         listener.session = None
         if e.code == _NO_MEMORY and not session.updater.has_started:
