@@ -122,6 +122,16 @@ def _strong(v, settings):
     return auth._strong(invited, v["nonce"].encode(), v["cnonce"].encode(), Ota(**settings))
 
 
+def test_the_response_of_a_request_is_that_of_the_vectors():
+    vectors = _vectors("requests.json")
+    assert vectors
+    for v in vectors:
+        args = v["command"].encode(), v["nonce"].encode(), v["cnonce"].encode()
+        stored = hexlify(sha256(v["password"].encode()).digest()).decode()
+        for settings in ({"password": v["password"]}, {"password_sha256": stored}):
+            assert auth._strong(*args, Ota(**settings)) == v["response"].encode(), v
+
+
 def test_the_strong_response_changes_with_everything_that_it_binds():
     v = _vectors("espota_auth2.json")[0]
     settings = {"password": v["password"]}
