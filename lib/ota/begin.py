@@ -13,7 +13,7 @@ def begin(ota):
     _, what = hal.get_state()
     if what in "abAB":
         ota.slot = what.lower()
-    if what in "AB" and not ota.watchdog:  # a started watchdog cannot be stopped
+    if what in "AB" and not ota.watchdog:  # there is one already where begin() failed half-way
         from .watchdog import Watchdog
 
         ota.trial = True

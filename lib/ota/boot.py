@@ -31,7 +31,7 @@ def decide():
             log.info("boot: the services run alone, for one update")
         else:
             hal.set_state(boots, hal.NOTHING)
-            _decide()
+            _decide(what == hal.HUNG)
     except Exception as e:
         # Flash or memory trouble: the services run, and the next boot tries again.
         log.error("boot: %r", e)
@@ -41,21 +41,20 @@ def decide():
         set_safe_pins()
 
 
-def _decide():
+def _decide(has_hung):
     boot_record = record.load() or _recover()
     if boot_record is None:
         log.info("boot: no application yet")
     elif boot_record.trial:
-        _try(boot_record)
+        _try(boot_record, has_hung)
     else:
         _run(boot_record)
 
 
-def _try(boot_record):
+def _try(boot_record, has_hung):
     trial = boot_record.trial
     if boot_record.attempts >= _MAX_ATTEMPTS:
-        bitten = hal.was_bitten()
-        why = "the watchdog ended it" if bitten else "not confirmed in %d boots" % _MAX_ATTEMPTS
+        why = "it hung" if has_hung else "not confirmed in %d boots" % _MAX_ATTEMPTS
         _end_trial(boot_record, boot_record.reject, why)
     elif slots.is_rejected(trial):  # the power failed before that was recorded
         _end_trial(boot_record, boot_record.reject, "the power failed when it was taken back")
@@ -68,7 +67,6 @@ def _try(boot_record):
         text = "boot: slot %s on trial, boot %d of %d"
         log.info(text, trial, boot_record.attempts, _MAX_ATTEMPTS)
         _start(trial, hal.get_state()[0], trial.upper())
-        hal.watchdog()
 
 
 def _end_trial(boot_record, end, why):

@@ -1,4 +1,4 @@
-"""The chip: flash, reset, watchdog, what a reset keeps, pins, Wi-Fi. The only module that imports
+"""The chip: flash, reset, timer, what a reset keeps, pins, Wi-Fi. The only module that imports
 `esp`, `machine` and `network`. RAM: about 600 bytes.
 """
 
@@ -13,14 +13,11 @@ _KEPT_BYTES = const(92)
 _STATE = const(0x600013FC)
 _VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the state
 
-# What reset_cause() says when the SDK's own watchdog bites, the one that machine.WDT arms. It is
-# REASON_SOFT_WDT_RST there; `machine` has no name for it.
-_SOFT_WDT_RESET = const(3)
-
 # What runs, in the state: a slot, "a" or "b", or "A" or "B" where it is on trial; or one of these.
 NOTHING = "-"  # no application
 ASKED = "!"  # the next boot is to run the services alone, without the application
 ALONE = "+"  # this boot does
+HUNG = "?"  # a trial whose application did not come back: watchdog.py has reset the board
 
 
 def reset():
@@ -33,14 +30,9 @@ def chip_id():
     return "%06x" % (int.from_bytes(umachine.unique_id(), "little") & 0xFFFFFF)
 
 
-def watchdog():
-    """Start the chip's watchdog and return it, to be fed. Nothing but a reset stops it again."""
-    return umachine.WDT()
-
-
 def timer(period_ms, callback):
     """Call `callback(timer)` every *period_ms*; return the timer, which must be kept for ever."""
-    periodic = umachine.Timer(-1)  # which takes nothing else here
+    periodic = umachine.Timer(-1)  # on this chip the period is given to init()
     periodic.init(period=period_ms, mode=umachine.Timer.PERIODIC, callback=callback)
     return periodic
 
@@ -48,11 +40,6 @@ def timer(period_ms, callback):
 def set_pin(number, level):
     """Make pin *number* an output at *level*, 0 or 1. Raises ValueError for a pin there is not."""
     umachine.Pin(number, umachine.Pin.OUT, value=level)
-
-
-def was_bitten():
-    """Return whether a watchdog has ended the boot before this one."""
-    return umachine.reset_cause() in (umachine.WDT_RESET, _SOFT_WDT_RESET)
 
 
 def woke_from_sleep():

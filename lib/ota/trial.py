@@ -55,6 +55,7 @@ def confirm(ota):
     else:
         boot_record.confirm()
         ota.trial = False
+        ota.watchdog = None  # its timer stops at the next tick
         hal.set_state(0, boot_record.active)
         log.info("trial: slot %s is confirmed", boot_record.active)
 

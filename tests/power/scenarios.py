@@ -9,7 +9,7 @@ Edit = tuple[str, str, str]  # a file of lib/ota, a text that is in it once, ano
 # Five seconds of a hang are shortened: the watchdog's limit is the only figure that differs.
 _SHORT_WATCHDOG: tuple[Edit, ...] = (
     ("watchdog.py", "_LIMIT_MS = const(5000)", "_LIMIT_MS = const(200)"),
-    ("watchdog.py", "_PERIOD_MS = const(400)", "_PERIOD_MS = const(50)"),
+    ("watchdog.py", "_PERIOD_MS = const(500)", "_PERIOD_MS = const(50)"),
 )
 
 

@@ -1,4 +1,4 @@
-"""The chip's parts that end a test or do something by themselves: reset, watchdog, timer, Wi-Fi."""
+"""The chip's parts that end a test or do something by themselves: reset, timer, Wi-Fi."""
 
 import machine
 import network
@@ -7,15 +7,6 @@ from own_address import OWN_IP  # read while there is a network
 
 class Reset(BaseException):
     """The board restarts; nothing of the device code catches it."""
-
-
-class Watchdog:
-    """Never bites; `fed` counts."""
-
-    fed = 0
-
-    def feed(self):
-        Watchdog.fed += 1
 
 
 class Timer:
@@ -69,6 +60,5 @@ def _reset():
 
 
 machine.reset = _reset
-machine.WDT = Watchdog
 machine.Timer = Timer
 network.WLAN = Station

@@ -57,15 +57,14 @@ def test_the_chip_s_id_is_six_hex_digits_as_arduino_has_it():
 def test_why_the_boot_before_this_one_ended():
     real = machine.reset_cause
     try:
-        for cause, bitten, woke in (
-            (machine.PWRON_RESET, False, False),
-            (machine.WDT_RESET, True, False),
-            (3, True, False),  # the SDK's own watchdog
-            (machine.DEEPSLEEP_RESET, False, True),
-            (machine.SOFT_RESET, False, False),
+        for cause, woke in (
+            (machine.PWRON_RESET, False),
+            (machine.WDT_RESET, False),
+            (machine.DEEPSLEEP_RESET, True),
+            (machine.SOFT_RESET, False),
         ):
             machine.reset_cause = lambda cause=cause: cause
-            assert (hal.was_bitten(), hal.woke_from_sleep()) == (bitten, woke)
+            assert hal.woke_from_sleep() == woke
     finally:
         machine.reset_cause = real
 

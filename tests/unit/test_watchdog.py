@@ -1,26 +1,29 @@
-"""The watchdog of a trial: fed for 5 s after the application was last heard of, and no longer."""
+"""The watchdog of a trial: it resets a board whose application is not heard of for 5 s."""
 
+import hardware_stubs
 from fake_clock import Clock
 from ota import hal, watchdog
 
 
 class Chip(Clock):
-    """The chip's watchdog and timer, and the time."""
+    """The chip's timer, and the time."""
 
-    fed = 0
-
-    def feed(self):
-        self.fed += 1
+    stopped = False
 
     def timer(self, period_ms, callback):
-        assert period_ms < 1600  # the chip's own watchdog bites at the earliest
         self.tick = callback
         return self
 
-    def is_fed_at(self, now):
-        self.now, before = now, self.fed
-        self.tick(None)
-        return self.fed > before
+    def deinit(self):
+        self.stopped = True
+
+    def resets_at(self, now):
+        self.now = now
+        try:
+            self.tick(self)
+        except hardware_stubs.Reset:
+            return True
+        return False
 
 
 class Ota:
@@ -30,28 +33,35 @@ class Ota:
 
 
 def _armed(ota, chip):
-    before = hal.watchdog, hal.timer
-    hal.watchdog, hal.timer = lambda: chip, chip.timer
+    before = hal.timer
+    hal.timer = chip.timer
     try:
-        armed = watchdog.Watchdog(ota)
+        return watchdog.Watchdog(ota)
     finally:
-        hal.watchdog, hal.timer = before
-    assert chip.fed == 1
-    return armed
+        hal.timer = before
 
 
 def test_an_application_may_be_away_for_5_s_and_no_longer():
     with Chip() as chip:
         armed = _armed(Ota, chip)
-        assert chip.is_fed_at(400) and chip.is_fed_at(4900)
-        assert not chip.is_fed_at(5000) and not chip.is_fed_at(60000)
+        assert not chip.resets_at(400) and not chip.resets_at(5000)
+        assert chip.resets_at(5001)
         armed.feed()
-        assert chip.is_fed_at(64000) and not chip.is_fed_at(65000)
+        assert not chip.resets_at(10000) and chip.resets_at(10002)
 
 
-def test_nothing_bites_when_the_trial_is_over():
+def test_the_next_boot_finds_that_the_application_hung():
+    hal.set_state(2, "B")
+    with Chip() as chip:
+        _armed(Ota, chip)
+        assert chip.resets_at(6000)
+    assert hal.get_state() == (2, hal.HUNG)
+
+
+def test_the_timer_stops_when_the_trial_is_over():
     ota = Ota()
     with Chip() as chip:
         _armed(ota, chip)
         ota.trial = False
-        assert chip.is_fed_at(400) and chip.is_fed_at(60000)
+        assert not chip.resets_at(60000)
+        assert chip.stopped

@@ -320,7 +320,7 @@ class Board:
         if process.sync:
             self._is_in_boot_mode, self._sync = True, process.sync
             return RESET_PIN
-        if process.bitten:
+        if process.bitten or page[control.REQUEST] == control.REQUEST_WATCHDOG:
             self._say("watchdog reset")
             return SOFTWARE_WATCHDOG
         if page[control.REQUEST] == control.REQUEST_RESET:

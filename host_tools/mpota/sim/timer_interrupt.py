@@ -2,6 +2,10 @@
 
 They are called between two bytecodes, whatever the program is doing; other than on the chip, not
 before a call of a socket that blocks is over, nor more often than once in a tick.
+
+The SDK of the chip has a watchdog of its own, which bites when the interpreter's own code hangs
+between two bytecodes. Here it does so while there are timers, after as much processor time as
+machine.WDT waits: so a busy machine does no harm.
 """
 
 import _signal  # threading and signal themselves would make every boot a tenth longer
@@ -31,14 +35,22 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
     schedule.restype = ctypes.c_bool
     _signal.signal(_signal.SIGUSR1, lambda *_: None)
     main = _thread.get_ident()
+    limit_s = ctypes.c_uint32.from_buffer(page, control.WATCHDOG_MS).value / 1000
+    request = ctypes.c_uint32.from_buffer(page, control.REQUEST)
     doing = _open(f"/proc/self/task/{_thread.get_native_id()}/syscall")
 
     def tick_for_ever() -> None:
+        called_at = time.process_time()
         while True:
             time.sleep(_TICK_S)
             if not function.value:
                 continue
-            if not ticked.value:
+            if ticked.value:
+                if time.process_time() - called_at > limit_s:
+                    request.value = control.REQUEST_WATCHDOG
+                    os.kill(os.getpid(), _signal.SIGKILL)
+            else:
+                called_at = time.process_time()
                 address = ctypes.c_void_p(function.value)
                 ticked.value = 1  # before the call may come
                 if not schedule(address, address):  # the queue is full; the argument may be any

@@ -56,6 +56,7 @@ REQUEST_NONE = 0
 REQUEST_RESET = 1
 REQUEST_POWER_CUT = 2
 REQUEST_SOFT_RESET = 3  # Ctrl-D at the prompt
+REQUEST_WATCHDOG = 4  # the watchdog of the chip's SDK has bitten
 
 CANNOT_START = 3  # exit status of a process that could not become the board
 
