@@ -6,19 +6,23 @@ real one, since the test itself is compiled on it.
 """
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
+import romfs_rules
 from boards import SETTINGS, application_image, own_ip, simulated_rom
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mpota.board.files import settings_file
-from mpota.image import build
+from mpota.errors import DamagedImageError
+from mpota.image import build, romfs
 from mpota.image.signature import sign
 from mpota.sim import Board, create_flash
 
 _HERE = Path(__file__).parent
 _VECTORS = _HERE.parent / "vectors"
 _TIMEOUT_S = 120
+_CAMPAIGN_TIMEOUT_S = 1200
 
 # The application in slot b: bytes that stay in flash.
 _PLACE = b"DATA = b'bytes of flash that nobody copies'\n"
@@ -48,12 +52,17 @@ class DeviceTestFile(pytest.File):
             test = DeviceTest.from_parent(self, name=name)
             # All of a file in one worker, since they are one run of one board.
             test.add_marker(pytest.mark.xdist_group(self.path.stem))
+            if self.path.stem.endswith("_campaign"):
+                test.add_marker(pytest.mark.campaign)
             yield test
 
     def run(self, folder: Path) -> list[str]:
         """Return what the board said, running it the first time that a test of the file asks."""
         if self.said is None:
             files = settings_file(SETTINGS)
+            option = self.config.option
+            campaign = {"whole": option.campaigns, "seed": option.seed}
+            files["/campaign.json"] = json.dumps(campaign).encode()
             for source in _HERE.glob("*.py"):
                 files[f"/tests/{source.name}"] = source.read_bytes()
             for vectors in _VECTORS.rglob("*"):
@@ -67,7 +76,8 @@ class DeviceTestFile(pytest.File):
             create_flash(folder / "unit.img", files, system=simulated_rom(), slots=slots)
             with Board(folder / "unit.img", ip=own_ip(), heap="4m") as board:
                 try:
-                    board.wait_for("^done$", _TIMEOUT_S)
+                    whole = self.config.option.campaigns
+                    board.wait_for("^done$", _CAMPAIGN_TIMEOUT_S if whole else _TIMEOUT_S)
                 except TimeoutError:
                     board.lines.append("bad: the tests did not come to an end")
                 self.said = list(board.lines)
@@ -89,6 +99,9 @@ class DeviceTest(pytest.Item):
         said = self.parent.run(folder)
         if f"ok {self.name}" not in said:
             raise DeviceTestFailed("\n".join(said))
+        for line in said:
+            if line.startswith("taken "):
+                _judge(bytes.fromhex(line.removeprefix("taken ")))
         self.user_properties += _figures(said, self.name)
 
     def repr_failure(self, excinfo):
@@ -98,6 +111,19 @@ class DeviceTest(pytest.Item):
 
     def reportinfo(self):
         return self.path, None, f"{self.path.stem}::{self.name}"
+
+
+def _judge(data: bytes) -> None:
+    """Look by other eyes at the ROMFS in *data*, an image that the board has taken."""
+    problem = "" if romfs_rules.is_good(data) else "it breaks the rules"
+    try:
+        romfs.read(data)
+    except DamagedImageError as error:
+        # A board finds the first of two files of one name, and no harm is done.
+        if "is there twice" not in str(error):
+            problem = str(error)
+    if problem:
+        raise DeviceTestFailed(f"taken, though {problem}: {data.hex()}")
 
 
 def _figures(said: list[str], test: str) -> list[tuple[str, str]]:
