@@ -76,7 +76,7 @@ class OTA(Callbacks):
     # Whether handle() is at work: a callback that calls it again does nothing.
     _is_handling = False
     # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
-    # ticks begin(), since when all is well, the last handle().
+    # ticks the times of begin(), of the last trouble, and of the last handle().
     watchdog = wifi = arduino = begun = since = last = None
     # Seconds since begin(), and up to when they are counted, in ticks, which come round too soon.
     uptime_s = counted = None
@@ -109,7 +109,7 @@ class OTA(Callbacks):
         now = ticks_ms()
         busy = False
         try:
-            get = self.settings.get  # takes memory, and must not fail outside
+            get = self.settings.get  # It takes memory, so it may fail: inside of `try`.
             if not self.arduino:
                 self.begin()
             if self.trial and ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
@@ -130,7 +130,7 @@ class OTA(Callbacks):
             if self.window and ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks come round after 12 days, and would open it again
             for service in self.services:
-                if connected or service.session:  # which times out without a network, too
+                if connected or service.session:  # A session must time out without a network, too.
                     busy = service.handle() or busy
             if not self.healthy and ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000:
                 self._become_healthy()

@@ -1,4 +1,4 @@
-"""What `OTA.begin` does; given back after it."""
+"""What `OTA.begin` does; its memory is given back afterwards."""
 
 from utime import ticks_ms
 

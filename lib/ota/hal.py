@@ -82,7 +82,7 @@ def join(hostname, ssid, key):
 
     The access point that a new board opens, with a key that everybody knows, is turned off. The
     chip keeps the last network in its own flash and joins it by itself, so nothing is written when
-    *ssid* is that network: see `OTA.handle`.
+    *ssid* is that network; wifi.py gives the key again after a while.
     """
     import network  # here, since the boot decision needs this module too, and no network
 

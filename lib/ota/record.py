@@ -62,9 +62,9 @@ class Record:
     def confirm(self):
         """Make the trial slot the active one. The floor never falls, not by going back either.
 
-        What was taken back is forgotten by a release that is newer. After the owner went back, the
+        A newer release ends the rejection of the one before. After the owner went back, the
         release that was left is the one that is not taken again. Without a trial nothing is done: a
-        store that failed may have been done all the same.
+        call of this that failed may have written the record all the same.
         """
         if self.trial is None:
             return
@@ -162,7 +162,7 @@ def load():
     try:
         record.outcome = fields[15].rstrip(b"\0").decode()
     except UnicodeError:
-        pass  # cut off within a character: it is told in part or not at all
+        pass  # It was cut off within a character, and is not told.
     return record
 
 

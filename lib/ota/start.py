@@ -15,7 +15,7 @@ _SERVICES_MS = const(300000)
 _ALONE_MS = const(60000)
 # Where there was no network, the application gets its next try this long after there is one.
 _JOINED_MS = const(60000)
-# For `confirm_s`: longer than that.
+# For `confirm_s`: longer than the services ever run without the application.
 _NEVER_S = const(1000000)
 
 
@@ -61,7 +61,7 @@ def _run_application(services):
         asyncio.create_task(services.run())
         try:
             asyncio.run(running)
-        except asyncio.CancelledError:  # which is none of the Exceptions
+        except asyncio.CancelledError:  # It is no subclass of Exception.
             raise RuntimeError("main was cancelled")
 
 

@@ -47,7 +47,7 @@ def confirm(ota):
         return
     boot_record = load_for_update()
     try:
-        # Without a trial it was confirmed before, though the flash said that it was not.
+        # Without a trial in the record it was confirmed before, and only the answer was an error.
         if boot_record.trial:
             _take_keys("/app/ota.keys")
     except OTAError as e:
@@ -149,7 +149,7 @@ def _take_keys(path):
 
 
 def _copy(path, new):
-    # Reads back what it wrote: from the next update on, nothing else tells a friend from a foe.
+    # Reads back what it wrote: from the next update on, these keys decide who may update the board.
     with open(path, "rb") as source:
         with open(new, "wb") as f:
             while True:

@@ -44,7 +44,7 @@ class ArduinoOTA(Callbacks):
     # The UDP socket, None while nothing is listened for, and what tells that a datagram is there.
     socket = poll = None
     _handled = None  # when handle() was called last, in ticks
-    _is_short = False  # of memory, which has been said
+    _is_short = False  # whether the log says already that there is no memory
 
     def __init__(self, ota):
         self.ota = ota

@@ -33,7 +33,7 @@ def begin_talk(listener, invitation, address):
     strong = _is_strong(invitation)
     talk = listener.talk
     if strong and get("password_hash") and not (get("password") or get("password_sha256")):
-        return  # as a board that does not know this handshake: it cannot take part in it
+        return  # This board cannot take part: it is silent, as boards without this handshake are.
     if talk and not talk.gives_way(invitation, address):
         return
     if get("password") or get("password_sha256" if strong else "password_hash"):
@@ -65,7 +65,7 @@ class Talk:
         self.invitation = invitation
         self.address = address
         self.deadline = after(_TIMEOUT_MS + _MAX_DELAY_MS)
-        # Until when no other host can begin. One who asks again has no more time for that.
+        # Until when no other host can begin. A host that asks again does not get more time.
         self.own_until = after(_OWN_MS)
         if before and before.address == address:
             self.own_until = before.own_until

@@ -178,7 +178,7 @@ class Session:
             elif ticks_diff(now, last) > _TIMEOUT_MS:
                 raise OTAError(_STREAM_TIMEOUT)
             else:
-                # The next chunk is mostly under way: the application need not be asked in between.
+                # The next chunk is mostly under way, so the board waits for it a moment here.
                 for _ in self.poll.ipoll(_WAIT_MS):
                     n = 1
             if ticks_diff(now, begun) > _GRACE_MS + self.size:

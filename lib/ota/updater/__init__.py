@@ -109,7 +109,7 @@ class Updater:
         application is asked.
         """
         if self.ota.updater:
-            raise OTAError(_RUNNING)  # which does the running one no harm
+            raise OTAError(_RUNNING)  # The update that is running goes on.
         self.ota.updater = self
         self.error = self.progress = self._filled = 0
         self.has_started = False
@@ -123,7 +123,7 @@ class Updater:
                 self.ota.call("start", self._callbacks)
             except Exception as e:
                 raise OTAError(_VETOED, str(e)[:40])
-            if boot_record.trial:  # verified before, and not tried: this one takes its place
+            if boot_record.trial:  # a verified update that waits for a restart: its slot is needed
                 boot_record.end_trial("replaced by another update before it was tried")
             self.slot = boot_record.idle
         except Exception as e:

@@ -43,7 +43,7 @@ def verify(digest, signature, legacy, keys=KEYS):
     Raises OTAError 12.
     """
     size = len(signature)
-    # The whole file is read, since it counts as broken wherever it is, whoever signed.
+    # The whole file is read: one that is broken in any place has no key that counts.
     moduli = [m for m in read_keys(keys) if len(m) == size]
     while moduli:
         n = int.from_bytes(moduli.pop(), "big")
@@ -68,7 +68,7 @@ def _product(x, y, n, bits):
     for shift in range(bits // _PIECE_BITS * _PIECE_BITS, -1, -_PIECE_BITS):
         product = (product << _PIECE_BITS) % n
         product = (product + x * (y >> shift & mask)) % n
-    gc.collect()  # or it would come to lie among garbage, and leave no long piece free
+    gc.collect()  # so that the next product finds a free piece that is long enough
     return product
 
 
@@ -89,7 +89,7 @@ def read_keys(keys=KEYS):
     """Yield the modulus of each of the *keys*, as bytes, big-endian.
 
     *keys* is a file's name, or the content of such a file, as bytes. Raises OTAError 12 where it is
-    broken or has no key: it is never taken for none.
+    broken or has no key: such a board takes no image.
     """
     count = 0
     with open(keys, "rb") if isinstance(keys, str) else BytesIO(keys) as f:

@@ -136,8 +136,8 @@ def verify(updater):
 
 
 def _compare_digests(updater, start, length):
-    # Hashes the image, and compares what is to be compared; its value is the SHA-256 of what can
-    # be signed, or None where nothing needs to be.
+    # Hashes the image and compares its digests with those that are expected. Its value is the
+    # SHA-256 of what can be signed, or None where no signature is needed.
     size = updater.progress
     end = length + slots.FOOTER_BYTES
     pages = updater.pages
