@@ -1,6 +1,9 @@
-"""An application that notes how much heap is in use, idle and at the peak of an update."""
+"""An application that notes how much heap is in use: idle, at the peak of an update, and when the
+arithmetic of a signature begins, which is one step.
+"""
 
 import gc
+import sys
 import time
 
 
@@ -11,6 +14,19 @@ def main(ota):
         gc.collect()
         most[0] = max(most[0], gc.mem_alloc())
 
+    def note_the_arithmetic():
+        signature = sys.modules.get("ota.updater.signature")
+        if signature:
+            verify = signature.verify
+
+            def noting(*arguments):
+                gc.collect()
+                print("before the arithmetic", gc.mem_alloc())
+                verify(*arguments)
+
+            signature.verify = noting
+
+    ota.on_start(note_the_arithmetic)
     ota.on_progress(look)
     ota.on_end(lambda: print("peak", most[0]))
     begun = time.ticks_ms()
