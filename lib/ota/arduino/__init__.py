@@ -85,6 +85,7 @@ class ArduinoOTA(Callbacks):
         if self.pause_until is not None and is_past(self.pause_until):
             self.pause_until = None
         end = after(self.ota.settings.get("step_ms", 25))
+        busy = False
         while True:
             try:
                 if self.too_large:
@@ -92,7 +93,8 @@ class ArduinoOTA(Callbacks):
 
                     (invitation, address), self.too_large = self.too_large, None
                     restart_for(self, invitation, address)
-                busy = self._receive()
+                # While the data of an update come, datagrams are looked for once a call.
+                busy = not (busy and self.session) and self._receive()
                 if self.session:
                     busy = self.session.step() or busy
                 elif self.talk and not self.talk.step():

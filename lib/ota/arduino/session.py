@@ -181,6 +181,8 @@ class Session:
                 # The next chunk is mostly under way, so the board waits for it a moment here.
                 for _ in self.poll.ipoll(_WAIT_MS):
                     n = 1
+                if n:
+                    continue
             if ticks_diff(now, begun) > _GRACE_MS + self.size:
                 raise OTAError(_STREAM_TIMEOUT)
             view = None  # the Updater is to be the block's only owner
