@@ -29,13 +29,14 @@ class SerialBoard:
         mib: float = 2,
         content: bytes = b"\xff",
         fastest_baud: int | None = None,
+        has_lines: bool = False,
         **options: object,
     ) -> None:
         self.folder = folder
         self.flash = folder / "flash.img"
         self.flash.write_bytes(content * (int(mib * MIB) // len(content)))
         self.port = folder / "ttyUSB0"
-        self.adapter = SerialPort(self.port, fastest_baud=fastest_baud)
+        self.adapter = SerialPort(self.port, fastest_baud=fastest_baud, has_lines=has_lines)
         self.board = Board(self.flash, ip=own_ip(), port=self.adapter, **options)
         self.firmware = folder / "firmware.bin"
         self.firmware.write_bytes(FIRMWARE)

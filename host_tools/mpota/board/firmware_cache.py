@@ -3,6 +3,7 @@
 Its SHA-256 is recorded beside it at the download, and compared whenever it is used.
 """
 
+import http.client
 import tomllib
 import urllib.error
 import urllib.request
@@ -69,8 +70,10 @@ def _download(url: str, progress: Progress) -> bytes:
                 if len(data) > _LIMIT_BYTES:
                     raise CommandError(f"{url} is no firmware (it has no end): use --firmware FILE")
                 progress(len(data), max(total, len(data)))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # An HTTPError has the number of the answer in its own text only.
+        is_answer = isinstance(error, urllib.error.HTTPError)
+        reason = error if is_answer else getattr(error, "reason", error)
         raise CommandError(
             f"cannot download {url} ({reason}): check the network, or download it with a browser "
             "and give it with --firmware FILE"

@@ -131,12 +131,12 @@ class BoardProcess:
             return
         came = self._came + data
         at = came.find(SYNC_FRAME_START)
-        if at >= 0:
+        assert process.stdin is not None and self._port is not None
+        if at >= 0 and not self._port.has_lines:
             self.sync = came[at:]
             process.kill()
             return
         self._came = came[1 - len(SYNC_FRAME_START) :]
-        assert process.stdin is not None
         with suppress(BlockingIOError, BrokenPipeError):  # typed too fast, or just as it ends
             os.write(process.stdin.fileno(), data)
 

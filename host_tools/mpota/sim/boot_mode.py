@@ -91,7 +91,7 @@ def serve(
         while is_wanted() and not rom.has_left:
             if port.wait(_WAIT_S):
                 take(port.read())
-            elif rom.has_spoken and not port.is_open:
+            elif rom.has_spoken and not port.is_open and not port.has_lines:
                 return
 
 

@@ -26,9 +26,19 @@ class SerialPort:
 
     *link* is a path at which it can be opened as well, for as long as the port is there. Above
     *fastest_baud* nothing that comes or goes can be understood, as with a long cable.
+
+    A pseudo-terminal has no DTR and RTS, so a SYNC frame takes the board into its boot mode, and
+    closing the port out of it. With *has_lines* only `Board.reset` does, which stands for them.
     """
 
-    def __init__(self, link: Path | None = None, *, fastest_baud: int | None = None) -> None:
+    def __init__(
+        self,
+        link: Path | None = None,
+        *,
+        fastest_baud: int | None = None,
+        has_lines: bool = False,
+    ) -> None:
+        self.has_lines = has_lines
         self._master, self.name = _open()
         self._fastest_baud = fastest_baud
         self._queue = bytearray()

@@ -1,0 +1,91 @@
+"""The settings that the host writes to a board, and what of them people see."""
+
+import hashlib
+import json
+
+import pytest
+from mpota.board import settings
+from mpota.errors import CommandError
+
+
+def test_a_password_becomes_what_the_handshakes_and_the_page_work_with():
+    assert settings.derived("geheim") == {
+        "password_hash": "e8636ea013e682faf61f56ce1cb1ab5c",
+        "password_sha256": "addb0f5e7826c857d7376d1bd9bc33c0c544790a2eac96144a8af22b1298c940",
+        "web_ha1_md5": hashlib.md5(b"mpota:mpota:geheim").hexdigest(),
+        "web_ha1_sha256": hashlib.sha256(b"mpota:mpota:geheim").hexdigest(),
+    }
+
+
+def test_the_password_itself_does_not_go_on_the_board():
+    given = {"ssid": "garden", "key": None, "password": "geheim", "pump_pin": 5}
+    on_board = settings.for_board(given)
+    assert "geheim" not in json.dumps(on_board)
+    assert on_board == {"ssid": "garden", "pump_pin": 5} | settings.derived("geheim")
+
+
+def test_a_made_password_is_long_and_never_the_same():
+    made = {settings.new_password() for _ in range(1000)}
+    assert len(made) == 1000
+    assert all(len(password) == 19 for password in made)
+
+
+def test_secrets_are_never_shown():
+    shown = settings.shown({"key": "wifi-secret", "port": 8267} | settings.derived("geheim"))
+    assert shown == {
+        "key": "(set, not shown)", "port": "8267", "password": "(set, not shown)",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ssid", "x" * 33), ("ssid", 5), ("key", "1234567"), ("key", "x" * 65),
+        ("hostname", ""), ("hostname", "x" * 33), ("hostname", "-a"), ("hostname", "ä"),
+        ("port", 0), ("port", 65536), ("port", "8266"), ("port", True), ("confirm_s", -1),
+        ("auth", "none"), ("allow_downgrade", 1), ("safe_pins", {"17": 1}),
+        ("safe_pins", {"5": 2}), ("safe_pins", [5]), ("password", "x" * 65),
+        ("password_hash", "00"), ("a b", 1),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_its_setting(name, value):
+    with pytest.raises(CommandError) as refused:
+        settings.for_board({name: value})
+    line = str(refused.value)
+    assert f"the setting {name} " in line
+    if name in ("key", "password", "password_hash") and value:
+        assert str(value) not in line
+
+
+def test_values_of_a_command_line_become_what_the_setting_is():
+    assert settings.parse("confirm_s", "2.5") == 2.5
+    assert settings.parse("allow_downgrade", "true") is True
+    assert settings.parse("safe_pins", '{"5": 0}') == {"5": 0}
+    assert settings.parse("hostname", "1234") == "1234"
+    assert settings.parse("pump", "on") == "on"
+
+
+def test_a_settings_file_is_toml_and_what_is_wrong_in_it_is_named_without_secrets(tmp_path):
+    path = tmp_path / "garden.toml"
+    path.write_text('ssid = "garden"\nkey = "wifi-secret"\nconfirm_s = 5\n')
+    assert settings.read_file(path) == {"ssid": "garden", "key": "wifi-secret", "confirm_s": 5}
+    for text in ("key = wifi-secret\n", 'key = "short!!"\n', 'port = "wifi-secret"'):
+        path.write_text(text)
+        with pytest.raises(CommandError) as refused:
+            settings.read_file(path)
+        assert "garden.toml" in str(refused.value)
+        assert "wifi-secret" not in str(refused.value) or "port" in str(refused.value)
+        assert "short!!" not in str(refused.value)
+
+
+def test_numbers_behind_a_host_name_are_of_one_length():
+    assert settings.numbered("valve", 7, 50) == "valve-07"
+    assert settings.numbered("valve", 7, 9) == "valve-7"
+    with pytest.raises(CommandError, match="hostname"):
+        settings.numbered("x" * 31, 7, 9)
+
+
+def test_a_damaged_settings_file_of_a_board_is_named():
+    for data in (b"", b"{", b"[]", b"\xff"):
+        with pytest.raises(CommandError, match="is damaged"):
+            settings.read_json(data)
