@@ -42,8 +42,17 @@ def start(slot):
 
 
 def erase_marks(slot):
-    """Erase the last sector of *slot*: what is in the slot counts as nothing from then on."""
+    """Erase the last sector of *slot*, with its marks."""
     hal.flash_erase((start(slot) + MARKS_SECTOR_AT) // _SECTOR)
+
+
+def spoil_accepted(slot):
+    """Overwrite the mark `accepted`: what is in *slot* counts as nothing from then on.
+
+    To be called before the marks are erased. An erase that the power ends might else take the mark
+    `rejected` away and leave `accepted`.
+    """
+    _mark(slot, _ACCEPTED_AT, b"\0\0\0\0")
 
 
 def mark_accepted(slot):

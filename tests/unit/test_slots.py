@@ -95,6 +95,16 @@ def test_only_the_whole_word_accepts_and_anything_at_all_rejects():
         assert _with_marks(b"ACPT", torn) == (False, True), bit
 
 
+def test_accepted_is_spoiled_by_a_program_alone():
+    for slot in "ab":
+        fill_slot(slot, image(5))
+        assert slots.is_accepted(slot)
+        with Watched() as flash:
+            slots.spoil_accepted(slot)
+        assert flash.of("program", "erase") == [("program", SLOTS[slot] + SLOT_BYTES - 8, 4)]
+        assert not slots.is_accepted(slot) and not slots.is_rejected(slot)
+
+
 def test_erasing_the_marks_takes_the_sector_that_they_are_in():
     for slot in "ab":
         fill_slot(slot, b"\0" * LIMIT_BYTES)

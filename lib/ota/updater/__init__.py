@@ -306,6 +306,7 @@ class Updater:
         if first == 0:
             # Before the first erase, so that a wrong file does not cost the version in that slot.
             self._checks.refuse_by_head(self.pages[: self._filled], self)
+            slots.spoil_accepted(self.slot)
         end = first + self._filled + _PAGE_BYTES - 1 & ~(_PAGE_BYTES - 1)
         for i in range(self._filled, end - first):
             self.pages[i] = 0xFF
