@@ -60,4 +60,4 @@ REQUEST_WATCHDOG = 4  # the watchdog of the chip's SDK has bitten
 
 CANNOT_START = 3  # exit status of a process that could not become the board
 
-TORN_MODES = ("none", "prefix", "suffix", "alternate-words", "all-but-last-byte")
+TORN_MODES = ("none", "prefix", "suffix", "alternate-words", "other-words", "all-but-last-byte")

@@ -38,6 +38,6 @@ def _is_kept(mode, i, n):
     if mode == 2:
         unit = min(n, _UNIT) if n < _SECTOR else n
         return unit // 2 <= i < unit
-    if mode == 3:
-        return i // 4 % 2 == 0
-    return mode == 4 and i < n - 1
+    if mode in (3, 4):
+        return i // 4 % 2 == mode - 3
+    return mode == 5 and i < n - 1
