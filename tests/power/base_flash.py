@@ -184,6 +184,8 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     create_flash(path, files, system=system, slots={"a": images[first]})
     if scenario.board != "flashed":
         _boot(path, "bring_new" if first == OLD else "bring_old", CONFIRMED)
+    if scenario.board == "rejected":
+        _boot(path, "bring_new", f"^app {OLD} runs")
     _boot(path, "age", "^aged$")
     _damage(path, scenario)
     return path

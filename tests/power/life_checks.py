@@ -117,6 +117,13 @@ def cut_is_harmless(scenario: str) -> Check:
     return check
 
 
+def torn_erase_brings_nothing_back(edits: Edits, timeout_s: float) -> None:
+    """An update over a version that was taken back leaves it unusable, however its erases end."""
+    scenario = "update-after-rejection"
+    for cut in range(count_operations(scenario, edits)):
+        run_case(Case(scenario, cut, "other-words"), edits, timeout_s)
+
+
 def owner_goes_back(edits: Edits, timeout_s: float) -> None:
     """The version before runs again, and the one that was left is not taken any more."""
     with _to_the_end("revert", edits, timeout_s) as life, life.board(f"bring_{NEW}") as board:

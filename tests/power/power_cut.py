@@ -13,7 +13,7 @@ from scenarios import SCENARIOS, Edit
 # a time, one such unit after the other, so a program never ends with its first unit blank and a
 # later one written. littlefs relies on it: it looks at one unit to see whether the space after a
 # commit is erased (its forward CRC).
-TEARS = ("prefix", "suffix", "alternate-words", "all-but-last-byte")
+TEARS = ("prefix", "suffix", "alternate-words", "other-words", "all-but-last-byte")
 
 _SHOWN_FAILURES = 3
 

@@ -19,9 +19,9 @@ class Scenario:
 
     *board* is the board before: `flashed` has `old` in slot a and nothing in b; `updated` had
     `older` before and got `old` by an update; `newest` got `new` after that; `large` is `updated`
-    with images that fill a slot; `lost` is `updated` and has lost its record, `half` its record and
-    a part of `old`, `empty` its record and the marks of both slots; `damaged` has a record, and
-    both images are damaged.
+    with images that fill a slot; `rejected` is `updated` and has taken `new` back; `lost` is
+    `updated` and has lost its record, `half` its record and a part of `old`, `empty` its record and
+    the marks of both slots; `damaged` has a record, and both images are damaged.
     *script* runs between boot.py and main.py. *app* is what `new` does, *old_app* what `old` does.
     *final* is the version that runs in the end where nothing goes wrong, *bad* the one that is not
     confirmed. With *new_keys* the board takes only what is signed, and `new` brings other keys.
@@ -86,6 +86,7 @@ SCENARIOS = {
         Scenario("undecided", "bring_new", OLD, app="undecided", bad=NEW, trial_s=1),
         Scenario("new-keys", "bring_new", NEW, new_keys=True),
         Scenario("second-update", "bring_both", NEWER),
+        Scenario("update-after-rejection", "bring_newer", NEWER, board="rejected", app="raises"),
         Scenario("revert", "revert", OLD, board="newest"),
         Scenario("revert-raises", "revert", NEW, board="newest", old_app="breaks", bad=OLD),
         Scenario("record-lost", "", OLD, board="lost"),

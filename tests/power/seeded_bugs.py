@@ -76,6 +76,7 @@ _MARK_REJECTED = "        mark_rejected(self.trial)\n"
 _TRY = "    boot_record.try_slot(updater.slot)\n"
 _SIGNED = "    if updater.signature:\n        # The arithmetic"
 _ERASE_MARKS = "                slots.erase_marks(self.slot)\n"
+_SPOIL = "            slots.spoil_accepted(self.slot)\n"
 _RENAME = "        uos.rename(_NEW, _PATH)\n"
 _READ_BACK = "        if _read(_NEW) != data:\n"
 _LEFT = "        if self.is_revert and left:\n"
@@ -102,6 +103,7 @@ SEEDED_BUGS = (
         "the marks are erased last",
         checks.cut_before_a_refusal_is_harmless,
         (("updater/__init__.py", _ERASE_MARKS, "                pass\n"),
+         ("updater/__init__.py", _SPOIL, ""),
          ("updater/__init__.py", "            yield from self._checks.verify(self)\n",
           "            slots.erase_marks(self.slot)\n"
           "            yield from self._checks.verify(self)\n")),
@@ -109,7 +111,13 @@ SEEDED_BUGS = (
     SeededBug(
         "the marks are not erased",
         checks.refused_never_runs("stranger"),
-        (("updater/__init__.py", _ERASE_MARKS, "                pass\n"),),
+        (("updater/__init__.py", _ERASE_MARKS, "                pass\n"),
+         ("updater/__init__.py", _SPOIL, "")),
+    ),
+    SeededBug(
+        "accepted is not spoiled before the marks are erased",
+        checks.torn_erase_brings_nothing_back,
+        (("updater/__init__.py", _SPOIL, ""),),
     ),
     SeededBug(
         "an image is read back through the memory map",
