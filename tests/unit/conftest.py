@@ -21,7 +21,7 @@ from mpota.sim import Board, create_flash
 
 _HERE = Path(__file__).parent
 _VECTORS = _HERE.parent / "vectors"
-_TIMEOUT_S = 120
+_TIMEOUT_S = 600
 _CAMPAIGN_TIMEOUT_S = 1200
 
 # The application in slot b: bytes that stay in flash.
