@@ -777,6 +777,7 @@ def test_keys_that_are_broken_end_an_update_at_its_beginning_whoever_gives_them(
             if on_board:
                 _set_keys(content)
             else:
+                _set_keys(_pem(2048))  # which those of the program go before
                 u.keys = content
             assert code_of(u.begin, 5000) == 12, (content[:10], on_board)
             assert not called and _is_discarded(u, 12)
