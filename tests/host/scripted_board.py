@@ -19,6 +19,7 @@ from mpota.arduino.transfer import CHUNK
 BOARD_IP, STRANGER_IP = "127.0.0.2", "127.0.0.9"
 NONCE = "0123456789abcdef0123456789abcdef"
 STRONG_NONCE = NONCE[::-1] + NONCE
+OTHER_NONCE = STRONG_NONCE[::-1]
 DENIED = "ERR: SHA-256 authentication required"
 IMAGE = random.Random(1).randbytes(3 * CHUNK + 100)
 _PATIENCE_S = 20
@@ -39,13 +40,13 @@ class Invited:
 class ScriptedBoard:
     """Run `script(board)` while the context is open; its exception comes out at the end."""
 
-    def __init__(self, script, ip=BOARD_IP):
+    def __init__(self, script, ip=BOARD_IP, port=0):
         self.ip = ip
         self.image = b""
         self.invitations = []
         self._script = script
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((ip, 0))
+        self._udp.bind((ip, port))
         self._udp.settimeout(_PATIENCE_S)
         self.port = self._udp.getsockname()[1]
         self.tcp = None
@@ -140,6 +141,43 @@ class ScriptedBoard:
         key = hashlib.sha256(password.encode()).digest()
         return response == hmac.digest(key, signed.encode(), "sha256").hex()
 
+    def asked(self, within_s=None):
+        """Wait for a request; give its words. None where it may be missing and is."""
+        self._udp.settimeout(within_s or _PATIENCE_S)
+        try:
+            data, self._asker = self._udp.recvfrom(512)
+        except TimeoutError:
+            if within_s:
+                return None
+            raise
+        finally:
+            self._udp.settimeout(_PATIENCE_S)
+        words = data.decode().split()
+        assert (len(data), data[-1:], words[0]) == (256, b"\n", "MPOTA"), data
+        return words[1:]
+
+    def reply(self, text):
+        """Answer the last request."""
+        self._udp.sendto(text.encode(), self._asker)
+
+    def proven(self, password, nonce=STRONG_NONCE):
+        """Ask for the password as a request has it; tell whether the answer is right.
+
+        Requests that were sent before the nonce arrived are passed over.
+        """
+        self.reply(f"AUTH2 {nonce}")
+        while len(words := self.asked()) != 3:
+            pass
+        command, cnonce, response = words
+        key = hashlib.sha256(password.encode()).digest()
+        message = f"{nonce}:{cnonce}:{command}"
+        return response == hmac.digest(key, message.encode(), "sha256").hex()
+
+    def tell(self, **values):
+        """Answer a request for the status."""
+        assert self.asked() == ["status"]
+        self.reply(status(**values))
+
     def dial(self, source=None):
         """Connect to the host by TCP, from `source` or the board's own address."""
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -197,10 +235,45 @@ class ScriptedBoard:
         self.tcp.close()
 
 
+def status(**values):
+    """Give the answer of a board to a request for its status; `values` replace those of a sample.
+
+    One that is None is left out.
+    """
+    sample = {
+        "name": "garden",
+        "version": "1.4.0",
+        "sequence": 17,
+        "slot": "b",
+        "state": "healthy",
+        "heap": 12345,
+        "firmware": "1.28.0",
+        "uptime": 0,
+        "address": BOARD_IP,
+        "outcome": "confirmed: 17",
+    }
+    lines = (sample | values).items()
+    return "\n".join(f"{key} {value}" for key, value in lines if value is not None)
+
+
 def well_behaved(board):
     """Take an update as a board without a password does."""
     board.invited()
     board.finish()
+
+
+def tried(*told):
+    """Make the script of a board that takes an update, and then tells its status so, in turn.
+
+    Without any, it has confirmed the update when it is asked.
+    """
+
+    def script(board):
+        well_behaved(board)
+        for values in told or [{}]:
+            board.tell(**values)
+
+    return script
 
 
 def classic(board):

@@ -4,13 +4,11 @@ The exchange is that of Arduino's espota.py and ArduinoOTA library for the ESP82
 stronger handshake.
 """
 
-import os
-import socket
 from collections.abc import Callable
 
-from mpota.arduino.handshake import Announcement, Auth, Handshake
+from mpota.arduino.handshake import Announcement, Auth, Handshake, check_password
 from mpota.arduino.invitation import Invitation
-from mpota.arduino.outcomes import HostPortError, NoAnswerError, UnknownHostError
+from mpota.arduino.sockets import resolve, tcp_listener, udp_to
 from mpota.arduino.transfer import Transfer
 from mpota.errors import CommandError
 
@@ -32,8 +30,8 @@ def upload(
     progress: Callable[[int, int], None] = lambda done, total: None,
     state: Callable[[str], None] = lambda text: None,
     agreed: Callable[[Handshake], None] = lambda handshake: None,
-) -> None:
-    """Send `data` to a board, and return when the board has said that it took it.
+) -> Handshake:
+    """Send `data` to a board, and return the handshake when the board has said that it took it.
 
     `board_ip` may be a host name. The board connects back to `host_port` (0: any free one) of
     `host_ip`. `auth` "strict" allows the SHA-256 handshake only, "classic" the one of Arduino's
@@ -44,58 +42,15 @@ def upload(
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
-    try:
-        password.encode()
-    except UnicodeEncodeError as error:
-        raise CommandError("the password is no text in UTF-8: check how it is written") from error
-    board = (_resolve(board_ip), board_port)
-    host = _resolve(host_ip)
-    with _listener(host, host_port) as listener, _inviter(host, board) as inviter:
+    check_password(password)
+    board = (resolve(board_ip), board_port)
+    host = resolve(host_ip)
+    with tcp_listener(host, host_port) as listener, udp_to(board, host) as inviter:
         invitation = Invitation(listener, inviter, board, state)
         announcement = Announcement.of(data, command)
         connection, handshake = invitation.run(announcement, password, auth)
         with connection:
             agreed(handshake)
-            state(f"sending {name}, {len(data)} bytes")
+            state(f"sending {name}")
             Transfer(connection, len(data), progress, state).run(data)
-
-
-def _resolve(host: str) -> str:
-    try:
-        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise UnknownHostError(
-            f"no address is known for {host!r}: check the name, or give the IP address"
-        ) from error
-    return found[0][4][0]
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":  # else an upload shortly before would keep the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise HostPortError(
-            f"cannot listen on TCP port {port} of {host} ({error.strerror}): give another port "
-            "with -P, or this computer's own address with -I"
-        ) from error
-    return listener
-
-
-def _inviter(host: str, board: tuple[str, int]) -> socket.socket:
-    inviter = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        inviter.bind((host, 0))
-        inviter.connect(board)  # from now on it hears no one else
-    except OSError as error:
-        inviter.close()
-        raise NoAnswerError(
-            f"cannot reach {board[0]} from here ({error.strerror}): check the address and the "
-            "network"
-        ) from error
-    return inviter
+    return handshake

@@ -9,13 +9,15 @@ import re
 import secrets
 from typing import Literal, NamedTuple
 
+from mpota.errors import CommandError
+
 # Which handshake an upload may use: this project's own only, the classic one only, or the classic
 # one where the board does not answer the other.
 Auth = Literal["strict", "classic", "auto"]
 
 _AUTHENTICATE = 200  # command
 _CLASSIC_CHALLENGE = re.compile(r"AUTH ([0-9a-fA-F]{32})")
-_STRONG_CHALLENGE = re.compile(r"AUTH2 ([0-9a-fA-F]{64})")
+STRONG_CHALLENGE = re.compile(r"AUTH2 ([0-9a-fA-F]{64})")
 STRONG_PREFIX = "AUTH2"
 STRONG_ONLY = re.compile(r"ERR: *SHA-256 authentication required", re.IGNORECASE)
 
@@ -48,7 +50,7 @@ class Announcement(NamedTuple):
 
     def answer(self, challenge: str, password: str) -> str | None:
         """Give the datagram that answers AUTH or AUTH2; None for another kind of challenge."""
-        if found := _STRONG_CHALLENGE.fullmatch(challenge):
+        if found := STRONG_CHALLENGE.fullmatch(challenge):
             cnonce = secrets.token_hex(32)
             image = (self.command, self.size, self.sha256)
             response = strong_response(password, found[1], cnonce, *image)
@@ -60,6 +62,14 @@ class Announcement(NamedTuple):
         return f"{_AUTHENTICATE} {cnonce} {response}\n"
 
 
+def check_password(password: str) -> None:
+    """Raise CommandError for a password that no board can have."""
+    try:
+        password.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError("the password is no text in UTF-8: check how it is written") from error
+
+
 def classic_response(password: str, nonce: str, cnonce: str) -> str:
     """Answer a nonce: 32 hex digits that only who knows the password can tell."""
     secret = hashlib.md5(password.encode()).hexdigest()
@@ -69,10 +79,16 @@ def classic_response(password: str, nonce: str, cnonce: str) -> str:
 def strong_response(
     password: str, nonce: str, cnonce: str, command: int, size: int, sha256: str
 ) -> str:
-    """Answer a nonce for one image only: 64 hex digits, HMAC-SHA256 keyed with the password's.
+    """Answer a nonce for one image only, with 64 hex digits."""
+    return _hmac(password, nonce, cnonce, str(command), str(size), sha256)
 
-    The key is the 32 bytes of SHA-256(password), the message the other fields, joined by ":".
-    """
-    message = ":".join([nonce, cnonce, str(command), str(size), sha256])
+
+def request_response(password: str, nonce: str, cnonce: str, command: str) -> str:
+    """Answer a nonce for one request only, such as "status", with 64 hex digits."""
+    return _hmac(password, nonce, cnonce, command)
+
+
+def _hmac(password: str, *fields: str) -> str:
+    """Give HMAC-SHA-256 of the fields, joined by ":"; the key is the SHA-256 of the password."""
     key = hashlib.sha256(password.encode()).digest()
-    return hmac.new(key, message.encode("ascii"), hashlib.sha256).hexdigest()
+    return hmac.new(key, ":".join(fields).encode("ascii"), hashlib.sha256).hexdigest()

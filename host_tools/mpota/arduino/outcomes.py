@@ -53,7 +53,7 @@ OUTCOMES = {
     13: Outcome("no data arrived", _AGAIN),
     14: Outcome(
         "the board has not enough memory for an update beside its application",
-        "restart it and try again; if it stays so, the application leaves too little",
+        "restart it and try again; if it stays so, make the application smaller",
     ),
     15: Outcome("an update is running already", "wait until it has ended, then try again"),
     16: Outcome("the board takes applications and nothing else", "send one, without --spiffs"),
@@ -96,9 +96,28 @@ _NO_PASSWORD_SET = Outcome(
     "set one in its /ota.json over serial, or mend that file",
 )
 
+# The same by words of the board's answer, for requests other than updates.
+_REQUEST_OUTCOMES = {
+    "no version is on trial": Outcome(
+        "no version is on trial on this board", "'mpota status' tells what it runs"
+    ),
+    "no password": Outcome(
+        "the board has no password that this tool could prove",
+        "set password_sha256 in its /ota.json over serial",
+    ),
+    "not confirmed": Outcome(
+        "the board could not confirm the version",
+        "its log tells why; if the application leaves too little heap, make it smaller",
+    ),
+    "no version before": Outcome(
+        "there is no version to go back to: the next update has taken its place, or it was no good",
+        "upload the release that you want",
+    ),
+}
+
 
 class UploadError(CommandError):
-    """An upload did not succeed."""
+    """An upload, or another request to a board, did not succeed."""
 
 
 class UnknownHostError(UploadError):
@@ -145,22 +164,64 @@ class UnexpectedReplyError(UploadError):
     """The board said what is not in the protocol."""
 
 
-class RefusedError(UploadError):
-    """The board refused the update; `code` is its error number, None where it gave none."""
+class BusyError(UploadError):
+    """The board takes an update at the moment."""
+
+
+class RequestRefusedError(UploadError):
+    """The board does not do what it was asked for, apart from an update."""
 
     def __init__(self, said: str):
         words = printable(said)
+        for known, outcome in _REQUEST_OUTCOMES.items():
+            if known in words:
+                super().__init__(f"{outcome.cause}: {outcome.remedy}")
+                return
+        super().__init__(f"the board did not do it, saying {words!r}: see its log")
+
+
+class RefusedError(UploadError):
+    """The board refused the update; `code` is its error number, None where it gave none.
+
+    `password_proven` is whether the board has a password, which the host has proved to know.
+    """
+
+    def __init__(self, said: str, password_proven: bool = False):
+        words = printable(said)
         found = re.search(r"ERROR\[(\d{1,4})\]", words)
         self.code = int(found[1]) if found else None
-        outcome = OUTCOMES.get(self.code)
-        if "no password is set" in words:
-            outcome = _NO_PASSWORD_SET
+        outcome = _particular(words, password_proven) or OUTCOMES.get(self.code)
         if outcome:
             super().__init__(f"{outcome.cause}: {outcome.remedy} (the board said: {words})")
         else:
             super().__init__(
                 f"the board refused the update, saying {words!r}: look up what its software means"
             )
+
+
+def _particular(words: str, password_proven: bool) -> Outcome | None:
+    """Give what the board's words tell beyond the number."""
+    if "no password is set" in words:
+        return _NO_PASSWORD_SET
+    if found := re.search(r"ERROR\[14\]: (\d+) of (\d+) bytes free", words):
+        cause = f"the board has {found[1]} bytes of heap free, and an update needs {found[2]}"
+        if password_proven:
+            return Outcome(
+                cause,
+                "make the application smaller, or let the board restart without it for an update: "
+                "set restart_for_update to true in its ota.json",
+            )
+        return Outcome(
+            cause,
+            "make the application smaller, or set a password in the board's ota.json, so that it "
+            "can restart without the application for an update",
+        )
+    if found := re.search(r"failed transfers, try again in (\d+) s", words):
+        return Outcome(
+            f"the last transfers to this board failed, so it takes none for {found[1]} s",
+            "wait so long, then try again",
+        )
+    return None
 
 
 def printable(said: str) -> str:

@@ -1,0 +1,56 @@
+"""The host's sockets towards a board, with errors for people where the network gives none."""
+
+import os
+import socket
+
+from mpota.arduino.outcomes import HostPortError, NoAnswerError, UnknownHostError
+
+
+def resolve(host: str) -> str:
+    """Give the IP address of a host name or address. Raises UnknownHostError."""
+    try:
+        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UnknownHostError(
+            f"no address is known for {host!r}: check the name, or give the IP address"
+        ) from error
+    return found[0][4][0]
+
+
+def tcp_listener(host: str, port: int) -> socket.socket:
+    """Give a non-blocking socket that listens on `port` (0: any free one) of the address `host`.
+
+    Raises HostPortError.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # else an upload shortly before would keep the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise HostPortError(
+            f"cannot listen on TCP port {port} of {host} ({error.strerror}): give another port "
+            "with -P, or this computer's own address with -I"
+        ) from error
+    return listener
+
+
+def udp_to(board: tuple[str, int], host: str = "0.0.0.0") -> socket.socket:
+    """Give a UDP socket, from the address `host`, that hears `board` alone, an (IP address, port).
+
+    Raises NoAnswerError.
+    """
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        udp.bind((host, 0))
+        udp.connect(board)  # from now on it hears no one else
+    except OSError as error:
+        udp.close()
+        raise NoAnswerError(
+            f"cannot reach {board[0]} from here ({error.strerror}): check the address and the "
+            "network"
+        ) from error
+    return udp
