@@ -23,10 +23,16 @@ def quick_fallback(monkeypatch, quick_resends):
 def impatient(monkeypatch, quick_resends):
     """Let what never comes be missed soon."""
     monkeypatch.setattr(Invitation, "strong_answer_s", 0.2)
-    for name in ("answer_s", "connect_s"):
+    for name in ("answer_s", "connect_s", "restart_s"):
         monkeypatch.setattr(Invitation, name, 0.4)
     for name in ("count_s", "quiet_s", "error_s", "result_s"):
         monkeypatch.setattr(Transfer, name, 0.3)
+
+
+@pytest.fixture
+def quick_polls(monkeypatch):
+    """Let the end of a trial be asked for every few milliseconds."""
+    monkeypatch.setattr("mpota.arduino.trial._POLL_S", 0.01)
 
 
 @pytest.fixture

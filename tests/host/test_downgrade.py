@@ -93,7 +93,8 @@ def test_after_a_strong_challenge_silence_is_no_reason_to_fall_back(impatient):
     def script(board):
         board.invited()
         assert board.authenticated("x")
-        assert not board.invited_again(within_s=1)
+        while invited := board.invited(within_s=1):
+            assert invited.sha256
 
     failure(script, outcomes.NoAnswerError, password="x", auth="auto")
 

@@ -12,6 +12,7 @@ from scripted_board import (
     DENIED,
     IMAGE,
     NONCE,
+    OTHER_NONCE,
     STRONG_NONCE,
     ScriptedBoard,
     failure,
@@ -142,7 +143,48 @@ def test_silence_after_the_password_is_told(impatient):
         board.invited()
         board.authenticated("x")
 
-    assert "fell silent" in failure(script, outcomes.NoAnswerError, password="x")
+    line = failure(script, outcomes.NoAnswerError, password="x")
+    assert "fell silent: if it has restarted for the update, it was not back in 0.8 s" in line
+
+
+# A board that restarts without its application when the password is proven
+
+
+def test_a_board_that_comes_back_late_finds_its_host_waiting(impatient):
+    def script(board):
+        board.invited()
+        assert board.authenticated("x")
+        board.invited()  # again, and as if there had been no answer yet
+        board.say("OK")
+        board.tcp = board.dial()
+        board.take_all()
+
+    board = transferred(script, password="x")[0]
+    first, second = board.invitations
+    assert first == second
+
+
+def test_a_board_that_comes_back_and_dials_at_once_is_taken_as_it_is(impatient):
+    def script(board):
+        board.invited()
+        assert board.authenticated("x")
+        board.invited()
+        board.tcp = board.dial()
+        board.take_all()
+
+    transferred(script, password="x")
+
+
+def test_a_board_that_lost_the_proof_is_given_another(impatient):
+    def script(board):
+        board.invited()
+        assert board.authenticated("x")
+        board.invited()
+        assert board.authenticated("x", nonce=OTHER_NONCE)
+        board.finish()
+
+    agreed = transferred(script, password="x")[1]
+    assert agreed == [Handshake(strong=True, password_proven=True)]
 
 
 # Lost, late and doubled datagrams

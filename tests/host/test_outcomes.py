@@ -44,6 +44,41 @@ def test_a_board_without_a_password_that_it_needs_comes_with_a_remedy():
     assert "set one in its /ota.json over serial" in failure(script, outcomes.RefusedError)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "ERROR[14]: 6120 of 14000 bytes free",
+            "the board has 6120 bytes of heap free, and an update needs 14000: make the "
+            "application smaller, or set a password",
+        ),
+        (
+            "ERROR[33]: failed transfers, try again in 8 s",
+            "the last transfers to this board failed, so it takes none for 8 s: wait so long",
+        ),
+    ],
+)
+def test_what_the_board_tells_in_figures_is_told_in_words(said, told):
+    def script(board):
+        board.invited()
+        board.say(f"ERR: {said}\n")
+
+    line = failure(script, outcomes.RefusedError)
+    assert line.startswith(told) and line.endswith(f"(the board said: {said})")
+    assert "firewall" not in line
+
+
+def test_a_board_that_has_a_password_is_not_to_get_one():
+    def script(board):
+        board.invited()
+        assert board.authenticated("x")
+        board.say("ERR: ERROR[14]: 6120 of 14000 bytes free\n")
+
+    line = failure(script, outcomes.RefusedError, password="x")
+    assert "6120 bytes" in line and "set a password" not in line
+    assert "restart_for_update" in line
+
+
 def test_a_refusal_without_a_known_number_is_told_in_the_boards_words():
     def script(board):
         board.invited()

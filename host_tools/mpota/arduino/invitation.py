@@ -44,6 +44,9 @@ class Invitation:
     retry_s = 0.5  # between invitations of a board that is busy
     settle_s = 0.3  # for the last of several answers, when several invitations went out
     connect_s = 10.0
+    # For a board that restarts without its application, for want of heap, when the password is
+    # proven: it must join its network again.
+    restart_s = 30.0
 
     def __init__(
         self,
@@ -74,8 +77,9 @@ class Invitation:
                 raise NoAnswerError("the board asks for the password again and again: restart it")
             challenge = self._last_challenge(answer)
             answer = self._authenticate(announcement, challenge, password, auth)
+        proven = challenges > 0
         if isinstance(answer, str):
-            self._judge(answer)
+            self._judge(answer, proven)
             self._state(f"waiting for the board to connect to TCP port {self._port}")
             answer = self._await(time.monotonic() + self.connect_s, [self._listener])
         if answer is None:
@@ -83,7 +87,7 @@ class Invitation:
                 f"the board answered but did not connect to TCP port {self._port} of this "
                 "computer, where a firewall may block it: give a port with -P and open that port"
             )
-        return answer, Handshake(self._strong, password_proven=challenges > 0)
+        return answer, Handshake(self._strong, proven)
 
     def _invited(self, announcement: Announcement, auth: Auth) -> str | socket.socket:
         """Invite the board in the ways that `auth` allows, until it answers."""
@@ -151,10 +155,18 @@ class Invitation:
         # Sent once: a board may count a response that comes twice as a guess.
         answer = self._ask(reply, self.answer_s)
         if answer is None:
-            raise NoAnswerError("the board asked for the password and then fell silent: try again")
+            self._state("the board may be restarting for the update: inviting it again")
+            again = announcement.invitation(self._port, strong=self._strong)
+            answer = self._invite(again, self.restart_s)
+        if answer is None:
+            raise NoAnswerError(
+                "the board asked for the password and then fell silent: if it has restarted for "
+                f"the update, it was not back in {self.answer_s + self.restart_s:g} s; see its "
+                "log, then try again"
+            )
         return answer
 
-    def _judge(self, answer: str) -> None:
+    def _judge(self, answer: str, password_proven: bool) -> None:
         if answer.startswith("Authentication Failed"):
             raise WrongPasswordError(
                 "the board does not take this password: check it and try again"
@@ -165,7 +177,7 @@ class Invitation:
                 "--classic, and with this tool, not with espota.py"
             )
         if answer.startswith("ERR"):
-            raise RefusedError(answer.removeprefix("ERR:"))
+            raise RefusedError(answer.removeprefix("ERR:"), password_proven)
         if answer != "OK":
             raise UnexpectedReplyError(
                 f"what answers at {self._board} is no ArduinoOTA board (it said "

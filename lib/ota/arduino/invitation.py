@@ -125,11 +125,14 @@ def restart_for(listener, invitation, address):
     free = gc.mem_free()
     from .. import restart
 
+    # Short, since older tools read no more than 32 bytes of it.
+    text = "ERROR[%d]: %d of %d bytes free" % (_NO_MEMORY, free, restart.needed_heap())
     try:
         restart.restart(listener.ota, listener, restart.ARDUINO, invitation, address)
-        raise OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, restart.needed_heap()))
+        log.error("arduino: out of memory: there is too little heap for an update")
     except OTAError as e:
-        _refuse(listener, str(e), address)
+        text = str(e)
+    _refuse(listener, text, address)
 
 
 def _refuse(listener, text, address):
