@@ -18,9 +18,19 @@ class Terminal:
             file=self._written, force_terminal=True, width=WIDTH, get_time=lambda: self.now
         )
 
+    @property
+    def text(self):
+        """What was written, without control codes."""
+        return plain(self._written.getvalue())
+
     def frame(self):
-        """Give the line that was shown last, without control codes."""
-        return re.split(r"[\r\n]+", plain(self._written.getvalue()).rstrip("\n"))[-1].rstrip()
+        """Give the line that was shown last."""
+        return self.frames(1)[0]
+
+    def frames(self, count):
+        """Give the lines that were shown last, `count` of them."""
+        lines = re.split(r"[\r\n]+", self.text.rstrip("\n"))[-count:]
+        return [line.rstrip() for line in lines]
 
 
 def plain(text):

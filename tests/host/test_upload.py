@@ -12,7 +12,7 @@ from mpota.image import signature
 from mpota.image.directory import pack_directory
 from mpota.image.keys import load_private_key
 from openssl_command import test_key
-from scripted_board import DENIED, IMAGE, ScriptedBoard, classic, guarded, well_behaved
+from scripted_board import DENIED, IMAGE, ScriptedBoard, classic, guarded, tried, well_behaved
 from terminal import plain
 from typer.testing import CliRunner
 
@@ -58,11 +58,10 @@ def test_spiffs_announces_data(firmware):
 
 
 def test_a_directory_is_packed_on_the_way(garden):
-    board, result = send(garden)
+    board, result = send(garden, script=tried())
     assert board.image == pack_directory(garden).data
-    assert (
-        "garden 1.4.0: the board has it, verified, and tries it when it restarts" in result.stdout
-    )
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("garden 1.4.0: confirmed\n")
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644])
@@ -70,7 +69,7 @@ def test_a_directory_with_a_private_key_is_signed_on_the_way(garden, mode):
     key = garden / "private.key"
     key.write_bytes(test_key(2048).read_bytes())
     key.chmod(mode)
-    board, result = send(garden)
+    board, result = send(garden, script=tried())
     assert result.exit_code == 0
     assert board.image == signature.sign(pack_directory(garden).data, load_private_key(key))
     assert result.stderr.endswith("Enabling binary signing\nSigned binary: garden 1.4.0\n")
@@ -86,7 +85,7 @@ def test_a_file_is_never_signed_by_the_upload(firmware):
 def test_an_application_image_goes_by_its_own_name(garden, tmp_path):
     path = tmp_path / "x.img"
     path.write_bytes(pack_directory(garden).data)
-    assert "garden 1.4.0: " in send(path)[1].stdout
+    assert "garden 1.4.0: " in send(path, script=tried())[1].stdout
 
 
 def test_an_image_of_the_format_before_is_not_sent(tmp_path):
@@ -100,8 +99,64 @@ def test_an_image_of_the_format_before_is_not_sent(tmp_path):
 
 def test_warnings_of_a_directory_are_shown(garden, write):
     write({"time.py": ""})
-    result = send(garden)[1]
+    result = send(garden, script=tried())[1]
     assert result.exit_code == 0 and result.stderr.startswith("warning: time.py takes the place")
+
+
+# The trial
+
+
+def test_the_stages_of_a_trial_are_told_once_each(garden, quick_polls):
+    trial = [{"state": f"trial {left_s}"} for left_s in (9, 8, 7)]
+    result = send(garden, script=tried(*trial, {}))[1]
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()[-3:]
+    assert lines[0].startswith("the board restarts") and lines[2] == "garden 1.4.0: confirmed"
+    assert lines[1] == "on trial for 9 s at most"
+
+
+def test_a_release_that_is_taken_back_ends_with_status_1_and_the_boards_reason(garden):
+    told = {"version": "1.3.0", "outcome": "taken back: 17: raised ImportError: no module"}
+    result = send(garden, script=tried(told))[1]
+    assert result.exit_code == 1 and "confirmed" not in result.stdout
+    assert result.stderr == (
+        "error: garden 1.4.0: taken back: raised ImportError: no module; garden 1.3.0 runs again: "
+        "see the board's log, correct the release and give it a higher sequence\n"
+    )
+
+
+def test_a_trial_that_is_not_decided_in_time_ends_with_status_2(garden):
+    board, result = send(garden, "--wait-s", "0.5", script=tried({"state": "trial 540"}))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "garden 1.4.0: not decided within 0.5 s: on trial for 540 s at most: 'mpota status "
+        "127.0.0.2' tells how it ends\n"
+    )
+
+
+def test_who_does_not_wait_is_done_when_the_board_has_the_image(garden):
+    def script(board):
+        well_behaved(board)
+        assert board.asked(within_s=0.5) is None
+
+    result = send(garden, "--no-wait", script=script)[1]
+    assert (result.exit_code, result.stderr) == (0, "")
+    promise = "garden 1.4.0: the board has it, verified, and tries it when it restarts\n"
+    assert result.stdout.endswith(promise)
+
+
+def test_a_classic_board_is_not_asked_for_what_it_does_not_tell(garden, quick_fallback):
+    def script(board):
+        classic(board)
+        assert board.asked(within_s=0.5) is None
+
+    result = send(garden, "--classic", script=script)[1]
+    assert result.exit_code == 0
+    end = "garden 1.4.0: the board has verified and taken it, and tells nothing more\n"
+    assert result.stdout.endswith(end)
+
+
+# What is sent
 
 
 def test_the_signed_file_beside_it_is_preferred_and_named(firmware):

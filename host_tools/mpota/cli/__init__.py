@@ -28,7 +28,11 @@ COMMANDS = {
     "monitor": "Show what a board says on its serial port.",
     "backup": "Save a board's files, or its whole flash, over serial.",
     "restore": "Write back what was saved.",
-    "upload": "Send an image, or an application's directory, to a board.",
+    "upload": "Send an image, or an application's directory, to boards, and see it tried.",
+    "status": "Ask boards what they run, and how their last update ended.",
+    "confirm": "Keep the version that a board has on trial.",
+    "reject": "Take the version back that a board has on trial.",
+    "revert": "Let a board go back to the version before.",
     "sim": "Run a simulated board on this computer.",
 }
 _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C

@@ -1,76 +1,148 @@
-"""Show how an upload gets on: a bar in a terminal, a line at each 10 % elsewhere."""
+"""Show how uploads, and work over serial, get on: bars in a terminal, lines elsewhere."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    TaskID,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Column
+from rich.text import Text
 
 _STEP_PERCENT = 10
+_LONGEST_STEP = 40  # characters of it beside the bars of several boards
+
+
+class Display:
+    """Uploads of `total` bytes to `boards`, shown on `console` while the context is open.
+
+    Steps are told in lines where `tell_steps` is true.
+    """
+
+    def __init__(self, console: Console, boards: Sequence[str], total: int, tell_steps: bool):
+        self.console, self.tell_steps = console, tell_steps
+        self.lock = threading.RLock()
+        self.is_open = False  # nothing is shown by the threads of boards that were given up
+        self._bars = _bars(console, len(boards) > 1) if console.is_terminal else None
+        names = {board: f"{board}: " if len(boards) > 1 else "" for board in boards}
+        self._shown: dict[str, LineProgress] = {
+            board: BarProgress(self, name, self._bars, total)
+            if self._bars
+            else LineProgress(self, name)
+            for board, name in names.items()
+        }
+
+    def __getitem__(self, board: str) -> "LineProgress":
+        return self._shown[board]
+
+    def __enter__(self) -> "Display":
+        self.is_open = True
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.is_open = False
+        if self._bars:
+            self._bars.stop()
 
 
 class LineProgress:
-    """Print a line at each 10 %, and the steps when `tell_steps` is true."""
+    """Print a line at each 10 %, and at each stage of a trial."""
 
-    def __init__(self, console: Console, tell_steps: bool):
-        self._console, self._tell_steps = console, tell_steps
+    def __init__(self, display: Display, prefix: str):
+        self._display, self._prefix = display, prefix
         self._shown_percent = 0
+        self._stage = ""
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        with self._display.lock:
+            if self._display.is_open:
+                self._display.console.print(self._prefix + line)
 
     def step(self, text: str) -> None:
         """Say what happens now."""
-        if self._tell_steps:
-            self._console.print(text)
+        if self._display.tell_steps:
+            self.say(text)
 
     def advance(self, done: int, total: int) -> None:
         """Take note that the board has `done` of `total` bytes."""
         percent = done * 100 // total // _STEP_PERCENT * _STEP_PERCENT
         if percent > self._shown_percent:
             self._shown_percent = percent
-            self._console.print(f"{percent} %, {done} of {total} bytes")
+            self.say(f"{percent} %, {done} of {total} bytes")
+
+    def wait(self, stage: str, detail: str) -> None:
+        """Say which stage the trial is in."""
+        if stage != self._stage:
+            self._stage = stage
+            self.say(f"{stage} {detail}")
+
+    def end(self, verdict: str) -> None:
+        """Say how it ended, in a word or two, where that does not stand in a line anyway."""
 
 
 class BarProgress(LineProgress):
-    """Show the steps before a bar with bytes, speed and the time left."""
+    """Show the steps before a bar, with bytes, speed and the time left while it sends."""
 
-    def __init__(self, console: Console, tell_steps: bool, bar: Progress, task: TaskID):
-        super().__init__(console, tell_steps)
-        self._bar, self._task = bar, task
+    def __init__(self, display: Display, prefix: str, bars: Progress, total: int):
+        super().__init__(display, prefix)
+        self._bars = bars
+        self._task = bars.add_task(prefix, total=total, start=False, figures=True)
 
     def step(self, text: str) -> None:
         """Say what happens now."""
         super().step(text)
-        self._bar.update(self._task, description=text)
+        self._bars.update(self._task, description=self._prefix + text)
 
     def advance(self, done: int, total: int) -> None:
         """Take note that the board has `done` of `total` bytes."""
-        if not self._bar.tasks[0].started:  # the speed is that of sending, not of waiting before
-            self._bar.start_task(self._task)
-        self._bar.update(self._task, completed=done)
+        if not self._bars.tasks[self._task].started:
+            self._bars.start_task(self._task)  # the speed is that of sending, not of waiting before
+        self._bars.update(self._task, completed=done)
+
+    def wait(self, stage: str, detail: str) -> None:
+        """Say which stage the trial is in, beside a bar that only moves."""
+        text = f"{self._prefix}{stage} {detail}"
+        self._bars.update(self._task, description=text, total=None, figures=False)
+
+    def end(self, verdict: str) -> None:
+        """Say how it ended, in a word or two."""
+        task = self._bars.tasks[self._task]
+        if task.total is None:  # it waited
+            self._bars.update(self._task, total=task.completed)
+        self._bars.update(self._task, description=self._prefix + verdict)
 
 
-@contextmanager
-def show_progress(console: Console, total: int, tell_steps: bool) -> Iterator[LineProgress]:
-    """Show an upload of `total` bytes on `console` while the context is open."""
-    if not console.is_terminal:
-        yield LineProgress(console, tell_steps)
-        return
-    step = TextColumn("{task.description}", markup=False)
+class _WhileSending(ProgressColumn):
+    """A column that is empty while the board tries what it has."""
+
+    def __init__(self, column: ProgressColumn):
+        super().__init__(Column(no_wrap=True))  # where it is narrow, the bar gives way
+        self._column = column
+
+    def render(self, task: Task) -> Text:
+        return self._column(task) if task.fields["figures"] else Text()
+
+
+def _bars(console: Console, several: bool) -> Progress:
+    column = Column(no_wrap=True, max_width=_LONGEST_STEP) if several else None
+    step = TextColumn("{task.description}", markup=False, table_column=column)
     figures = [
-        column(table_column=Column(no_wrap=True))  # where it is narrow, the bar gives way
-        for column in (DownloadColumn, TransferSpeedColumn, TimeRemainingColumn)
+        _WhileSending(c()) for c in (DownloadColumn, TransferSpeedColumn, TimeRemainingColumn)
     ]
-    with Progress(step, BarColumn(), *figures, console=console) as bar:
-        task = bar.add_task("", total=total, start=False)
-        yield BarProgress(console, tell_steps, bar, task)
+    return Progress(step, BarColumn(), *figures, console=console)
 
 
 class Phases:
@@ -111,7 +183,8 @@ class Phases:
         if phase != self._phase:
             self.close()
             self._phase = phase
-            self._bar = self._shown.enter_context(show_progress(self._console, total, False))
+            display = self._shown.enter_context(Display(self._console, [""], total, False))
+            self._bar = display[""]
             if self._console.is_terminal:
                 self._bar.step(phase)
             else:

@@ -1,39 +1,35 @@
-"""`mpota upload`: send an image, or a directory packed on the way, to a board.
+"""`mpota upload`: send an image, or a directory packed on the way, to boards, and see it tried.
 
-The options are those of Arduino's espota.py, and --classic.
+The options are those of Arduino's espota.py, and a few more.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mpota import arduino, image
-from mpota.arduino.handshake import Handshake
+from mpota import image
+from mpota.cli.boards import BOARD_PORT, PORT_LIMIT, Password, Port
+from mpota.cli.delivery import Delivery, Payload, deliver
 from mpota.cli.pack import show_warnings
-from mpota.cli.progress import show_progress
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError, DamagedImageError
 from mpota.image.directory import pack_directory
 
-_PORT_LIMIT = 65535
-
-
-@dataclass(frozen=True)
-class _Payload:
-    """What is sent: its bytes, its name for people, and what the board's OK means for it."""
-
-    data: bytes
-    name: str
-    promise: str = "the board has verified and taken it"
+_WAIT_S = 180.0
 
 
 def upload(
     context: typer.Context,
     ip: Annotated[
-        str, typer.Option("-i", "--ip", metavar="IP", help="The board's address or host name.")
+        list[str],
+        typer.Option(
+            "-i",
+            "--ip",
+            metavar="IP",
+            help="The board's address or host name; several times for several boards.",
+        ),
     ],
     file: Annotated[
         Path | None,
@@ -46,31 +42,18 @@ def upload(
         str,
         typer.Option("-I", "--host_ip", metavar="IP", help="The address to be connected to."),
     ] = "0.0.0.0",
-    port: Annotated[
-        int, typer.Option("-p", "--port", min=1, max=_PORT_LIMIT, help="The board's UDP port.")
-    ] = arduino.BOARD_PORT,
+    port: Port = BOARD_PORT,
     host_port: Annotated[
         int,
         typer.Option(
             "-P",
             "--host_port",
             min=0,
-            max=_PORT_LIMIT,
+            max=PORT_LIMIT,
             help="The TCP port that the board connects to on this computer; 0: any free one.",
         ),
     ] = 0,
-    auth: Annotated[
-        str,
-        typer.Option(
-            "-a",
-            "--auth",
-            metavar="PASSWORD",
-            envvar="MPOTA_PASSWORD",
-            show_default=False,
-            help="The board's password. Others on this computer can see a command line: better "
-            "set the environment variable.",
-        ),
-    ] = "",
+    auth: Password = "",
     classic: Annotated[
         bool,
         typer.Option(
@@ -88,6 +71,19 @@ def upload(
             "refuse that.",
         ),
     ] = False,
+    wait_s: Annotated[
+        float,
+        typer.Option(
+            "--wait-s",
+            metavar="SECONDS",
+            min=0,
+            help="How long to wait for the end of the trial of the new version.",
+        ),
+    ] = _WAIT_S,
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="End when the board has the image, without its trial."),
+    ] = False,
     debug: Annotated[
         bool, typer.Option("-d", "--debug", help="Tell each step; show errors with a traceback.")
     ] = False,
@@ -95,7 +91,10 @@ def upload(
         bool, typer.Option("-r", "--progress", help="Show the bar even where it is no terminal.")
     ] = False,
 ) -> None:
-    """Send FILE to a board. Exit status 0 means that the board has verified and taken it.
+    """Send FILE to a board, and wait until the board has tried it.
+
+    Exit status 0: confirmed; or verified and taken, with --no-wait or where the board tells nothing
+    more. 1: failed or taken back. 2: taken, and not decided yet. Of several boards, the worst.
 
     FILE.signed is sent in place of FILE where it stands beside it. A directory is packed first, and
     signed when private.key lies in it.
@@ -105,35 +104,22 @@ def upload(
     )
     options = context.find_root().params  # where the command line looks for its own --debug
     options["debug"] = debug = debug or options["debug"]
-    payload = _payload(_chosen(file, image_file), spiffs, console)
-    with show_progress(console, len(payload.data), tell_steps=debug) as shown:
-        arduino.upload(
-            payload.data,
-            board_ip=ip,
-            board_port=port,
-            host_ip=host_ip,
-            host_port=host_port,
-            command=arduino.FILE_SYSTEM if spiffs else arduino.FLASH,
-            password=auth,
-            auth="auto" if classic else "strict",
-            name=payload.name,
-            progress=shown.advance,
-            state=shown.step,
-            agreed=lambda handshake: _tell_handshake(handshake, console),
+    if len(ip) > 1 and host_port:
+        raise CommandError(
+            "-P gives one port, and each of several boards needs one of its own: leave it out, or "
+            "upload to one board after the other"
         )
-    console.print(f"{payload.name}: {payload.promise}")
-
-
-def _tell_handshake(handshake: Handshake, console: Console) -> None:
-    asked = "password proven" if handshake.password_proven else "the board asked for no password"
-    if handshake.strong:
-        console.print(f"handshake: SHA-256, {asked}")
-        return
-    typer.echo(
-        f"warning: classic MD5 handshake, {asked}: who can change what passes through the network "
-        "can send another image. A board with mpota needs no --classic",
-        err=True,
+    delivery = Delivery(
+        payload=_payload(_chosen(file, image_file), spiffs, console),
+        port=port,
+        host_ip=host_ip,
+        host_port=host_port,
+        data=spiffs,
+        password=auth,
+        classic=classic,
+        wait_s=None if no_wait else wait_s,
     )
+    raise typer.Exit(deliver(delivery, ip, console, debug))
 
 
 def _chosen(file: Path | None, image_file: Path | None) -> Path:
@@ -145,7 +131,7 @@ def _chosen(file: Path | None, image_file: Path | None) -> Path:
     return chosen
 
 
-def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
+def _payload(file: Path, spiffs: bool, console: Console) -> Payload:
     if file.is_dir():
         packed = pack_directory(file, private_key=application_key(file))
         show_warnings(packed)
@@ -168,7 +154,7 @@ def _payload(file: Path, spiffs: bool, console: Console) -> _Payload:
             return _application(data, image.read(data).manifest)
         except DamagedImageError:  # what a board does not take, it says so in its own words
             pass
-    return _Payload(data, file.name)
+    return Payload(data, file.name)
 
 
 def _is_file(path: Path) -> bool:
@@ -178,6 +164,5 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _application(data: bytes, manifest: image.Manifest) -> _Payload:
-    promise = "the board has it, verified, and tries it when it restarts"
-    return _Payload(data, f"{manifest.name} {manifest.version}", promise)
+def _application(data: bytes, manifest: image.Manifest) -> Payload:
+    return Payload(data, f"{manifest.name} {manifest.version}", manifest.sequence)

@@ -1,0 +1,153 @@
+"""What `mpota upload` does once it knows what to send where: send it, wait, tell the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mpota import arduino
+from mpota.arduino.handshake import Handshake
+from mpota.arduino.trial import Ending, await_ending
+from mpota.cli.boards import at_once
+from mpota.cli.progress import Display, LineProgress
+from mpota.errors import CommandError
+
+_GOOD, _FAILED, _UNDECIDED = 0, 1, 2  # exit statuses
+_BEST_TO_WORST = (_GOOD, _UNDECIDED, _FAILED)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What is sent: its bytes, its name for people, and its sequence if it is an application."""
+
+    data: bytes
+    name: str
+    sequence: int | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A payload, and how it is sent; `data` announces it as data for the file system."""
+
+    payload: Payload
+    port: int
+    host_ip: str
+    host_port: int
+    data: bool
+    password: str
+    classic: bool
+    wait_s: float | None  # for the end of the trial; None: it is not waited for
+
+
+@dataclass(frozen=True)
+class _Result:
+    status: int
+    line: str
+    remedy: str = ""
+
+
+def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_steps: bool) -> int:
+    """Send it to all boards at the same time; give the exit status.
+
+    Raises CommandError where there is only one board, and it failed.
+    """
+    with Display(console, boards, len(delivery.payload.data), tell_steps) as display:
+        results = at_once(boards, lambda board: _deliver_to(board, delivery, display[board]))
+    if len(boards) == 1:
+        return _tell(results[0], delivery.payload.name, console)
+    return _tell_all(dict(zip(boards, results, strict=True)), delivery.payload.name, console)
+
+
+def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
+    payload = delivery.payload
+    try:
+        handshake = _send(board, delivery, shown)
+    except CommandError:
+        shown.end("failed")
+        raise
+    shown.end("taken")
+    if not payload.sequence:
+        return _Result(_GOOD, "the board has verified and taken it")
+    if not handshake.strong:  # it is no board that tells its status
+        return _Result(_GOOD, "the board has verified and taken it, and tells nothing more")
+    if delivery.wait_s is None:
+        return _Result(_GOOD, "the board has it, verified, and tries it when it restarts")
+    ending = await_ending(
+        board, delivery.port, delivery.password, payload.sequence, delivery.wait_s, shown.wait
+    )
+    shown.end(ending.verdict)
+    return _judged(board, ending, delivery.wait_s)
+
+
+def _send(board: str, delivery: Delivery, shown: LineProgress) -> Handshake:
+    return arduino.upload(
+        delivery.payload.data,
+        board_ip=board,
+        board_port=delivery.port,
+        host_ip=delivery.host_ip,
+        host_port=delivery.host_port,
+        command=arduino.FILE_SYSTEM if delivery.data else arduino.FLASH,
+        password=delivery.password,
+        auth="auto" if delivery.classic else "strict",
+        name=delivery.payload.name,
+        progress=shown.advance,
+        state=shown.step,
+        agreed=lambda handshake: _tell_handshake(handshake, shown),
+    )
+
+
+def _tell_handshake(handshake: Handshake, shown: LineProgress) -> None:
+    asked = "password proven" if handshake.password_proven else "the board asked for no password"
+    if handshake.strong:
+        shown.say(f"handshake: SHA-256, {asked}")
+        return
+    typer.echo(
+        f"warning: classic MD5 handshake, {asked}: who can change what passes through the network "
+        "can send another image. A board with mpota needs no --classic",
+        err=True,
+    )
+
+
+def _judged(board: str, ending: Ending, wait_s: float) -> _Result:
+    if ending.verdict == "confirmed":
+        return _Result(_GOOD, "confirmed")
+    if ending.verdict == "taken back":
+        runs = f"{ending.runs} runs again" if ending.runs else "no application runs"
+        return _Result(
+            _FAILED,
+            f"taken back: {ending.why}; {runs}",
+            ": see the board's log, correct the release and give it a higher sequence",
+        )
+    return _Result(
+        _UNDECIDED,
+        f"not decided within {wait_s:g} s: {ending.why}",
+        f": 'mpota status {board}' tells how it ends",
+    )
+
+
+def _tell(result: _Result | CommandError, name: str, console: Console) -> int:
+    if isinstance(result, CommandError):
+        raise result
+    line = f"{name}: {result.line}{result.remedy}"
+    if result.status == _FAILED:
+        raise CommandError(line)
+    if result.status == _UNDECIDED:
+        typer.echo(line, err=True)
+    else:
+        console.print(line)
+    return result.status
+
+
+def _tell_all(results: dict[str, _Result | CommandError], name: str, console: Console) -> int:
+    table = Table("board", name, box=None, pad_edge=False, header_style="bold")
+    statuses = []
+    for board, result in results.items():
+        if isinstance(result, CommandError):
+            result = _Result(_FAILED, f"failed: {result}")
+        table.add_row(Text(board), Text(result.line))
+        statuses.append(result.status)
+    console.print(table, soft_wrap=False)
+    return max(statuses, key=_BEST_TO_WORST.index)

@@ -1,0 +1,90 @@
+"""`mpota status`: ask boards what they run, and how their last update ended."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mpota.arduino.status import Status, ask_status
+from mpota.cli.boards import BOARD_PORT, Password, Port, at_once
+from mpota.errors import CommandError
+
+_FAILED = 1  # exit status
+
+
+def status(
+    boards: Annotated[
+        list[str], typer.Argument(metavar="IP…", help="The boards' addresses or host names.")
+    ],
+    port: Port = BOARD_PORT,
+    auth: Password = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list of JSON objects, one for each board.")
+    ] = False,
+) -> None:
+    """Ask boards what they run, and how their last update ended.
+
+    Exit status 1: at least one of them has not told it.
+    """
+    results = dict(
+        zip(boards, at_once(boards, lambda board: ask_status(board, port, auth)), strict=True)
+    )
+    told = {board: told for board, told in results.items() if isinstance(told, Status)}
+    if as_json:
+        typer.echo(json.dumps([_fields(*result) for result in results.items()], indent=1))
+    elif told:
+        console = Console(highlight=False, markup=False)
+        console.print(_table(told))
+    failures = {board: error for board, error in results.items() if board not in told}
+    if len(boards) == 1 and failures:
+        raise failures[boards[0]]
+    for board, error in failures.items():
+        typer.echo(f"error: {board}: {error}", err=True)
+    if failures:
+        raise typer.Exit(_FAILED)
+
+
+def _fields(board: str, result: Status | CommandError) -> dict[str, object]:
+    if isinstance(result, Status):
+        return {"board": board} | asdict(result)
+    return {"board": board, "error": str(result)}
+
+
+def _table(told: dict[str, Status]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("board", "runs", "state"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("last update")
+    for board, it in told.items():
+        runs = ["no application"]
+        if it.slot:
+            runs = [f"{it.name} {it.version}", f"sequence {it.sequence}, slot {it.slot}"]
+        state = [_state(it), f"up {_duration(it.uptime_s)}", f"{it.free_heap_bytes} bytes of heap"]
+        runs.append(f"MicroPython {it.firmware}")
+        cells = [board, "\n".join(runs), "\n".join(state), it.outcome or "not known"]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _state(it: Status) -> str:
+    if it.state == "trial":
+        return f"on trial, {it.trial_left_s} s left"
+    return _STATES.get(it.state, it.state)
+
+
+_STATES = {
+    "idle": "not healthy yet",
+    "services": "services only",
+    "alone": "services only, for one update",
+}
+
+
+def _duration(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if days else f"{hours}:{minutes:02}:{seconds:02}"
