@@ -150,44 +150,6 @@ def test_a_board_without_a_password_tells_its_status_to_everyone():
         assert board.listener.talk is None
 
 
-def test_each_state_is_told():
-    def state(**attributes):
-        with Board(trial_s=70.5) as board:
-            board.ota.begun = 0
-            for name, value in attributes.items():
-                setattr(board.ota, name, value)
-            board.now = 20000
-            (said,) = board.say(request("status"))
-            return said.decode().split("\nstate ")[1].split("\n")[0]
-
-    assert state() == "idle"
-    assert state(healthy=True) == "healthy"
-    assert state(trial=True) == "trial 50"
-    assert state(trial=True, begun=-100000) == "trial 0"
-    assert state(slot=None) == "services"
-
-
-def test_a_board_without_an_application_tells_what_there_is():
-    with Board() as board:
-        board.ota.slot = None
-        fields = _fields(board.say(request("status"))[0])
-        assert fields["slot"] == "-" and "name" not in fields and "sequence" not in fields
-
-
-def test_a_flash_that_does_not_answer_leaves_the_rest_of_the_status():
-    def fail(_):
-        raise OSError(5)
-
-    for failing in (fail, lambda slot: slots.read_manifest(b"")):
-        slots.manifest_of = failing
-        try:
-            with Board() as board:
-                fields = _fields(board.say(request("status"))[0])
-                assert fields["slot"] == "a" and "name" not in fields
-        finally:
-            _manifest()
-
-
 def test_no_answer_is_longer_than_a_request():
     _manifest(name="n" * 32, version="v" * 32, sequence=0x3FFFFFFF)
     try:

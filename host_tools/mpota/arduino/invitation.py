@@ -69,7 +69,7 @@ class Invitation:
     ) -> tuple[socket.socket, Handshake]:
         """Give the connection that the board has made, and how. Raises an UploadError."""
         self._state(f"inviting {self._board}")
-        answer = self._invited(announcement, auth)
+        answer: str | socket.socket | None = self._invited(announcement, auth)
         challenges = 0
         while isinstance(answer, str) and answer.startswith("AUTH"):
             challenges += 1
@@ -82,7 +82,7 @@ class Invitation:
             self._judge(answer, proven)
             self._state(f"waiting for the board to connect to TCP port {self._port}")
             answer = self._await(time.monotonic() + self.connect_s, [self._listener])
-        if answer is None:
+        if not isinstance(answer, socket.socket):
             raise NoConnectionError(
                 f"the board answered but did not connect to TCP port {self._port} of this "
                 "computer, where a firewall may block it: give a port with -P and open that port"
@@ -259,7 +259,7 @@ class Invitation:
         """
         more_may_come = self._invitations > 1 or self._strong and not _is_strong(answer)
         until = time.monotonic() + (self.settle_s if more_may_come else 0)
-        while later := self._await(until, [self._inviter]):
+        while isinstance(later := self._await(until, [self._inviter]), str):
             if later.startswith(STRONG_PREFIX if answer.startswith(STRONG_PREFIX) else "AUTH"):
                 answer = later
         return answer

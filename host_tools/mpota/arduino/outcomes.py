@@ -190,7 +190,9 @@ class RefusedError(UploadError):
         words = printable(said)
         found = re.search(r"ERROR\[(\d{1,4})\]", words)
         self.code = int(found[1]) if found else None
-        outcome = _particular(words, password_proven) or OUTCOMES.get(self.code)
+        outcome = _particular(words, password_proven)
+        if outcome is None and self.code is not None:
+            outcome = OUTCOMES.get(self.code)
         if outcome:
             super().__init__(f"{outcome.cause}: {outcome.remedy} (the board said: {words})")
         else:

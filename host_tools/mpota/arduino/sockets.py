@@ -14,7 +14,7 @@ def resolve(host: str) -> str:
         raise UnknownHostError(
             f"no address is known for {host!r}: check the name, or give the IP address"
         ) from error
-    return found[0][4][0]
+    return str(found[0][4][0])
 
 
 def tcp_listener(host: str, port: int) -> socket.socket:

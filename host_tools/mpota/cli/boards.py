@@ -53,12 +53,11 @@ def at_once(boards: Sequence[str], work: Callable[[str], _Result]) -> list[_Resu
     for board in boards:
         # A daemon: after Ctrl-C the command ends at once, whatever a thread waits for.
         threading.Thread(target=run, args=[board], daemon=True).start()
-    results: dict[str, _Result | BaseException] = {}
+    results: dict[str, _Result | CommandError] = {}
     while len(results) < len(boards):
         with suppress(queue.Empty):
             board, result = done.get(timeout=_CTRL_C_S)
+            if isinstance(result, BaseException) and not isinstance(result, CommandError):
+                raise result
             results[board] = result
-    for result in results.values():
-        if isinstance(result, BaseException) and not isinstance(result, CommandError):
-            raise result
     return [results[board] for board in boards]

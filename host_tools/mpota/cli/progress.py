@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -132,7 +132,7 @@ class _WhileSending(ProgressColumn):
         super().__init__(Column(no_wrap=True))  # where it is narrow, the bar gives way
         self._column = column
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: Task) -> RenderableType:
         return self._column(task) if task.fields["figures"] else Text()
 
 

@@ -33,13 +33,13 @@ def status(
     results = dict(
         zip(boards, at_once(boards, lambda board: ask_status(board, port, auth)), strict=True)
     )
-    told = {board: told for board, told in results.items() if isinstance(told, Status)}
+    told = {board: it for board, it in results.items() if isinstance(it, Status)}
+    failures = {board: it for board, it in results.items() if isinstance(it, CommandError)}
     if as_json:
         typer.echo(json.dumps([_fields(*result) for result in results.items()], indent=1))
     elif told:
         console = Console(highlight=False, markup=False)
         console.print(_table(told))
-    failures = {board: error for board, error in results.items() if board not in told}
     if len(boards) == 1 and failures:
         raise failures[boards[0]]
     for board, error in failures.items():

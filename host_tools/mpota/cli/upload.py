@@ -16,6 +16,7 @@ from mpota.cli.pack import show_warnings
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError, DamagedImageError
 from mpota.image.directory import pack_directory
+from mpota.image.manifest import Manifest
 
 _WAIT_S = 180.0
 
@@ -164,5 +165,5 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _application(data: bytes, manifest: image.Manifest) -> Payload:
+def _application(data: bytes, manifest: Manifest) -> Payload:
     return Payload(data, f"{manifest.name} {manifest.version}", manifest.sequence)
