@@ -1,7 +1,7 @@
 """A board takes a new application over the air: run by `make demo`.
 
-Starts a simulated ESP8266 with garden 1.0.0, uploads 2.0.0 to it with `mpota upload`, and ends
-with status 0 when the board has tried and confirmed it.
+Starts a simulated ESP8266 with garden 1.0.0, and uploads 2.0.0 to it with `mpota upload`, which
+waits until the board has tried and confirmed it.
 """
 
 import subprocess
@@ -37,9 +37,6 @@ def main() -> int:
             command = [sys.executable, "-m", "mpota", "upload", str(GARDEN / "2.0.0"), "-i", IP]
             if subprocess.run(command, check=False).returncode != 0:
                 return 1
-            board.wait_for("garden 2.0.0: watering")
-            say("the new version is on trial: it is confirmed when it has been healthy for 3 s")
-            board.wait_for("slot b is confirmed")
         slot = read_slot(flash, "b")
     if board.violation or not slot.accepted or image.read(slot.image).manifest.version != "2.0.0":
         return 1
