@@ -933,13 +933,24 @@ def test_start_comes_before_the_first_byte_and_progress_after_every_write():
     ]  # "end" and "error" are for the transport to call, with its own number
 
 
-def test_a_program_s_own_updater_needs_no_service():
-    calls = []
-    u = _clean()
-    own = Updater(u.ota)
-    u.ota.on_start(lambda: calls.append("start"))
-    _send(own)
-    assert calls == ["start"] and _is_on_trial()
+def test_without_a_service_the_updater_tells_the_application_how_it_ended():
+    for data, calls in (
+        (_IMAGE, [("start",), ("end",)]),
+        (_IMAGE[:-4], [("start",), ("error", 37)]),
+        (b"\xe9" * 3000, [("start",), ("error", 10)]),
+        (b"x" * (LIMIT_BYTES + 1), []),  # it never began
+    ):
+        u = _clean()
+        own = Updater(u.ota)
+        seen = []
+        for event in ("start", "end", "error"):
+            register = getattr(u.ota, "on_" + event)
+            register(lambda *args, what=event, seen=seen: seen.append((what,) + args))
+        code_of(_send, own, data)
+        assert seen == calls, (data[:4], seen)
+        # Each is told once.
+        own.abort(6)
+        assert seen == calls
 
 
 def test_an_on_start_that_raises_is_error_32_with_its_words():
