@@ -11,7 +11,6 @@ from utime import ticks_add, ticks_diff, ticks_ms
 
 from . import log
 from .callbacks import Callbacks
-from .errors import OTAError  # noqa: F401 - for applications
 
 # An application that is away from handle() for longer than this is not healthy.
 _MAX_AWAY_MS = const(5000)
@@ -23,8 +22,8 @@ _MAX_SAY_AGAIN_MS = const(3600000)
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
 _RESIDENT = const(
-    "ota.arduino ota.callbacks ota.clock ota.errors ota.log ota.md5 ota.md5_bytecode ota.md5_viper "
-    "ota.start ota.watchdog ota.wifi "
+    "ota.arduino ota.callbacks ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.start "
+    "ota.watchdog ota.wifi "
 )
 
 # The bytes of the largest image that a slot takes.
@@ -33,10 +32,15 @@ _SLOT_SPACE_BYTES = const(0x19000 - 256)
 
 def __getattr__(name):
     # Called for what this module has not: `from ota import Updater`, and `from . import hal` too.
-    if name == "Updater":
+    if name == "OTAError" or name == "Updater":
+        # A program that asks for a class may keep it: `OTA.unload` leaves its module where it is.
+        from .errors import OTAError
+
+        globals()["OTAError"] = OTAError
+        if name == "OTAError":
+            return OTAError
         from .updater import Updater
 
-        # A program that asks for it may keep it: `OTA.unload` leaves the module where it is.
         globals()["Updater"] = Updater
         return Updater
     try:
@@ -287,7 +291,7 @@ class OTA(Callbacks):
     def unload(self):
         """Take out of memory what has done its work: all modules but those of _RESIDENT.
 
-        While a service is at work, nothing; and the Updater stays where a program has asked for it.
+        While a service is at work, nothing; and what a program has asked for stays.
         """
         if self.updater is None and not any(service.session for service in self.services):
             for module in list(sys.modules):
@@ -297,7 +301,10 @@ class OTA(Callbacks):
 
 
 def _unload(module):
-    if module[:11] == "ota.updater" and "Updater" in globals():
+    asked_for = globals()
+    if module[:11] == "ota.updater" and "Updater" in asked_for:
+        return
+    if module == "ota.errors" and "OTAError" in asked_for:
         return
     parent, child = module.rsplit(".", 1)
     sys.modules.pop(module)

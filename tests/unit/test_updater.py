@@ -289,9 +289,9 @@ def test_from_its_first_page_on_the_version_before_counts_as_nothing():
     u = _clean()
     data = image_of(5000)
     u.begin(len(data))
-    u.write(data[:1535])
+    u.write(data[:1023])
     assert _is_unharmed()
-    u.write(data[1535:1536])
+    u.write(data[1023:1024])
     assert not slots.is_accepted("b") and not slots.is_rejected("b")
     u.abort(6)
     assert not slots.is_accepted("b")
@@ -370,7 +370,7 @@ def test_so_does_a_size_that_no_slot_takes():
 def test_a_small_image_is_judged_by_its_head_at_its_end():
     u = _clean()
     data = image(files=())
-    assert len(data) < 1536
+    assert len(data) < 1024
     with Watched() as flash:
         u.begin(len(data))
         u.write(data)
@@ -529,7 +529,7 @@ def test_all_that_an_update_needs_is_held_before_the_application_is_asked():
     u.begin(5000)
     buffer, pages, md5_state, checks = held[0]
     assert u.buffer is buffer and u.pages is pages and u.md5_state is md5_state
-    assert (len(buffer), len(pages), checks) == (_CHUNK, 1536, verify)
+    assert (len(buffer), len(pages), checks) == (_CHUNK, 1024, verify)
     assert addressof(pages) % 4 == 0
     u.abort(6)
 
@@ -799,7 +799,7 @@ def test_longer_keys_get_a_larger_block():
         assert u.trusted == signature.KEYS
         u.abort(6)
         assert u.buffer is None
-        assert block_bytes > _CHUNK + 1536
+        assert block_bytes > _CHUNK + 1024
 
 
 # From a stream

@@ -61,7 +61,7 @@ class Update:
         self.progress = len(data)
         block = memoryview(bytearray(3000))
         self.buffer = block[:1460]
-        self.pages = block[1460 : 1460 + 1536]
+        self.pages = block[1460 : 1460 + 1024]
 
 
 def _board(running=b"sample", **fields):
@@ -161,7 +161,7 @@ def test_there_is_a_step_after_every_block():
     for _ in verify.verify(update):
         assert marks_of("b") == _UNMARKED
         steps += 1
-    assert steps >= 20000 // 1536
+    assert steps >= 20000 // 1024
 
 
 # What was received is what was announced

@@ -6,11 +6,10 @@ is needed. RAM: about 900 bytes.
 """
 
 from micropython import const
-from utime import ticks_diff, ticks_ms
+from utime import ticks_add, ticks_diff, ticks_ms
 
 from .. import log
 from ..callbacks import Callbacks
-from ..clock import after, is_past
 
 _LONGEST = const(256)  # bytes of a datagram
 # As long as a host waits for an answer: an invitation that may be older is dropped.
@@ -37,8 +36,9 @@ class ArduinoOTA(Callbacks):
     # Failed transfers in a row on a board without a password, and the end of the pause after them.
     failed_transfers = 0
     pause_until = None
-    # The invitation and the address of an update that has too little heap, until the next step.
-    too_large = None
+    # The update that begins in the next step: its invitation, its host's address, and the bytes of
+    # heap that were free. If it could not begin, also the exception that says why.
+    announced = problem = None
     # Whether the application has called `end`: nothing is listened for until it calls `begin`.
     is_off = False
     # The UDP socket, None while nothing is listened for, and what tells that a datagram is there.
@@ -62,7 +62,7 @@ class ArduinoOTA(Callbacks):
         self.is_off = True
         if self.session:
             self.session.close()
-        self.talk = None
+        self.talk = self.announced = self.problem = None
         if self.socket:
             self.socket.close()
             self.socket = None
@@ -80,21 +80,20 @@ class ArduinoOTA(Callbacks):
                 if self.poll.poll(0):
                     self.socket.recvfrom(1)
         self._handled = now
-        if self.ask_at is not None and is_past(self.ask_at):
+        if self.ask_at is not None and ticks_diff(self.ask_at, now) <= 0:
             self.ask_at = None  # ticks come round after 12 days
-        if self.pause_until is not None and is_past(self.pause_until):
+        if self.pause_until is not None and ticks_diff(self.pause_until, now) <= 0:
             self.pause_until = None
-        end = after(self.ota.settings.get("step_ms", 25))
+        end = ticks_add(now, self.ota.settings.get("step_ms", 25))
         busy = False
         while True:
             try:
-                if self.too_large:
-                    from .invitation import restart_for
-
-                    (invitation, address), self.too_large = self.too_large, None
-                    restart_for(self, invitation, address)
-                # While the data of an update come, datagrams are looked for once a call.
-                busy = not (busy and self.session) and self._receive()
+                if self.announced:
+                    self._begin_update()
+                    busy = True
+                else:
+                    # While the data of an update come, datagrams are looked for once a call.
+                    busy = not (busy and self.session) and self._receive()
                 if self.session:
                     busy = self.session.step() or busy
                 elif self.talk and not self.talk.step():
@@ -102,9 +101,9 @@ class ArduinoOTA(Callbacks):
             except MemoryError:
                 self._run_short()
                 busy = False
-            if self.socket is None or not busy or is_past(end):
+            if self.socket is None or not busy or ticks_diff(end, ticks_ms()) <= 0:
                 break
-        if self.ota.is_alone and self.session is None:
+        if self.ota.is_alone and not (self.session or self.announced):
             log.info("arduino: restart with the application")
             from ..hal import reset
 
@@ -123,6 +122,25 @@ class ArduinoOTA(Callbacks):
         """Let go of the session or the talk, which is over, and of what was loaded for it."""
         self.session = self.talk = None
         self.ota.unload()
+
+    def _begin_update(self):
+        # Each half in a step of its own: what was loaded for the one before is in use no more.
+        announced, problem = self.announced, self.problem
+        if problem:
+            self.announced = self.problem = None
+            from .invitation import refuse
+
+            refuse(self, problem, *announced)
+            return
+        try:
+            from .session import Session
+
+            self.session = Session(self, announced[0], announced[1])
+            self.session.begin()
+            self.announced = None
+        except Exception as e:
+            self.session = None
+            self.problem = e
 
     def _receive(self):
         # Takes one datagram; returns whether there was one.

@@ -16,6 +16,7 @@ from .. import log
 from ..errors import OTAError
 
 _NO_MEMORY = const(14)
+_NOT_NOW = const(33)
 
 # With less free heap than this, in words as in restart.py, an update does not even try to begin
 # beside the application: what is loaded for it would leave its names behind.
@@ -101,71 +102,43 @@ def _take_request(listener, data, address):
 
 
 def begin_update(listener, invitation, address):
-    """Begin the update that the host at *address* has announced, and may bring; or say why not."""
-    listener.forget()
-    pause_until = listener.pause_until
-    if pause_until is not None:
-        wait_s = ticks_diff(pause_until, ticks_ms()) // 1000 + 1
-        text = "ERR: ERROR[33]: failed transfers, try again in %d s\n" % wait_s
-        listener.send(text, address)
-        return
-    try:
-        if gc.mem_free() < _LEAST_WORDS * ustruct.calcsize("P") or not _has_begun(
-            listener, invitation, address
-        ):
-            # In the next step, since what was loaded is in use as long as this one lasts.
-            listener.too_large = invitation, address
-    except OTAError as e:
-        _refuse(listener, str(e), address)
-
-
-def restart_for(listener, invitation, address):
-    """Restart for an update that has too little heap beside the application, or say so."""
+    """Let the update begin that the host at *address* has announced, and may bring."""
     listener.forget()
     free = gc.mem_free()
-    from .. import restart
-
-    # Short, since older tools read no more than 32 bytes of it.
-    text = "ERROR[%d]: %d of %d bytes free" % (_NO_MEMORY, free, restart.needed_heap())
-    try:
-        restart.restart(listener.ota, listener, restart.ARDUINO, invitation, address)
-        log.error("arduino: out of memory: there is too little heap for an update")
-    except OTAError as e:
-        text = str(e)
-    _refuse(listener, text, address)
+    listener.announced = invitation, address, free
+    if listener.pause_until is not None:
+        wait_s = ticks_diff(listener.pause_until, ticks_ms()) // 1000 + 1
+        text = "failed transfers, try again in %d s" % wait_s
+        listener.problem = OTAError(_NOT_NOW, text)
+    elif free < _LEAST_WORDS * ustruct.calcsize("P"):
+        listener.problem = MemoryError()
 
 
-def _refuse(listener, text, address):
+def refuse(listener, problem, invitation, address, free):
+    """Tell the host at *address* why its update does not begin, or restart to make room for it.
+
+    *problem* is the exception that says why, *free* how many bytes of heap were free.
+    """
+    ota = listener.ota
     listener.forget()
+    if isinstance(problem, MemoryError):
+        from .. import restart
+
+        # Short, since older tools read no more than 32 bytes of it.
+        text = "ERROR[%d]: %d of %d bytes free" % (_NO_MEMORY, free, restart.needed_heap())
+        try:
+            restart.restart(ota, listener, restart.ARDUINO, invitation, address)
+            log.error("arduino: out of memory: there is too little heap for an update")
+        except OTAError as e:
+            text = str(e)
+    else:
+        text = str(problem)
     log.error("arduino: refused: %s", text)
     listener.send("ERR: %s\n" % text, address)
-    if listener.ota.is_alone:
+    if ota.is_alone:
         from ..restart import note
 
         note("failed: " + text)
-
-
-def _has_begun(listener, invitation, address):
-    # Begins the update; returns False where the heap is too full for it. A function of its own,
-    # since what it has loaded is in use as long as its locals are.
-    session = None
-    try:
-        from .session import Session
-
-        session = listener.session = Session(listener, invitation, address)
-        session.begin()
-        return True
-    except MemoryError:
-        listener.session = None
-        return False
-    except OSError as e:  # lwIP has no memory for another socket
-        listener.session = None
-        raise OTAError(_NO_MEMORY, str(e))
-    except OTAError as e:
-        listener.session = None
-        if e.code == _NO_MEMORY and not session.updater.has_started:
-            return False
-        raise
 
 
 def read_invitation(data):

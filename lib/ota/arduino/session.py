@@ -66,7 +66,8 @@ class Session:
     def begin(self):
         """Reserve what the update needs, ask the application, and tell the host to go on.
 
-        Raises OTAError where the update is refused.
+        Raises OTAError where the update is refused, and MemoryError where the heap is too full for
+        it and the application was not asked yet.
         """
         try:
             self.tcp = socket(AF_INET, SOCK_STREAM)
@@ -76,11 +77,15 @@ class Session:
             self.updater.begin(self.size, self.listener.command)
             if self._is_closed:
                 raise OTAError(_VETOED, "the listener was ended")
-        except Exception:
+        except Exception as e:
             self._close_tcp()
             self.updater.abort(_STREAM_TIMEOUT)
             if self.updater.has_started:
                 self._call("error", _BEGIN_ERROR)
+            elif isinstance(e, OTAError) and e.code == _NO_MEMORY:
+                raise MemoryError
+            if isinstance(e, OSError):  # lwIP has no memory for another socket
+                raise OTAError(_NO_MEMORY, str(e))
             raise
         self.listener.send("OK", self.address)
 

@@ -1,8 +1,8 @@
 """The one way to flash: every transport feeds an Updater, which decides alone what is taken.
 
 What is checked of an image is in verify.py, signatures and keys are in signature.py. RAM: about
-4 KB while they are loaded, and 3,000 bytes more in one piece while an update runs, or 5,200 where
-the board has keys of more than 2048 bits.
+4 KB while they are loaded, and 2,484 bytes more in one piece while an update runs; 3,000 where the
+board has keys, 5,200 where one has more than 2048 bits.
 """
 
 import gc
@@ -21,11 +21,12 @@ _KEYS = const("/ota.keys")
 # the pages that are gathered: some flash chips lose bits when a page is programmed in pieces.
 _CHUNK_BYTES = const(1460)
 _PAGE_BYTES = const(256)
-_PAGES_BYTES = const(6 * _PAGE_BYTES)
+_PAGES_BYTES = const(4 * _PAGE_BYTES)
 _SECTOR_BYTES = const(4096)
+_BLOCK_BYTES = const(_CHUNK_BYTES + _PAGES_BYTES)
 # The arithmetic of a signature gets the place of the block: so much for keys of up to 2048 bits,
 # and for longer ones.
-_BLOCK_BYTES = const(3000)
+_SIGNED_BLOCK_BYTES = const(3000)
 _LONG_BLOCK_BYTES = const(5200)
 _LONG_KEY_BYTES = const(257)
 # What must be free beside all that an update reserves: one piece, which holds a MANIFEST, and small
@@ -264,16 +265,16 @@ class Updater:
     def _reserve(self, boot_record):
         # Everything that the update needs, of every phase, is loaded or held from here on, so that
         # a full heap ends it now and not at its end.
+        self.trusted = self.keys
+        if self.keys is None and _has_key_file():
+            self.trusted = _KEYS
         gc.collect()
         # The block is first: what is loaded after it finds room in smaller pieces as well.
-        block = bytearray(_BLOCK_BYTES)
+        block = bytearray(_BLOCK_BYTES if self.trusted is None else _SIGNED_BLOCK_BYTES)
         from . import verify
 
         self._checks = verify
         self.app = self.ota.settings.get("app") or verify.app_of(boot_record.active)
-        self.trusted = self.keys
-        if self.keys is None and _has_key_file():
-            self.trusted = _KEYS
         if self.trusted is not None:
             from . import signature
 
@@ -336,7 +337,7 @@ def _hex_digits(digest, count, code):
     digest = digest.lower()
     if len(digest) != count:
         raise OTAError(code, "not %d digits" % count)
-    for c in digest:
-        if c not in "0123456789abcdef":
+    for c in digest.encode():  # as bytes: each character of a text would become a name
+        if c not in b"0123456789abcdef":
             raise OTAError(code, "not hex digits")
     return digest
