@@ -29,7 +29,16 @@ def main(ota):
         ota.handle()
 """
 
+# Objects are made of words, which have eight bytes here and four on the chip: a 32-bit build of the
+# same interpreter measured 7.1 KB where this one has 14.4.
+_WORD_RATIO = 2
+
 _numbers = itertools.count()
+
+
+def chip_kb(kilobytes: float) -> int:
+    """Return the bytes of a simulated board's heap that are as many *kilobytes* of the chip's."""
+    return round(kilobytes * 1024 * _WORD_RATIO)
 
 
 def own_ip() -> str:
