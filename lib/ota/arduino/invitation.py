@@ -17,7 +17,6 @@ from .. import log
 from ..errors import OTAError
 
 _NO_MEMORY = const(14)
-_NOT_NOW = const(33)
 
 # With less free heap than this, in words as in restart.py, an update does not even try to begin
 # beside the application: what is loaded for it would leave its names behind.
@@ -105,13 +104,14 @@ def _take_request(listener, data, address):
 def begin_update(listener, invitation, address):
     """Let the update begin that the host at *address* has announced, and may bring."""
     listener.forget()
-    free = gc.mem_free()
-    listener.announced = invitation, address, free
     if listener.pause_until is not None:
         wait_s = ticks_diff(listener.pause_until, ticks_ms()) // 1000 + 1
-        text = "failed transfers, try again in %d s" % wait_s
-        listener.problem = OTAError(_NOT_NOW, text)
-    elif free < _LEAST_WORDS * ustruct.calcsize("P") and "ota.updater" not in sys.modules:
+        text = "ERR: ERROR[33]: failed transfers, try again in %d s\n" % wait_s
+        listener.send(text, address)
+        return
+    free = gc.mem_free()
+    listener.announced = invitation, address, free
+    if free < _LEAST_WORDS * ustruct.calcsize("P") and "ota.updater" not in sys.modules:
         listener.problem = MemoryError()
 
 
@@ -132,6 +132,8 @@ def refuse(listener, problem, invitation, address, free):
             log.error("arduino: out of memory: there is too little heap for an update")
         except OTAError as e:
             text = str(e)
+    elif isinstance(problem, OSError):  # lwIP has no memory for another socket
+        text = str(OTAError(_NO_MEMORY, str(problem)))
     else:
         text = str(problem)
     log.error("arduino: refused: %s", text)

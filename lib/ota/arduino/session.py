@@ -84,8 +84,6 @@ class Session:
                 self._call("error", _BEGIN_ERROR)
             elif isinstance(e, OTAError) and e.code == _NO_MEMORY:
                 raise MemoryError
-            if isinstance(e, OSError):  # lwIP has no memory for another socket
-                raise OTAError(_NO_MEMORY, str(e))
             raise
         self.listener.send("OK", self.address)
 
