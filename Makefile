@@ -26,9 +26,10 @@ test: $(READY) ## Run every test; campaigns are sampled
 campaigns: $(READY) ## Run the campaigns whole: power cuts, torn operations, seeded bugs
 	@$(BIN)/pytest -n auto --campaigns -m campaign
 
-lint: $(READY) ## Check style, and the subset of Python that the board has
+lint: $(READY) ## Check style, types, and the subset of Python that the board has
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 	@$(BIN)/python tests/device_subset.py
 
 bench: $(READY) ## Measure speed, memory and flash writes
