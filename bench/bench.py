@@ -13,16 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 ROUNDS = 9
-# What is uploaded, with the arguments of measure.heap(), and the budget.
-UPLOADS = {
-    "unsigned, SHA-256": ({}, budgets.PEAK_KB),
-    "unsigned, MD5 as espota.py has it": ({"auth": "classic"}, budgets.PEAK_KB),
-    "with a password": ({"password": measure.PASSWORD, "auth": "strict"}, budgets.PEAK_KB),
-    "signed with 2048 bits": ({"key_bits": 2048}, budgets.PEAK_SIGNED_KB),
-    "signed with 2048 bits and a password": (
-        {"key_bits": 2048, "password": measure.PASSWORD, "auth": "strict"}, budgets.PEAK_SIGNED_KB,
-    ),
-}  # fmt: skip
 
 
 def main() -> int:
@@ -37,8 +27,12 @@ def main() -> int:
 def _measure(folder: Path, table: Table) -> None:
     ours, theirs = measure.throughput(folder, ROUNDS)
     flash = measure.flash(folder)
+    flash_s = flash.ms_per_100_kb / 1000
+    ours_s, theirs_s = (100 * 1024 / rate + flash_s for rate in (ours, theirs))
     table.add_row("upload, of the speed of a loop that receives, counts and writes",
                   f"{ours / theirs:.0%}", f"≥ {budgets.THROUGHPUT:.0%}")  # fmt: skip
+    table.add_row("the same, with the time that the flash takes by its data sheet",
+                  f"{theirs_s / ours_s:.1%}", "")  # fmt: skip
     table.add_row("flash bytes programmed per byte of the image",
                   f"{flash.programmed_per_byte:.3f}",
                   f"≤ {budgets.PROGRAMMED_PER_BYTE}")  # fmt: skip
@@ -72,7 +66,7 @@ def _measure(folder: Path, table: Table) -> None:
 
 
 def _add_heap(folder: Path, table: Table) -> None:
-    for number, (what, (arguments, budget)) in enumerate(UPLOADS.items()):
+    for number, (what, (arguments, budget)) in enumerate(budgets.UPLOADS.items()):
         heap = measure.heap(folder, **arguments)
         if number == 0:
             table.add_row("heap, scaled to the chip: idle, listener on",

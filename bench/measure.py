@@ -24,7 +24,6 @@ APPS = Path(__file__).parent / "apps"
 KEYS = Path(__file__).parent.parent / "tests" / "vectors" / "keys"
 # Nearly all that a slot takes.
 IMAGE_BYTES = 100_000
-PASSWORD = "a password of the usual length"
 
 
 class Heap(NamedTuple):

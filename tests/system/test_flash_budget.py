@@ -1,29 +1,27 @@
-"""How much an update writes to flash, by the board's own count."""
+"""What an update and a boot on trial do to the flash: printed, and bounded.
 
-import random
+The budgets are those of bench/budgets.py.
+"""
 
-import pytest
-from device import Device
-
-IMAGE_BYTES = 300_000
-MOST_PER_BYTE = 2.2
-CONTENT = random.Random(1).randbytes(IMAGE_BYTES)
-FILES = {
-    "one large file": {"data.bin": CONTENT},
-    "60 small files": {
-        f"lib/m{i:02}.bin": CONTENT[i * 5000 : i * 5000 + 5000] for i in range(IMAGE_BYTES // 5000)
-    },
-}
+import budgets
+import measure
 
 
-@pytest.mark.parametrize("what", FILES)
-def test_an_update_writes_at_most_2_2_times_its_size(tmp_path, what, record_property):
-    with Device(tmp_path) as device:
-        before = device.board.programmed_bytes
-        data = device.next_image(files=FILES[what])
-        assert len(data) > IMAGE_BYTES
-        device.update(data)
-        per_byte = (device.board.programmed_bytes - before) / len(data)
-        record_property(f"flash bytes programmed per image byte, {what}", f"{per_byte:.2f}")
-        assert per_byte <= MOST_PER_BYTE
-        assert device.board.violation == ""
+def test_an_update_programs_little_more_than_its_size_and_takes_its_flash_time(
+    tmp_path, record_property
+):
+    flash = measure.flash(tmp_path)
+    of_old = flash.ms_per_100_kb / budgets.OLD_FLASH_MS_PER_100_KB
+    record_property("flash bytes programmed per image byte", f"{flash.programmed_per_byte:.3f}")
+    record_property("flash time of 100 KB", f"{flash.ms_per_100_kb:.0f} ms, {of_old:.2f} of before")
+    assert flash.programmed_per_byte <= budgets.PROGRAMMED_PER_BYTE * budgets.TOLERANCE
+    assert of_old <= budgets.FLASH_TIME * budgets.TOLERANCE
+
+
+def test_a_boot_on_trial_reads_its_slot_once_and_writes_two_records(tmp_path, record_property):
+    trial = measure.trial_boot(tmp_path)
+    record_property("boot on trial, of the image read", f"{trial.reads:.2f}")
+    record_property("boot on trial, written", f"{trial.programmed} bytes, {trial.erases} erases")
+    assert trial.records <= budgets.TRIAL_RECORDS
+    # And what littlefs reads of itself to write the records.
+    assert trial.reads <= budgets.TRIAL_READS + 0.5
