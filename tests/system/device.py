@@ -22,7 +22,7 @@ def main(ota):
     print("app {version} runs")
     while True:
         ota.handle()
-        time.sleep_ms(2)
+        time.sleep_ms(10)
 """
 # The same, and evaluates what it is told by UDP.
 COMMANDED_APP = """
@@ -43,7 +43,7 @@ def main(ota):
         try:
             command = commands.recvfrom(400)[0]
         except OSError:
-            time.sleep_ms(2)
+            time.sleep_ms(10)
             continue
         try:
             print("gives", eval(command, globals(), {"ota": ota}))

@@ -39,7 +39,7 @@ def main(ota):
         try:
             peer = server.accept()[0]
         except OSError:
-            time.sleep_ms(2)
+            time.sleep_ms(10)
             continue
         peer.settimeout(10)
         updater = Updater(ota)

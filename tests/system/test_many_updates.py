@@ -5,7 +5,7 @@ from device import APP, COMMANDED_APP, Device
 
 pytestmark = pytest.mark.campaign
 
-UPDATES, SAMPLE = 50, 8
+UPDATES, SAMPLE = 50, 6
 # Figures vary by the numbers in them, and by what the call before has left.
 TOLERANCE_BYTES = 384
 ASYNC_APP = (

@@ -183,7 +183,7 @@ def test_a_version_that_leaves_too_little_heap_for_an_update_is_not_confirmed(tm
 
 
 def test_a_loop_that_comes_back_too_seldom_is_not_healthy(tmp_path):
-    seldom = APP.replace("time.sleep_ms(2)", "time.sleep_ms(5200)")
+    seldom = APP.replace("time.sleep_ms(10)", "time.sleep_ms(5200)")
     with Device(tmp_path, watchdog_ms=20_000, confirm_s=5.1, trial_s=8) as device:
         start = device.said
         device.upload(device.next_image(seldom))
