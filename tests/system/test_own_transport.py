@@ -10,6 +10,8 @@ pytestmark = pytest.mark.parallel
 
 NO_SPACE, TIMEOUT, MD5_FAILED, NO_DATA, RUNNING, UNKNOWN_COMMAND = 4, 6, 7, 13, 15, 16
 DAMAGED = 37
+# Room for an update by the listener beside the Updater that the application keeps.
+HEAP = "64k"
 BY_WRITING = """
     print("state", state(updater), ota.is_updating)
     updater.begin(size)
@@ -56,7 +58,7 @@ WITH_MD5 = """
     ids=["write", "write_stream", "in steps", "of unknown size"],
 )  # fmt: skip
 def test_an_application_brings_an_update_by_its_own_transport(tmp_path, take):
-    with Device(tmp_path, serving(take)) as device:
+    with Device(tmp_path, serving(take), heap=HEAP) as device:
         device.board.wait_for("takes images")
         start = device.said
         data = device.next_image(APP, {"data.bin": bytes(20_000)})
@@ -78,7 +80,7 @@ def test_an_application_brings_an_update_by_its_own_transport(tmp_path, take):
 
 
 def test_what_is_wrong_is_told_and_the_application_goes_on(tmp_path):
-    with Device(tmp_path, serving(BY_STREAM)) as device:
+    with Device(tmp_path, serving(BY_STREAM), heap=HEAP) as device:
         device.board.wait_for("takes images")
         with device.unharmed():
             device.app, own = APP, device.app
@@ -94,7 +96,7 @@ def test_what_is_wrong_is_told_and_the_application_goes_on(tmp_path):
 
 
 def test_a_stream_that_gives_nothing_for_6_s_ends_the_update(tmp_path):
-    with Device(tmp_path, serving(BY_STREAM), watchdog_ms=20_000) as device:
+    with Device(tmp_path, serving(BY_STREAM), heap=HEAP, watchdog_ms=20_000) as device:
         device.board.wait_for("takes images")
         with device.unharmed():
             device.app, own = APP, device.app
@@ -103,7 +105,7 @@ def test_a_stream_that_gives_nothing_for_6_s_ends_the_update(tmp_path):
 
 
 def test_an_md5_that_an_application_was_told_is_compared(tmp_path):
-    with Device(tmp_path, serving(WITH_MD5)) as device:
+    with Device(tmp_path, serving(WITH_MD5), heap=HEAP) as device:
         device.board.wait_for("takes images")
         data = device.next_image(APP)
         assert send(device, b"0" * 32 + data, size=len(data)) == MD5_FAILED
@@ -144,7 +146,7 @@ MISUSING = """
 
 
 def test_an_updater_that_is_misused_says_so_and_takes_nothing(tmp_path):
-    with Device(tmp_path, serving(MISUSING)) as device:
+    with Device(tmp_path, serving(MISUSING), heap=HEAP) as device:
         device.board.wait_for("takes images")
         with device.unharmed():
             device.app, own = APP, device.app
