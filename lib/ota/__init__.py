@@ -23,7 +23,7 @@ _MAX_SAY_AGAIN_MS = const(3600000)
 # take up more until a reset.
 _RESIDENT = const(
     "ota.arduino ota.callbacks ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.start "
-    "ota.watchdog ota.wifi "
+    "ota.wifi "
 )
 
 # The bytes of the largest image that a slot takes.
