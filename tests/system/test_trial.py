@@ -75,10 +75,10 @@ def test_a_version_that_takes_itself_back_is_not_taken_again(device):
     device.takes_an_update()
 
 
-def test_an_image_whose_bytecode_is_none_is_taken_back(device):
+def test_an_image_with_bytecode_of_another_version_is_taken_back(device):
     device.spoiled = True
     old, start = device.sequence, device.said
-    device.upload(device.next_image("x", {"app.mpy": b"M\x06\x00\x1f and nothing else"}))
+    device.upload(device.next_image("x", {"app.mpy": b"M\x05\x00\x1f of another version"}))
     falls_back(device, old, start, "")
     device.takes_an_update()
 
