@@ -69,6 +69,8 @@ class OTA(Callbacks):
     healthy = False
     # The slot that runs, "a" or "b"; None: no application of a slot.
     slot = None
+    # Whether the application of the slot has ended, so that the services go on without it.
+    has_ended = False
     # Whether the version that runs is on trial.
     trial = False
     # The Updater whose update is going on, whoever feeds it, or None.

@@ -25,6 +25,7 @@ def run():
         # In a trial this does not return.
         services.reject("raised %s: %s" % (type(e).__name__, e))
         log.error("start: the application has ended; the services go on without it")
+        services.has_ended = True
     gc.collect()
     from .alone import serve
 

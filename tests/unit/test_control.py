@@ -85,6 +85,7 @@ def test_the_state_is_one_of_five():
         ({}, {}, "idle"),
         ({}, {"healthy": True}, "healthy"),
         ({"slot": None}, {}, "services"),
+        ({}, {"has_ended": True}, "services"),
         ({"slot": None}, {"is_alone": True}, "alone"),
     ):
         assert _status(attributes=attributes, **board)[0]["state"] == state

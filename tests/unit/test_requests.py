@@ -43,8 +43,8 @@ class Network:
 class Services:
     """What the listener knows of a board's OTA."""
 
-    slot, trial, healthy, is_alone, is_updating = "a", False, False, False, False
-    last_outcome = "confirmed: sequence 17"
+    slot, trial, healthy, has_ended, is_alone, is_updating = "a", False, False, False, False, False
+    last_outcome = "confirmed: 17"
     begun, uptime_s = 0, 4711
     takes_confirm = True
 
@@ -145,7 +145,7 @@ def test_a_board_without_a_password_tells_its_status_to_everyone():
             "state": "idle",
             "uptime": "4711",
             "address": "192.168.178.100",
-            "outcome": "confirmed: sequence 17",
+            "outcome": "confirmed: 17",
         }
         assert board.listener.talk is None
 
@@ -155,7 +155,7 @@ def test_no_answer_is_longer_than_a_request():
     try:
         with Board(trial_s=604800) as board:
             board.ota.trial, board.ota.uptime_s = True, 1000000000
-            board.ota.last_outcome = "taken back: sequence 1073741823: ☂☂☂☂☂☂☂☂☂☂"
+            board.ota.last_outcome = "taken back: 1073741823: ☂☂☂☂☂☂☂☂☂☂"
             (said,) = board.say(request("status"))
             assert len(said) == _REQUEST_BYTES and b"outcome taken back" in said
     finally:

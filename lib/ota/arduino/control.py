@@ -77,6 +77,6 @@ def _state(ota):
     if ota.trial:
         trial_s = ota.settings.get("trial_s", 600)
         return "trial %d" % max(0, trial_s - ticks_diff(ticks_ms(), ota.begun) // 1000)
-    if ota.slot is None:
+    if ota.slot is None or ota.has_ended:
         return "alone" if ota.is_alone else "services"
     return "healthy" if ota.healthy else "idle"
