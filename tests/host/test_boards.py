@@ -53,8 +53,8 @@ def test_the_status_of_a_board_is_told():
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert lines == [
         "board      runs                 state                 last update",
-        "127.0.0.2  garden 1.4.0         on trial, 540 s left  taken back: 16: raised",
-        "           sequence 17, slot b  up 1:02:05            ImportError",
+        "127.0.0.2  garden 1.4.0         on trial, 540 s left  taken back: sequence 16:",
+        "           sequence 17, slot b  up 1:02:05            raised ImportError",
         "           MicroPython 1.28.0   12345 bytes of heap",
     ]
 

@@ -1,6 +1,7 @@
 """`mpota status`: ask boards what they run, and how their last update ended."""
 
 import json
+import re
 from dataclasses import asdict
 from typing import Annotated
 
@@ -65,7 +66,8 @@ def _table(told: dict[str, Status]) -> Table:
             runs = [f"{it.name} {it.version}", f"sequence {it.sequence}, slot {it.slot}"]
         state = [_state(it), f"up {_duration(it.uptime_s)}", f"{it.free_heap_bytes} bytes of heap"]
         runs.append(f"MicroPython {it.firmware}")
-        cells = [board, "\n".join(runs), "\n".join(state), it.outcome or "not known"]
+        outcome = re.sub(r"^(confirmed|taken back): (?=\d)", r"\1: sequence ", it.outcome)
+        cells = [board, "\n".join(runs), "\n".join(state), outcome or "not known"]
         table.add_row(*map(Text, cells))
     return table
 
