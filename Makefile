@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-signed test campaigns lint bench sim clean
+.PHONY: help demo demo-signed demo-flash test campaigns test-board lint bench sim flash clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ demo: $(READY) ## Update a simulated board over the air, from garden 1.0.0 to 2.
 demo-signed: $(READY) ## The same with signed images, and what is refused
 	@$(BIN)/python examples/demo_signed.py
 
+demo-flash: $(READY) ## Flash a blank simulated board over serial, then update it over the air
+	@$(BIN)/python examples/demo_flash.py
+
 test: $(READY) ## Run every test; campaigns are sampled
 	@command -v openssl >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y openssl; } || \
@@ -25,6 +28,14 @@ test: $(READY) ## Run every test; campaigns are sampled
 
 campaigns: $(READY) ## Run the campaigns whole: power cuts, torn operations, seeded bugs
 	@$(BIN)/pytest -n auto --campaigns -m campaign
+
+test-board: $(READY) ## Test updates of a real board: PORT=/dev/ttyUSB0 [HOST=ADDRESS]; its flash is overwritten
+	@[ -n "$(PORT)" ] && [ -n "$$MPOTA_WIFI_SSID" ] || { \
+		echo "make test-board PORT=/dev/ttyUSB0 [HOST=the board's address] needs an ESP8266 with 2 MiB of"; \
+		echo "flash or more on PORT, whose flash is OVERWRITTEN; the Wi-Fi network that this computer is in,"; \
+		echo "in MPOTA_WIFI_SSID and MPOTA_WIFI_KEY; and MicroPython's firmware, which is downloaded, or"; \
+		echo "MPOTA_TEST_FIRMWARE=FILE"; exit 1; }
+	@MPOTA_TEST_PORT=$(PORT) MPOTA_TEST_HOST=$(HOST) $(BIN)/pytest -n0 -v tests/board
 
 lint: $(READY) ## Check style, types, and the subset of Python that the board has
 	@$(BIN)/ruff check .
@@ -37,6 +48,9 @@ bench: $(READY) ## Measure speed, memory and flash writes
 
 sim: $(READY) ## Run a simulated board with the example application; board.img keeps its flash
 	@if [ -f board.img ]; then $(BIN)/mpota sim; else $(BIN)/mpota sim --app examples/garden/1.0.0; fi
+
+flash: $(READY) ## Set up a real board: PORT=/dev/ttyUSB0 [APP=DIR] [ARGS="more options of mpota flash"]
+	@$(BIN)/mpota flash $(if $(PORT),--port $(PORT)) $(if $(APP),--app $(APP)) $(ARGS)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .pytest_cache .ruff_cache board.img

@@ -477,7 +477,7 @@ def test_ten_boards_are_flashed_one_after_the_other(tmp_path):
         assert process.wait(30) == 0
         process.stdout.close()
     results = [line for line in said if " of 10: " in line]
-    assert [line.split()[3].rstrip(",") for line in results if "FAILED" not in line] == [
+    assert [line.split()[3] for line in results if "FAILED" not in line] == [
         f"valve-{n:02d}" for n in range(1, 11)
     ]
     (failed,) = [line for line in results if "FAILED" in line]

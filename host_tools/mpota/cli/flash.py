@@ -283,7 +283,7 @@ def _flash_many(port: str, job: Job, answers: _Answers, numbers: range, phases: 
                 )
                 wait_for(port, False)
                 continue
-            phases.result(f"{name}: {ready.hostname}, MAC {chip.mac}, {ready.address}")
+            phases.result(f"{name}: {ready.hostname} is up at {ready.address}, MAC {chip.mac}")
             break
         if number != last:
             phases.tell(f"unplug this board and plug in the next one, {number + 1} of {last}")

@@ -1,0 +1,62 @@
+"""docs/FIRST-STEPS.md: every text in it is one that the tool or the board prints."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOC = ROOT / "docs" / "FIRST-STEPS.md"
+LEAST_LETTERS = 7
+
+
+def shown_lines():
+    """Give the lines of the fenced blocks, without commands and settings."""
+    blocks = re.findall(r"^```\n(.*?)^```", DOC.read_text(), re.M | re.S)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [
+        line.removeprefix("error: ").removeprefix("| ")
+        for line in lines
+        if not line.startswith("$ ") and not re.match(r"\w+ = ", line)
+    ]
+
+
+def said_by(folder):
+    """Give patterns of the texts in the sources of *folder*: a value may be anything."""
+    nodes = [
+        node
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+    ]
+    patterns = {pattern(node) for node in nodes} - {None}
+    # Not those with so few letters that they fit everything.
+    return {p for p in patterns if len(re.sub(r"\W", "", p)) > LEAST_LETTERS}
+
+
+def pattern(node):
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        text = re.escape(node.value)
+        # What the board's log puts in by %.
+        return re.sub(r"%(?:\\\.\d+)?[sdrx]", ".+", text)
+    if isinstance(node, ast.JoinedStr):
+        parts = [".+" if isinstance(v, ast.FormattedValue) else re.escape(v.value)
+                 for v in node.values]  # fmt: skip
+        return "".join(parts)
+    return None
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    tool = said_by("host_tools/mpota/cli") | said_by("host_tools/mpota/board")
+    board = {rf"\[ota\] [IE]: {p}" for p in said_by("lib/ota")}
+    return [re.compile(p) for p in tool | board]
+
+
+def test_there_is_something_to_check():
+    assert len(shown_lines()) > 25
+
+
+@pytest.mark.parametrize("line", shown_lines())
+def test_the_text_is_one_that_is_printed(line, patterns):
+    assert any(p.fullmatch(line) for p in patterns), line
