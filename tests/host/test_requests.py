@@ -1,7 +1,9 @@
 """Asking a board for its status, and to confirm, reject or revert, against a scripted board."""
 
+import contextlib
 import hashlib
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,17 @@ def test_what_is_no_status_is_told(answer):
     with pytest.raises(outcomes.UnexpectedReplyError) as caught:
         Status.parse(answer)
     assert "\0" not in str(caught.value)
+
+
+def test_damaged_answers_are_a_status_or_told():
+    rng = random.Random(10)
+    for _ in range(2000):
+        answer = bytearray(ANSWER.encode())
+        for _ in range(rng.randint(1, 4)):
+            answer[rng.randrange(len(answer))] = rng.choice([*b" \n-0", rng.randrange(256)])
+        del answer[rng.randint(1, 4 * len(answer)) :]
+        with contextlib.suppress(outcomes.UnexpectedReplyError):
+            Status.parse(answer.decode("utf-8", "replace"))
 
 
 # The talk
