@@ -1,7 +1,15 @@
 # Runs after boot.py: the application that boot.py chose, and the update services beside it.
 import sys
 
+
+def clear_stack(depth):
+    # The collector takes old values on the stack for values in use: what boot.py has left there
+    # could keep the modules of the boot decision in memory as long as the application runs.
+    return depth and clear_stack(depth - 1)
+
+
 try:
+    clear_stack(12)
     import ota.start
 
     ota.start.run()
