@@ -35,7 +35,7 @@ def decide():
     except Exception as e:
         # Flash or memory trouble: the services run, and the next boot tries again.
         log.error("boot: %r", e)
-    if hal.get_state()[1] in (hal.NOTHING, hal.ALONE):
+    if hal.get_state()[1] in (hal.NOTHING, hal.SAFE, hal.ALONE):
         from .settings import set_safe_pins
 
         set_safe_pins()
@@ -90,7 +90,7 @@ def _run(boot_record):
     if boots >= _MAX_UNHEALTHY:
         log.error("boot: %d boots without a healthy one: safe mode", boots)
         # The boot after this one tries the application once more.
-        hal.set_state(_MAX_UNHEALTHY - 1, hal.NOTHING)
+        hal.set_state(_MAX_UNHEALTHY - 1, hal.SAFE)
         return
     if not hal.woke_from_sleep():
         boots += 1

@@ -15,6 +15,7 @@ _VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the s
 
 # What runs, in the state: a slot, "a" or "b", or "A" or "B" where it is on trial; or one of these.
 NOTHING = "-"  # no application
+SAFE = "s"  # none for this once: too many boots in a row were not healthy
 ASKED = "!"  # the next boot is to run the services alone, without the application
 ALONE = "+"  # this boot does
 HUNG = "?"  # a trial whose application did not come back: watchdog.py has reset the board

@@ -209,7 +209,7 @@ def test_ten_boots_that_never_were_healthy_lead_to_safe_mode_and_one_more_try():
         assert _decide() == "a"
         assert _boots() == boots
     for _ in range(3):
-        assert _decide() == "-"
+        assert _decide() == hal.SAFE
         assert _boots() == 9
         assert _decide() == "a"
         assert _boots() == 10
@@ -429,7 +429,7 @@ def test_safe_pins_are_set_at_every_boot_without_an_application_and_at_no_other(
     _clean(image(7), active="a")
     assert _pins_set() == ("a", [])
     hal.set_state(10, "a")
-    assert _pins_set() == ("-", pins)
+    assert _pins_set() == (hal.SAFE, pins)
     hal.set_state(0, hal.ASKED)
     assert _pins_set() == (hal.ALONE, pins)
     fill_slot("a", image(7), rejected=True)

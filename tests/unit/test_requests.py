@@ -4,7 +4,7 @@ import json
 
 from fake_clock import Clock
 from hardware_stubs import Reset
-from ota import OTA, OTAError, slots, trial
+from ota import OTA, OTAError, hal, slots, status, trial
 from ota.arduino import ArduinoOTA
 from ota.arduino import auth as _auth
 
@@ -44,7 +44,6 @@ class Services:
     """What the listener knows of a board's OTA."""
 
     slot, trial, healthy, has_ended, is_alone, is_updating = "a", False, False, False, False, False
-    last_outcome = "confirmed: 17"
     begun, uptime_s = 0, 4711
     takes_confirm = True
 
@@ -124,6 +123,14 @@ def _manifest(**fields):
 _manifest()
 
 
+class _Record:
+    # The boot record, as far as the status tells of it.
+    outcome = "confirmed: 17"
+
+
+status.load = _Record
+
+
 def _fields(answer):
     return dict([line.split(" ", 1) for line in answer.decode().split("\n")])
 
@@ -155,11 +162,29 @@ def test_no_answer_is_longer_than_a_request():
     try:
         with Board(trial_s=604800) as board:
             board.ota.trial, board.ota.uptime_s = True, 1000000000
-            board.ota.last_outcome = "taken back: 1073741823: ☂☂☂☂☂☂☂☂☂☂"
+            _Record.outcome = "taken back: 1073741823: ☂☂☂☂☂☂☂☂☂☂"
             (said,) = board.say(request("status"))
             assert len(said) == _REQUEST_BYTES and b"outcome taken back" in said
     finally:
         _manifest()
+        _Record.outcome = "confirmed: 17"
+
+
+def test_the_state_says_why_no_application_runs():
+    with Board() as board:
+        for what, fields, state in (
+            ("a", {}, "idle"),
+            ("a", {"healthy": True}, "healthy"),
+            ("a", {"healthy": True, "has_ended": True}, "services"),
+            ("A", {"trial": True}, "trial 600"),
+            ("-", {"slot": None}, "services"),
+            (hal.SAFE, {"slot": None}, "safe"),
+            (hal.ALONE, {"slot": None, "is_alone": True}, "alone"),
+        ):
+            hal.set_state(0, what)
+            for name in ("slot", "trial", "healthy", "has_ended", "is_alone"):
+                setattr(board.ota, name, fields.get(name, getattr(Services, name)))
+            assert dict(status.facts(board.ota))["state"] == state
 
 
 def test_what_is_no_request_gets_no_answer():

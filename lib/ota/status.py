@@ -1,0 +1,49 @@
+"""What the board says of itself: to the page, and to whoever asks by a datagram. RAM: about 0.4 KB
+while loaded.
+"""
+
+import gc
+import sys
+
+from utime import ticks_diff, ticks_ms
+
+from . import hal, log, slots
+from .errors import OTAError
+from .record import load
+
+
+def facts(ota):
+    """Yield (name, value) of what there is to know of the board; docs/SPEC.md has them all."""
+    outcome = ""
+    try:
+        if ota.slot:
+            manifest = slots.manifest_of(ota.slot)
+            for name in ("name", "version", "sequence"):
+                yield name, manifest[name]
+        boot_record = load()
+        if boot_record:
+            outcome = boot_record.outcome
+    except (OTAError, OSError) as e:
+        log.error("status: %s", e)
+    yield "slot", ota.slot or "-"
+    yield "state", _state(ota)
+    gc.collect()
+    yield "heap", gc.mem_free()
+    yield "firmware", "%d.%d.%d" % sys.implementation.version[:3]
+    yield "uptime", ota.uptime_s
+    yield "address", ota.wifi.address
+    yield "outcome", outcome
+
+
+def _state(ota):
+    # The board's state in a word; on trial, with the seconds that are left.
+    if ota.trial:
+        trial_s = ota.settings.get("trial_s", 600)
+        return "trial %d" % max(0, trial_s - ticks_diff(ticks_ms(), ota.begun) // 1000)
+    if ota.is_alone:
+        return "alone"
+    if hal.get_state()[1] == hal.SAFE:
+        return "safe"
+    if ota.slot is None or ota.has_ended:
+        return "services"
+    return "healthy" if ota.healthy else "idle"
