@@ -21,6 +21,7 @@ _VERSION = const(1)
 
 # Kinds: what is to go on.
 ARDUINO = const(1)
+PAGE = const(2)  # an upload to the page, which its host begins again; only its address counts
 
 _VETOED = const(32)
 
@@ -49,28 +50,37 @@ def note(outcome):
     boot_record.store()
 
 
-def restart(ota, service, kind, invitation, address):
-    """Restart for the update that *service* is to take, if this board may; else return.
+def prepare(ota, service, kind, invitation, address):
+    """Let the next boot run the services alone, for the update that *service* is to take.
 
-    It may if its host has proved to know a password, since anyone could stop the application of a
-    board without one, if `restart_for_update` is not false, and if updates are allowed now. The
-    application's `on_start` is called before. Raises OTAError 32 if that refuses the update.
+    Return whether it will. It does if `restart_for_update` is not false and updates are allowed
+    now. The caller has seen to it that the host has proved to know a password, since anyone could
+    stop the application of a board without one. The application's `on_start` is called before.
+    Raises OTAError 32 if that refuses the update.
     """
     if (
         ota.slot is None
         or ota.trial
-        or not ota.has_password()
         or not ota.settings.get("restart_for_update", True)
         or not ota.allows_updates()
     ):
-        return
+        return False
     try:
         ota.call("start", service)
     except Exception as e:
         raise OTAError(_VETOED, str(e)[:40])
     log.info("update: too little heap beside the application: it restarts without it")
     keep(kind, invitation, address)
-    hal.reset()
+    return True
+
+
+def restart(ota, service, kind, invitation, address):
+    """Restart for the update that *service* is to take, if this board may; else return.
+
+    Only for a host that has proved to know a password; see `prepare`.
+    """
+    if ota.has_password() and prepare(ota, service, kind, invitation, address):
+        hal.reset()
 
 
 def keep(kind, invitation, address):
