@@ -16,12 +16,7 @@ _HEADERS_TOO_LARGE = const(431)
 
 
 class HTTPError(Exception):
-    """A message that is not taken: `status` is the HTTP status that says why, `text` the words."""
-
-    def __init__(self, status, text):
-        super().__init__(status, text)
-        self.status = status
-        self.text = text
+    """A message that is not taken; its arguments are the HTTP status that says why, and words."""
 
 
 class Head:
@@ -93,10 +88,11 @@ class Head:
         if start == end:
             return True
         name = self._name(start, end)
-        if name in self._names:
-            value = bytes(self._view[start + len(name) + 1 : end]).strip()
-            if self.fields.setdefault(name, value) != value:
-                raise HTTPError(_BAD_REQUEST, "two different headers of one name")
+        for wanted in self._names:
+            if name == wanted:
+                value = bytes(self._view[start + len(name) + 1 : end]).strip()
+                if self.fields.setdefault(wanted, value) != value:
+                    raise HTTPError(_BAD_REQUEST, "two different headers of one name")
         return False
 
     def _pass(self):

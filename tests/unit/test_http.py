@@ -51,7 +51,7 @@ def _read(stream, size=512):
             if head.read(stream):
                 return head
     except HTTPError as e:
-        return e.status
+        return e.args[0]
     raise AssertionError("the head does not end")
 
 
