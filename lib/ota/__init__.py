@@ -22,7 +22,7 @@ _MAX_SAY_AGAIN_MS = const(3600000)
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
 _RESIDENT = const(
-    "ota.arduino ota.callbacks ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.start "
+    "ota.arduino ota.callbacks ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.start ota.web "
     "ota.wifi "
 )
 
@@ -91,6 +91,8 @@ class OTA(Callbacks):
     # All services. Each has `handle()`, which returns whether it is busy, and `session`: what it is
     # at work on, or None.
     services = ()
+    # The update page, a web.Web, once `web` was asked for.
+    own_web = None
 
     def __init__(self, **settings):
         from .settings import read_settings
@@ -182,7 +184,22 @@ class OTA(Callbacks):
 
         It is until the host has been told the result and, after a good one, until the restart.
         """
-        return self.updater is not None or bool(self.arduino and self.arduino.session)
+        return (
+            self.updater is not None
+            or bool(self.arduino and self.arduino.session)
+            or bool(self.own_web and self.own_web.is_updating)
+        )
+
+    @property
+    def web(self):
+        """The update page, a web.Web: where the setting `web` is off, its `begin` turns it on."""
+        if self.own_web is None:
+            from .web import Web
+
+            web = Web(self)
+            self.services = list(self.services) + [web]
+            self.own_web = web
+        return self.own_web
 
     def free_space(self):
         """Return how many bytes the largest image that an update can bring may have."""
@@ -290,11 +307,15 @@ class OTA(Callbacks):
         finally:
             self.unload()
 
-    def unload(self):
+    def unload(self, *modules):
         """Take out of memory what has done its work: all modules but those of _RESIDENT.
 
-        While a service is at work, nothing; and what a program has asked for stays.
+        While a service is at work, nothing but *modules*, which the service names; and what a
+        program has asked for stays.
         """
+        for module in modules:
+            if module in sys.modules:
+                _unload(module)
         if self.updater is None and not any(service.session for service in self.services):
             for module in list(sys.modules):
                 if module[:4] == "ota." and module + " " not in _RESIDENT:

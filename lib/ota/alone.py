@@ -35,5 +35,6 @@ def serve(services):
     if services.kept:
         from .restart import note
 
-        note("failed: no network for %d s" % (ms // 1000))
+        missing = "upload" if services.wifi.is_connected else "network"
+        note("failed: no %s for %d s" % (missing, ms // 1000))
     reset()

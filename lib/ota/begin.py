@@ -20,16 +20,21 @@ def begin(ota):
         ota.watchdog = Watchdog(ota)
     if not get("hostname"):
         ota.settings["hostname"] = "esp8266-" + hal.chip_id()
+    is_for_page = False
     if what == hal.ALONE:
-        from .restart import take
+        from .restart import PAGE, take
 
         ota.is_alone = True
         ota.kept = take()
+        is_for_page = bool(ota.kept) and ota.kept[0] == PAGE
     ota.wifi = Wifi(ota.settings)
     # What handle() changes gets its place now: there may be no memory for that later.
     ota.begun = ota.since = ota.last = ota.counted = ota.say_again = ticks_ms()
     ota.uptime_s = ota.pause_ms = 0
     ota.error = None
     arduino = ArduinoOTA(ota)
-    ota.services = [arduino]
+    arduino.is_off = is_for_page
+    ota.services = [service for service in (arduino, ota.own_web) if service]
+    if is_for_page or get("web") and not ota.is_alone:
+        ota.web.is_off = False
     ota.arduino = arduino  # at the end: begin() does nothing more where it is there

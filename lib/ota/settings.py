@@ -26,6 +26,12 @@ allow_downgrade bool 0 0
 app text 1 32
 reboot_on_success bool 0 0
 restart_for_update bool 0 0
+web bool 0 0
+web_port integer 1 65535
+web_user text 1 32
+web_password text 0 64
+web_ha1_md5 hex 32 32
+web_ha1_sha256 hex 64 64
 step_ms integer 0 10000
 confirm_s number 0 86400
 trial_s number 1 500000
@@ -45,7 +51,7 @@ def read_settings(overrides):
     for name in list(settings):
         if not _is_right(name, settings[name]):
             del settings[name]
-            is_broken = is_broken or name == "auth" or name[:8] == "password"
+            is_broken = is_broken or name == "auth" or "password" in name or "ha1" in name
     if is_broken or settings.get("auth", "classic") != "classic":
         settings["auth"] = "strict"
     return settings

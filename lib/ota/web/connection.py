@@ -1,0 +1,273 @@
+"""A connection to the update page: reading and answering, with bounds. Loaded when one comes.
+
+The request is read in request.py, and answered in answers.py or upload.py. RAM: about 1.4 KB while
+loaded, and 1.2 KB for each connection that has sent something.
+"""
+
+import gc
+import sys
+
+import uerrno
+from micropython import const
+from ustruct import calcsize
+
+from .. import log
+from ..clock import after, is_past
+
+# Connections that are served at a time.
+_SERVED = const(2)
+# The free heap that a connection needs beside an update, in words; the update needs none of it.
+_BESIDE_WORDS = const(1800)
+# The longest header that is looked at, and the most that is sent at a time; and the same for a
+# connection that is turned away.
+_BUFFER_BYTES = const(512)
+_SCRAP_BYTES = const(64)
+
+# How long a connection may be silent.
+_IDLE_MS = const(10000)
+# How long, and how much, a client that is refused may go on sending; how long one has to take the
+# answer, and its end, before the board restarts.
+_DRAIN_MS = const(5000)
+_REFUSED_BYTES = const(200000)
+_LINGER_MS = const(1000)
+_CLOSE_MS = const(200)
+
+_STATUSES = const("""
+200 OK
+302 Found
+303 See Other
+400 Bad Request
+401 Unauthorized
+403 Forbidden
+404 Not Found
+405 Method Not Allowed
+408 Request Timeout
+409 Conflict
+411 Length Required
+413 Content Too Large
+414 URI Too Long
+422 Unprocessable Content
+429 Too Many Requests
+431 Request Header Fields Too Large
+500 Internal Server Error
+503 Service Unavailable
+505 HTTP Version Not Supported
+""")
+_NO_MEMORY = const(
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+_HEAD = const(
+    "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n"
+    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s\r\n"
+)
+
+
+def _free_words():
+    # Of 4 bytes on the chip: objects are made of words.
+    gc.collect()
+    return gc.mem_free() // calcsize("P")
+
+
+class Connection:
+    """One connection, *tcp*, of the page *web*, and the one request that it brings.
+
+    *address* is its client's IP address, *line* what was read from it. What is a generator here
+    yields whether it has done something.
+    """
+
+    # What is read and sent goes through here; None while nothing has come.
+    buffer = None
+    filled = 0  # bytes of the body that are in the buffer, at its front
+    left = 0  # bytes of the body that have not been read yet
+    late_at = None  # when the body must have come, in ticks; None: there is no body
+    is_served = False  # whether it counts as one of those that are served
+    is_reading = False  # whether its request is being read
+    is_proved = False  # whether the client has proved to know the password
+    is_upload = False  # whether it brings an update, of a client that may
+    is_updating = False  # whether that has begun
+    # What was asked for: whether the answer is to be JSON, whether its head alone is to be sent.
+    wants_json = is_head = False
+    _is_closing = False
+
+    def __init__(self, web, tcp, address, line):
+        self.web = web
+        self.tcp = tcp  # None when it is closed
+        self.address = address
+        self._idle_at = after(_IDLE_MS)
+        self._steps = self._run(line)
+
+    def step(self):
+        """Do one piece of work; return False when there is nothing to do but wait."""
+        try:
+            busy = next(self._steps)
+            if not self._is_closing:
+                return busy
+        except StopIteration:
+            pass
+        except OSError:
+            pass  # the client is gone, or too slow
+        except MemoryError:
+            if self.is_upload and not self.is_updating:
+                self._steps = self._restart()
+                return True
+            log.error("web: no memory for a request")
+            self._try_to_say_no()
+        except Exception as e:
+            sys.print_exception(e)
+        self.close()
+        return False
+
+    def _try_to_say_no(self):
+        try:
+            self.tcp.write(_NO_MEMORY)
+        except OSError:
+            pass
+
+    def close(self):
+        """Close it; an update that it brings is discarded."""
+        self._is_closing = True
+        try:
+            self._steps.close()
+        except ValueError:
+            return  # a callback of its own asks for it: `step` does it after the call
+        if self.is_updating:
+            self.web.is_updating = False
+        self.tcp.close()
+        self.tcp = None
+
+    def _run(self, line):
+        if not line:
+            line = bytearray(1)
+            while True:
+                n = self.tcp.readinto(line)
+                if n:
+                    break
+                if n == 0 or is_past(self._idle_at):
+                    return
+                yield False
+        self.left = _REFUSED_BYTES
+        if self.web.ota.updater and _free_words() < _BESIDE_WORDS:
+            self.buffer = bytearray(_SCRAP_BYTES)
+            yield from self.send(_NO_MEMORY)  # what there is belongs to the update
+        elif sum([connection.is_served for connection in self.web.session]) < _SERVED:
+            self.is_served = True
+            self.buffer = bytearray(_BUFFER_BYTES)
+            yield from self._serve(line)
+        else:
+            self.buffer = bytearray(_SCRAP_BYTES)
+            yield from self.say(503, "others are being served; try again", "Retry-After: 1\r\n")
+        yield from self.drain()
+
+    def _serve(self, line):
+        from .request import read
+
+        self.is_reading = True
+        answer = yield from read(self, line)
+        self.is_reading = False
+        read = None
+        # In the next step, since what was loaded is in use as long as this one lasts.
+        yield True
+        if not any(connection.is_reading for connection in self.web.session):
+            self.web.ota.unload("ota.web.request", "ota.web.auth", "ota.http")
+        yield from answer
+
+    def _restart(self):
+        # The heap is too full for the update. In a step of its own, since what that has loaded was
+        # in use as long as the one before lasted.
+        yield True
+        self.web.ota.unload(
+            "ota.web.upload", "ota.updater.verify", "ota.updater.signature", "ota.updater"
+        )
+        from .restart import restart
+
+        yield from restart(self)
+        yield from self.drain()
+
+    def readinto(self, view):
+        """Read what has come of the body into *view*; return its size; None: nothing; 0: the end.
+
+        What is in the buffer is not given again. Raises OSError when the client is gone or slow.
+        """
+        if self.left < len(view):
+            view = view[: self.left]
+        if not len(view):
+            return 0
+        n = self.tcp.readinto(view)
+        if n:
+            self.left -= n
+            self._idle_at = after(_IDLE_MS)
+        elif n == 0:
+            raise OSError(uerrno.ECONNRESET)
+        if is_past(self._idle_at) or is_past(self.late_at):
+            raise OSError(uerrno.ETIMEDOUT)
+        return n
+
+    def say(self, status, text, headers=""):
+        """Answer *text*, in JSON where that is wanted; *headers* are whole lines."""
+        kind = "text/plain; charset=utf-8"
+        if self.wants_json:
+            from ujson import dumps
+
+            kind = "application/json"
+            text = dumps({"ok": status < 300, "text": text})
+        return self.answer(status, text + "\n", kind, headers)
+
+    def answer(self, status, body, kind, headers=""):
+        """Answer *body*, text, bytes or an open file, which is closed, of the type *kind*."""
+        if isinstance(body, str):
+            body = body.encode()
+        is_file = hasattr(body, "readinto")
+        size = body.seek(0, 2) if is_file else len(body)
+        at = _STATUSES.find("\n%d " % status) + 1
+        status = _STATUSES[at : _STATUSES.find("\n", at)]
+        yield from self.send(_HEAD % (status, kind, size, headers))
+        if self.is_head:
+            size = 0
+        if is_file:
+            body.seek(0)
+            try:
+                view = memoryview(self.buffer)
+                while size > 0:
+                    n = body.readinto(view)
+                    yield from self.send(view[:n])
+                    size -= n
+            finally:
+                body.close()
+        elif size:
+            yield from self.send(body)
+
+    def send(self, data):
+        """Send *data*, text, bytes or memoryview."""
+        view = memoryview(data)
+        self._idle_at = after(_IDLE_MS)
+        while len(view):
+            n = self.tcp.write(view)
+            if n:
+                view = view[n:]
+                self._idle_at = after(_IDLE_MS)
+            elif is_past(self._idle_at):
+                raise OSError(uerrno.ETIMEDOUT)
+            yield bool(n)
+
+    def drain(self):
+        """Read what the client still sends.
+
+        To close with something unread resets the connection, which may destroy the answer.
+        """
+        self.late_at = after(_DRAIN_MS)
+        while self.readinto(memoryview(self.buffer)) != 0:
+            yield False
+
+    def linger(self):
+        """Give the client time to take the answer, before the board restarts. Never raises."""
+        try:
+            late_at = after(_LINGER_MS)
+            while not is_past(late_at) and self.tcp.readinto(self.buffer) != 0:
+                yield False
+        except OSError:
+            return  # it has gone
+        self.tcp.close()
+        late_at = after(_CLOSE_MS)
+        while not is_past(late_at):
+            yield False

@@ -1,0 +1,37 @@
+"""The restart into the services alone, for an upload that has too little heap beside the
+application. Loaded for that alone.
+"""
+
+import gc
+
+from .. import hal, log
+from ..errors import OTAError
+from ..restart import PAGE, needed_heap, prepare
+
+
+def restart(connection):
+    """Answer that the heap is too full; restart where the client has proved to know a password.
+
+    It is told to try again then. A generator.
+    """
+    web = connection.web
+    nothing = 0, 0, 0, "0" * 32, "0" * 64
+    text = "%d of %d bytes free" % (gc.mem_free(), needed_heap())
+    headers = ""
+    try:
+        is_ready = connection.is_proved and prepare(
+            web.ota, web, PAGE, nothing, (connection.address, 0)
+        )
+    except OTAError as e:
+        yield from connection.say(403, "Update error: %s" % e)
+        return
+    if is_ready:
+        text += "; the board restarts to make room, try again in 10 s"
+        headers = "Retry-After: 10\r\n"
+    error = OTAError(14, text)
+    log.error("web: %s", error)
+    yield from connection.say(503, "Update error: %s" % error, headers)
+    if is_ready:
+        yield from connection.drain()
+        yield from connection.linger()
+        hal.reset()

@@ -1,0 +1,124 @@
+"""Boards with the update page, and clients of it: curl, and one that says bytes as a test wants."""
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from device import APP, Device
+
+_PATIENCE_S = 20
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; the names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.body)
+
+
+class WebDevice(Device):
+    """A board whose page is on; other settings as with Device."""
+
+    def __init__(self, folder: Path, app: str = APP, /, **settings: object) -> None:
+        super().__init__(folder, app, **{"web": True} | settings)
+
+    def __enter__(self) -> "WebDevice":
+        super().__enter__()
+        self.board.wait_for("web: http")
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.board.ip}/update"
+
+    def curl(self, *arguments: str | Path, path: str = "") -> Answer:
+        """Let curl ask for /update + *path*; give the last answer."""
+        return curl(*arguments, self.url + path)
+
+    def post(self, data: bytes, path: str = "", **headers: str) -> Answer:
+        """Post *data* as it is; a `_` in the name of a header stands for `-`."""
+        return post(self.board.ip, data, path, **headers)
+
+    def status(self) -> dict:
+        """Ask for the status."""
+        return self.curl(path="/status").json
+
+
+def curl(*arguments: str | Path) -> Answer:
+    """Run Debian's curl and give the last answer; *arguments* end with the URL."""
+    command = ["curl", "--silent", "--show-error", "--include", "--max-time", "60", *arguments]
+    done = subprocess.run([str(word) for word in command], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return parse(done.stdout)
+
+
+def parse(said: bytes) -> Answer:
+    """Take the last answer of *said* apart, behind all `100 Continue` and questions."""
+    while True:
+        head, _, body = said.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        status = int(first.split()[1])
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        if status != 100 and not body.startswith(b"HTTP/1.1 "):
+            return Answer(status, headers, body)
+        said = body
+
+
+def request(ip: str, data: bytes = b"", *, method: str = "POST", path: str = "/update",
+            **headers: str) -> bytes:  # fmt: skip
+    """Give the bytes of a request; a header that is "" is left out."""
+    fields = {"Host": ip, "Content-Length": str(len(data)) if method == "POST" else ""}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{n}: {v}" for n, v in fields.items() if v != "")]
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def post(ip: str, data: bytes, path: str = "", **headers: str) -> Answer:
+    headers = {"Content_Type": "application/octet-stream"} | headers
+    return say(ip, request(ip, data, path="/update" + path, **headers))
+
+
+def say(ip: str, *pieces: bytes) -> Answer:
+    """Say *pieces* on a new connection, each in a packet of its own; give the answer."""
+    with connect(ip) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        return hear(connection)
+
+
+def connect(ip: str) -> socket.socket:
+    """Open a connection to the page at *ip*."""
+    connection = socket.create_connection((ip, 80), timeout=_PATIENCE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def hear(connection: socket.socket) -> Answer:
+    """Read an answer, until the board closes."""
+    said = b""
+    while data := connection.recv(4096):
+        said += data
+    return parse(said)
+
+
+def form(*parts: tuple[str, str | None, bytes], boundary: str = "xyz", preamble: bytes = b"",
+         epilogue: bytes = b"") -> bytes:  # fmt: skip
+    """Give a form of (name, file name, content); a field without a file name is no file."""
+    body = preamble
+    for name, file, content in parts:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
+        if file is not None:
+            head += f'; filename="{file}"\r\nContent-Type: application/octet-stream'
+        body += f"{head}\r\n\r\n".encode() + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode() + epilogue
