@@ -6,6 +6,7 @@ import types
 import pytest
 import serial
 from mpota.board import port
+from mpota.cli.port import chosen_port
 from mpota.errors import CommandError
 from serial.tools import list_ports
 
@@ -66,3 +67,16 @@ def test_lines_are_set_when_the_port_is_opened():
         assert (connection.dtr, connection.rts) == (False, False)
     with port.open_port("loop://") as connection:
         assert (connection.dtr, connection.rts) == (True, True)
+
+
+def test_at_a_terminal_the_port_is_asked_for(plugged_in, monkeypatch, capsys):
+    plugged_in("/dev/ttyUSB1", "/dev/ttyUSB0")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for typed, expected in ((1, "/dev/ttyUSB0"), (2, "/dev/ttyUSB1")):
+        monkeypatch.setattr("typer.prompt", lambda text, type, typed=typed: typed)
+        assert chosen_port("") == expected
+    assert "2  /dev/ttyUSB1 (USB Serial)" in capsys.readouterr().out
+    monkeypatch.setattr("typer.prompt", lambda text, type: 3)
+    with pytest.raises(CommandError, match="no port number 3"):
+        chosen_port("")
+    assert chosen_port("/dev/ttyACM0") == "/dev/ttyACM0"

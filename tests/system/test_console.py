@@ -172,6 +172,29 @@ def test_held_in_boot_mode_at_power_on_the_board_waits_for_esptool(tmp_path):
         console.board.wait_for("main runs")
 
 
+def test_mpota_sim_gives_a_blank_board_a_serial_port(tmp_path):
+    flash = tmp_path / "new.img"
+    command = [sys.executable, "-m", "mpota", "sim", "--serial", "--boot-mode", "--ip", own_ip()]
+    with subprocess.Popen(
+        [*command, "--flash", flash], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as sim:  # fmt: skip
+        assert sim.stdout is not None
+        port = next(line.split()[-1] for line in sim.stdout if "serial port" in line)
+        assert flash.read_bytes() == b"\xff" * 4 * 1024 * 1024
+        assert "Detected flash size: 4MB" in Console._run("esptool", "--port", port, "flash-id")
+        # There is still nothing to start.
+        assert any("boot mode:(3,6)" in line for line in sim.stdout)
+        sim.terminate()
+
+
+def test_boot_mode_needs_a_serial_port(tmp_path):
+    command = [sys.executable, "-m", "mpota", "sim", "--boot-mode", "--flash", tmp_path / "x.img"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "give --serial as well" in done.stderr
+
+
 def test_power_can_fail_in_boot_mode(tmp_path):
     (tmp_path / "data.bin").write_bytes(os.urandom(50000))
     with Console(tmp_path) as console:

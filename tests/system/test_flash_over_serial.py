@@ -3,6 +3,10 @@
 import contextlib
 import hashlib
 import json
+import os
+import pty
+import subprocess
+import sys
 import threading
 import time
 
@@ -20,6 +24,7 @@ from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.sim.boot_rom import Chip
 from mpota.sim.firmware import stand_in_firmware
+from mpota.sim.rom_modules import control
 from serial_board import FIRMWARE, MIB, Report, SerialBoard, firmware
 from signing import FIRST, public_pem
 
@@ -61,6 +66,8 @@ def test_a_blank_board_is_flashed_comes_up_and_is_updated_over_the_air(blank):
     assert f"mpota upload -i {ip} DIR" in said
     assert "geheim7" not in said
     assert "wifi-secret" not in said
+    # The access point that a new MicroPython opens is off.
+    assert blank.board.control[control.ACTIVE + 4] == 0
 
     start = len(blank.board.lines)
     release = pack_directory(GARDEN / "2.0.0").data
@@ -215,6 +222,7 @@ def test_a_port_that_goes_away_half_way_is_told_and_the_run_can_be_repeated(blan
     assert "is up at" in blank.flash_it(MPOTA_PASSWORD="x")
 
 
+@pytest.mark.campaign
 def test_power_that_is_lost_at_any_moment_leaves_a_board_that_can_be_flashed(
     tmp_path, campaign, record_property
 ):
@@ -331,6 +339,39 @@ def test_a_network_that_gives_no_address_is_told_with_what_to_do(tmp_path):
 # Settings
 
 
+def test_what_is_missing_is_asked_for_and_secrets_are_not_echoed(blank):
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "mpota", "flash", "--port", blank.port]
+    with subprocess.Popen(
+        [*command, "--firmware", blank.firmware],
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        env=os.environ | {"TERM": "dumb"},
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        said = b""
+        for question, answer in (
+            (b"Wi-Fi network: ", b"garden\n"),
+            (b"Key of the network: ", b"wifi-secret\n"),
+            (b"Host name: ", b"valve\n"),
+            (b"one is made): ", b"geheim7\n"),
+            (b"valve is up at", b""),
+        ):
+            while question not in said:
+                said += os.read(master, 4096)
+            os.write(master, answer)
+        with contextlib.suppress(OSError):  # the terminal goes away with the program
+            while more := os.read(master, 4096):
+                said += more
+    os.close(master)
+    assert process.returncode == 0
+    assert b"wifi-secret" not in said
+    assert b"geheim7" not in said
+    blank.board.stop()
+    settings = json.loads(read_flash(blank.flash)["/ota.json"])
+    assert (settings["ssid"], settings["key"]) == ("garden", "wifi-secret")
+    assert settings["hostname"] == "valve"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
@@ -361,7 +402,7 @@ def stock_board(folder, main=b""):
     """Give a board that runs MicroPython with a ROMFS partition, and an application of its own."""
     with SerialBoard(folder) as board:
         with Loader(str(board.port), tell=lambda line: None) as loader:
-            loader.write({0: FIRMWARE}, lambda done, total: None)
+            loader.write({0: FIRMWARE}, Report().progress)
             loader.start()
             board.board.wait_for("Performing initial setup")
             board.board.wait_for("help")

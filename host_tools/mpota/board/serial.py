@@ -103,21 +103,30 @@ class Loader:
         """Erase the whole flash."""
         self._do("erase the flash", lambda: cmds.erase_flash(self._esp))
 
-    def write(self, regions: Mapping[int, bytes], progress: Progress, mode: str = "keep") -> None:
+    def write(
+        self,
+        regions: Mapping[int, bytes],
+        progress: Callable[[str, int, int], None],
+        mode: str = "keep",
+    ) -> None:
         """Write *regions*, offset → content, and compare all of them with what is in flash then.
 
         In what is written to 0, the size of the flash is put into the header, and *mode*, one of
-        FLASH_MODES. *progress* is called with the bytes that are written and those there are.
+        FLASH_MODES. *progress* is called with what goes on, and of how many bytes it is done.
         """
         total, done = sum(map(len, regions.values())), 0
+        writing = functools.partial(progress, "writing the flash")
         for offset, data in regions.items():
             size = len(data)
-            self._log.progress = functools.partial(_show_part, progress, done, size, total)
+            self._log.progress = functools.partial(_show_part, writing, done, size, total)
             self._do(f"write to {offset:#x}", functools.partial(self._write, offset, data, mode))
             done += size
         self._log.progress = _no_progress
+        done = 0
         for offset, data in regions.items():
             self._verify(offset, data, mode)
+            done += len(data)
+            progress("verifying the flash", done, total)
 
     def read(self, offset: int, size: int, progress: Progress) -> bytes:
         """Return *size* bytes of the flash."""

@@ -120,11 +120,7 @@ def _loader(port: str, job: Job, report: Report, has_written: bool = False) -> L
 def _write_and_start(
     loader: Loader, regions: Mapping[int, bytes], job: Job, report: Report
 ) -> tuple[Chip, console.Ready]:
-    loader.write(
-        regions,
-        lambda done, total: report.progress("writing the flash", done, total),
-        job.flash_mode,
-    )
+    loader.write(regions, report.progress, job.flash_mode)
     report.tell("written and verified; starting the board")
     by_line = loader.start()
     ready = console.follow(

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mpota.board.port import only_port
 from mpota.board.prompt import Prompt
 from mpota.board.serial import Loader
+from mpota.cli.port import PortOption, chosen_port
 from mpota.cli.progress import Phases
 from mpota.errors import CommandError
 
@@ -24,9 +24,7 @@ def backup(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where to save; must be empty or not there.")
     ],
-    port: Annotated[
-        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
-    ] = "",
+    port: PortOption = "",
     flash: Annotated[
         bool,
         typer.Option("--flash", help=f"Save the whole flash, as {FLASH_FILE}, not the files."),
@@ -39,7 +37,7 @@ def backup(
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CommandError(f"{directory} is not empty: name another directory")
-    port = port or only_port()
+    port = chosen_port(port)
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
     with Phases(Console(soft_wrap=True, highlight=False, markup=False)) as phases:

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from mpota.board import settings
-from mpota.board.port import only_port
 from mpota.board.prompt import Prompt
 from mpota.board.set_up import SETTINGS_FILE
+from mpota.cli.port import PortOption, chosen_port
 from mpota.errors import CommandError
 
 
@@ -22,9 +22,7 @@ def config(
             "and the value of 'key' or 'password' without = is asked for.",
         ),
     ] = None,
-    port: Annotated[
-        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
-    ] = "",
+    port: PortOption = "",
 ) -> None:
     """Show or change the settings of a board that is connected; docs/SETTINGS.md has them all.
 
@@ -33,7 +31,7 @@ def config(
     if action not in ("get", "set"):
         raise CommandError(f"'mpota config {action}' is none: give get or set")
     changes = _changes(items or []) if action == "set" else {}
-    prompt = Prompt(port or only_port(), typer.echo)
+    prompt = Prompt(chosen_port(port), typer.echo)
     present = {}
     if SETTINGS_FILE in prompt.files():
         present = settings.read_json(prompt.read({SETTINGS_FILE: 0})[SETTINGS_FILE])

@@ -13,10 +13,11 @@ from mpota.board import settings as board_settings
 from mpota.board.console import Ready
 from mpota.board.firmware_cache import read_firmware, stock_firmware
 from mpota.board.firmware_file import Firmware
-from mpota.board.port import only_port, wait_for
+from mpota.board.port import wait_for
 from mpota.board.serial import FLASH_MODES, Chip
 from mpota.board.set_up import Job, set_up
 from mpota.cli.pack import show_warnings
+from mpota.cli.port import PortOption, chosen_port
 from mpota.cli.progress import Phases
 from mpota.cli.sign import application_key
 from mpota.errors import CommandError
@@ -27,9 +28,7 @@ _ASKED = {"ssid": "Wi-Fi network", "hostname": "Host name"}
 
 
 def flash(
-    port: Annotated[
-        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
-    ] = "",
+    port: PortOption = "",
     app: Annotated[
         Path | None,
         typer.Option("--app", metavar="DIR", help="An application to install at once."),
@@ -158,7 +157,7 @@ def flash(
             wait,
         )
         answers = _Answers(given, phases, numbers is not None)
-        port = port or only_port()
+        port = chosen_port(port)
         if numbers is None:
             chip, ready = set_up(port, job, answers.for_one, phases)
             phases.close()

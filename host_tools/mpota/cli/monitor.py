@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 
 from mpota.board.console import lines
-from mpota.board.port import only_port, open_port, reopen_port
+from mpota.board.port import open_port, reopen_port
+from mpota.cli.port import PortOption, chosen_port
 
 
 def monitor(
-    port: Annotated[
-        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
-    ] = "",
+    port: PortOption = "",
     dtr: Annotated[
         int | None,
         typer.Option(
@@ -30,7 +29,7 @@ def monitor(
 
     When the port goes away, it is opened again as soon as it is back.
     """
-    port = port or only_port()
+    port = chosen_port(port)
     levels = [None if level is None else bool(level) for level in (dtr, rts)]
     connection = open_port(port, dtr=levels[0], rts=levels[1])
     while True:

@@ -7,19 +7,17 @@ import typer
 from rich.console import Console
 
 from mpota.board.first_flash import used_parts
-from mpota.board.port import only_port
 from mpota.board.prompt import Prompt
 from mpota.board.serial import Loader
 from mpota.cli.backup import FLASH_FILE, is_saved
+from mpota.cli.port import PortOption, chosen_port
 from mpota.cli.progress import Phases
 from mpota.errors import CommandError
 
 
 def restore(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="What was saved.")],
-    port: Annotated[
-        str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
-    ] = "",
+    port: PortOption = "",
     flash: Annotated[
         bool, typer.Option("--flash", help=f"Write the whole flash from {FLASH_FILE}.")
     ] = False,
@@ -32,9 +30,9 @@ def restore(
         raise CommandError(f"{directory} is no directory: name the one that was saved to")
     with Phases(Console(soft_wrap=True, highlight=False, markup=False)) as phases:
         if flash:
-            _write_flash(directory / FLASH_FILE, port or only_port(), phases)
+            _write_flash(directory / FLASH_FILE, chosen_port(port), phases)
         else:
-            _write_files(directory, port or only_port(), phases)
+            _write_files(directory, chosen_port(port), phases)
 
 
 def _write_flash(path: Path, port: str, phases: Phases) -> None:
@@ -50,10 +48,7 @@ def _write_flash(path: Path, port: str, phases: Phases) -> None:
             )
         phases.tell("erasing all of the flash")
         loader.erase_all()
-        loader.write(
-            used_parts(data, 0),
-            lambda done, total: phases.progress("writing the flash", done, total),
-        )
+        loader.write(used_parts(data, 0), phases.progress)
         loader.start()
     phases.tell(f"{path}: written and verified; the board starts")
 

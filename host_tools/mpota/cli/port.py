@@ -1,0 +1,28 @@
+"""The serial port that a command is for: the one that is given, the only one, or one asked for."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mpota.board.port import only_port, serial_ports
+from mpota.errors import CommandError
+
+PortOption = Annotated[
+    str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
+]
+
+
+def chosen_port(given: str) -> str:
+    """Return the port to use. Raises CommandError where nobody can be asked."""
+    if given:
+        return given
+    ports = serial_ports()
+    if len(ports) < 2 or not sys.stdin.isatty():
+        return only_port()
+    for number, port in enumerate(ports, 1):
+        typer.echo(f"{number}  {port}")
+    number = typer.prompt("Number of the port", type=int)
+    if not 1 <= number <= len(ports):
+        raise CommandError(f"there is no port number {number}: give one from 1 to {len(ports)}")
+    return ports[number - 1].partition(" ")[0]
