@@ -22,7 +22,7 @@ def chosen_port(given: str) -> str:
         return only_port()
     for number, port in enumerate(ports, 1):
         typer.echo(f"{number}  {port}")
-    number = typer.prompt("Number of the port", type=int)
+    number: int = typer.prompt("Number of the port", type=int)
     if not 1 <= number <= len(ports):
         raise CommandError(f"there is no port number {number}: give one from 1 to {len(ports)}")
     return ports[number - 1].partition(" ")[0]
