@@ -22,8 +22,8 @@ _MAX_SAY_AGAIN_MS = const(3600000)
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
 _RESIDENT = const(
-    "ota.arduino ota.callbacks ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.start ota.web "
-    "ota.wifi "
+    "ota.arduino ota.callbacks ota.clock ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.start "
+    "ota.web ota.wifi "
 )
 
 # The bytes of the largest image that a slot takes.

@@ -27,6 +27,7 @@ def begin(ota):
         ota.is_alone = True
         ota.kept = take()
         is_for_page = bool(ota.kept) and ota.kept[0] == PAGE
+    _load_names(ota)
     ota.wifi = Wifi(ota.settings)
     # What handle() changes gets its place now: there may be no memory for that later.
     ota.begun = ota.since = ota.last = ota.counted = ota.say_again = ticks_ms()
@@ -38,3 +39,13 @@ def begin(ota):
     if is_for_page or get("web") and not ota.is_alone:
         ota.web.is_off = False
     ota.arduino = arduino  # at the end: begin() does nothing more where it is there
+
+
+def _load_names(ota):
+    # Loads what may be needed in a full heap, for its names: the interpreter's table of names grows
+    # in steps of kilobytes, and what is in it stays.
+    from . import trial  # noqa: F401
+
+    if ota.has_password():
+        from . import restart  # noqa: F401
+        from .arduino import auth  # noqa: F401

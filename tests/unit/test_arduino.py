@@ -6,7 +6,7 @@ import socket
 from fake_clock import Clock
 from hardware_stubs import OWN_IP, Reset
 from ota import log
-from ota.arduino import ArduinoOTA, invitation
+from ota.arduino import ArduinoOTA
 from udp_stub import CLASSIC, HOST, MD5, Listener, Ota
 
 _PORT = 8266
@@ -295,11 +295,10 @@ def test_a_talk_ends_with_the_listener():
 
 def test_an_update_can_be_invited_over_a_real_socket():
     seen = []
-    real = invitation.begin_update
-    invitation.begin_update = lambda listener, invited, address: seen.append((invited, address))
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("", 40123))
     listener = ArduinoOTA(Ota())
+    listener.begin_update = lambda invited, address: seen.append((invited, address))
     try:
         listener.handle()
         udp.sendto(CLASSIC, (OWN_IP, _PORT))
@@ -309,7 +308,6 @@ def test_an_update_can_be_invited_over_a_real_socket():
                 break
         assert seen == [((0, 40001, 1234, MD5.decode(), ""), (OWN_IP, 40123))]
     finally:
-        invitation.begin_update = real
         listener.end()
         udp.close()
 
@@ -319,17 +317,16 @@ def test_an_update_can_be_invited_over_a_real_socket():
 
 def test_the_update_that_was_kept_begins_when_it_listens_and_the_board_restarts_after_it():
     begun = []
-    real = invitation.begin_update
 
-    def begin(listener, invited, address):
+    def begin(invited, address):
         begun.append((invited, address))
         listener.session = Session()
 
-    invitation.begin_update = begin
     services = Ota(password="x")
     services.is_alone = True
     services.kept = 1, ("the", "invitation"), HOST
     listener = ArduinoOTA(services)
+    listener.begin_update = begin
     try:
         assert listener.handle() is True
         assert begun == [(("the", "invitation"), HOST)] and services.kept is None
@@ -340,6 +337,5 @@ def test_the_update_that_was_kept_begins_when_it_listens_and_the_board_restarts_
     except Reset:
         pass
     finally:
-        invitation.begin_update = real
         listener.session = None
         listener.end()

@@ -26,15 +26,9 @@ class Board(Listener, Clock):
     def __enter__(self):
         super().__enter__()
         self.begun = []
-        self._real = invitation.begin_update
-        invitation.begin_update = self._begin
         return self
 
-    def __exit__(self, *_):
-        super().__exit__()
-        invitation.begin_update = self._real
-
-    def _begin(self, _, invited, address):
+    def begin_update(self, invited, address):
         self.forget()
         self.begun.append((invited, address))
 

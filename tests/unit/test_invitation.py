@@ -5,7 +5,8 @@ import sys
 from struct import calcsize
 
 from fake_clock import Clock
-from ota.arduino import auth, control, invitation, session
+from ota import arduino
+from ota.arduino import auth, control, session
 from ota.arduino.invitation import read_invitation
 from ota.errors import OTAError
 from udp_stub import CLASSIC, HOST, MD5, SHA256, STRONG, Listener
@@ -182,13 +183,13 @@ def test_with_much_too_little_memory_nothing_is_loaded_for_an_update():
             pass
 
     with Board() as board:
-        invitation.gc = Gc()
+        arduino.gc = Gc()
         updater = sys.modules.pop("ota.updater")
         try:
             board.hears(CLASSIC)
             board.handle()
         finally:
-            invitation.gc = gc
+            arduino.gc = gc
             sys.modules["ota.updater"] = updater
         assert not Begun.made and b"ERROR[14]" in board.net.sent[-1][0]
 

@@ -1,11 +1,15 @@
 """ArduinoOTA listener, for espota.py, the Arduino IDE and PlatformIO. Protocol: docs/SPEC.md.
 
 Waits for datagrams. What a datagram asks for is found out in invitation.py, the password is asked
-for in auth.py, the update itself is in session.py, the status in control.py; each is loaded when it
-is needed. RAM: about 900 bytes.
+for in auth.py, the update itself is in session.py, what becomes of one that does not begin in
+refusal.py, the status in control.py; each is loaded when it is needed. RAM: about 900 bytes.
 """
 
+import gc
+import sys
+
 from micropython import const
+from ustruct import calcsize
 from utime import ticks_add, ticks_diff, ticks_ms
 
 from .. import log
@@ -15,6 +19,9 @@ _LONGEST = const(256)  # bytes of a datagram
 # As long as a host waits for an answer: an invitation that may be older is dropped.
 _PATIENCE_MS = const(10000)
 _SHORTEST = const(41)  # bytes of an invitation
+# With less free heap than this, in words as in restart.py, an update does not even try to begin
+# beside the application: what is loaded for it would leave its names behind.
+_LEAST_WORDS = const(2500)
 
 
 class ArduinoOTA(Callbacks):
@@ -36,9 +43,11 @@ class ArduinoOTA(Callbacks):
     # Failed transfers in a row on a board without a password, and the end of the pause after them.
     failed_transfers = 0
     pause_until = None
-    # The update that begins in the next step: its invitation, its host's address, and the bytes of
-    # heap that were free. If it could not begin, also the exception that says why.
-    announced = problem = None
+    # What the next step begins with: a module of this package, its function, and what follows the
+    # listener in the call. What this step has loaded has left by then: the heap may be nearly full.
+    next = None
+    # The bytes of heap that were free when an update was to begin.
+    free = None
     # Whether the application has called `end`: nothing is listened for until it calls `begin`.
     is_off = False
     # The UDP socket, None while nothing is listened for, and what tells that a datagram is there.
@@ -62,7 +71,7 @@ class ArduinoOTA(Callbacks):
         self.is_off = True
         if self.session:
             self.session.close()
-        self.talk = self.announced = self.problem = None
+        self.talk = self.next = None
         if self.socket:
             self.socket.close()
             self.socket = None
@@ -88,8 +97,8 @@ class ArduinoOTA(Callbacks):
         busy = False
         while True:
             try:
-                if self.announced:
-                    self._begin_update()
+                if self.next:
+                    self._go_on()
                     busy = True
                 else:
                     # While the data of an update come, datagrams are looked for once a call.
@@ -103,7 +112,7 @@ class ArduinoOTA(Callbacks):
                 busy = False
             if self.socket is None or not busy or ticks_diff(end, ticks_ms()) <= 0:
                 break
-        if self.ota.is_alone and not (self.session or self.announced):
+        if self.ota.is_alone and not (self.session or self.next):
             log.info("arduino: restart with the application")
             from ..hal import reset
 
@@ -123,24 +132,27 @@ class ArduinoOTA(Callbacks):
         self.session = self.talk = None
         self.ota.unload()
 
-    def _begin_update(self):
-        # Each half in a step of its own: what was loaded for the one before is in use no more.
-        announced, problem = self.announced, self.problem
-        if problem:
-            self.announced = self.problem = None
-            from .invitation import refuse
+    def begin_update(self, invitation, address):
+        """Let the update begin that the host at *address* has announced, and may bring."""
+        self.forget()
+        self.next = "session", "begin_update", (invitation, address)
 
-            refuse(self, problem, *announced)
-            return
+    def _go_on(self):
+        (name, function, arguments), self.next = self.next, None
+        if self.talk is None:
+            self.ota.unload()
         try:
-            from .session import Session
-
-            self.session = Session(self, announced[0], announced[1])
-            self.session.begin()
-            self.announced = None
-        except Exception as e:
-            self.session = None
-            self.problem = e
+            if name == "session":
+                self.free = gc.mem_free()
+                if self.free < _LEAST_WORDS * calcsize("P") and "ota.updater" not in sys.modules:
+                    raise MemoryError
+            module = __import__("ota.arduino." + name, globals(), None, (function,))
+            getattr(module, function)(self, *arguments)
+        except MemoryError as e:
+            if name != "session":
+                self.send("ERR: ERROR[14]: Out of memory\n", arguments[1])
+                raise
+            self.next = "refusal", "refuse", arguments + (e,)
 
     def _receive(self):
         # Takes one datagram; returns whether there was one.
@@ -149,9 +161,7 @@ class ArduinoOTA(Callbacks):
             self._is_short = False
             if data[:4] == b"200 ":
                 if self.talk and self.talk.takes(data, address):
-                    from .invitation import begin_update
-
-                    begin_update(self, self.talk.invitation, self.talk.address)
+                    self.begin_update(self.talk.invitation, self.talk.address)
             elif data[:2] == b"0 " or data[:4] == b"100 " or data[:6] == b"MPOTA ":
                 if not self.ota.is_updating:
                     from .invitation import take
@@ -166,8 +176,6 @@ class ArduinoOTA(Callbacks):
 
     def _run_short(self):
         # There was no memory for a datagram or an answer. A talk's time is over all the same.
-        import gc
-
         if not self._is_short:  # said once
             self._is_short = True
             log.error("arduino: no memory for a datagram: %d bytes free", gc.mem_free())

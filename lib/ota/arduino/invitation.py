@@ -4,23 +4,12 @@ request. Protocol: docs/SPEC.md.
 RAM: about 1 KB while loaded.
 """
 
-import gc
-import sys
-
-import ustruct
 from micropython import const
 from uselect import POLLIN, poll
 from usocket import AF_INET, SOCK_DGRAM, socket
 from utime import ticks_diff, ticks_ms
 
 from .. import log
-from ..errors import OTAError
-
-_NO_MEMORY = const(14)
-
-# With less free heap than this, in words as in restart.py, an update does not even try to begin
-# beside the application: what is loaded for it would leave its names behind.
-_LEAST_WORDS = const(2500)
 
 # As long as every request must be, and as an answer may be: nobody can be flooded by asking in the
 # name of another.
@@ -52,7 +41,7 @@ def listen(listener):
     if ota.kept:  # its host has proved itself before the restart
         _, invitation, address = ota.kept
         ota.kept = None
-        begin_update(listener, invitation, address)
+        listener.begin_update(invitation, address)
 
 
 def take(listener, data, address):
@@ -68,12 +57,14 @@ def take(listener, data, address):
         if invitation is None:
             pass
         elif ota.has_password():
-            from .auth import begin_talk
-
-            begin_talk(listener, invitation, address)
+            listener.next = "auth", "begin_talk", (invitation, address)
+        elif listener.pause_until is not None:
+            wait_s = ticks_diff(listener.pause_until, ticks_ms()) // 1000 + 1
+            text = "ERR: ERROR[33]: failed transfers, try again in %d s\n" % wait_s
+            listener.send(text, address)
         else:
-            begin_update(listener, invitation, address)
-    if listener.session is None and listener.talk is None:
+            listener.begin_update(invitation, address)
+    if listener.next is None and listener.talk is None:
         ota.unload()
 
 
@@ -86,9 +77,7 @@ def _take_request(listener, data, address):
     get = listener.ota.settings.get
     if get("password") or get("password_sha256"):
         if len(words) == 2:
-            from .auth import begin_talk
-
-            begin_talk(listener, command, address)
+            listener.next = "auth", "begin_talk", (command, address)
             return
         if not (listener.talk and listener.talk.takes(data, address)):
             return
@@ -96,52 +85,7 @@ def _take_request(listener, data, address):
     elif listener.ota.has_password() or command != b"status":
         listener.send(_NO_PASSWORD, address)
         return
-    from .control import answer
-
-    answer(listener, command, address)
-
-
-def begin_update(listener, invitation, address):
-    """Let the update begin that the host at *address* has announced, and may bring."""
-    listener.forget()
-    if listener.pause_until is not None:
-        wait_s = ticks_diff(listener.pause_until, ticks_ms()) // 1000 + 1
-        text = "ERR: ERROR[33]: failed transfers, try again in %d s\n" % wait_s
-        listener.send(text, address)
-        return
-    free = gc.mem_free()
-    listener.announced = invitation, address, free
-    if free < _LEAST_WORDS * ustruct.calcsize("P") and "ota.updater" not in sys.modules:
-        listener.problem = MemoryError()
-
-
-def refuse(listener, problem, invitation, address, free):
-    """Tell the host at *address* why its update does not begin, or restart to make room for it.
-
-    *problem* is the exception that says why, *free* how many bytes of heap were free.
-    """
-    ota = listener.ota
-    listener.forget()
-    if isinstance(problem, MemoryError):
-        from .. import restart
-
-        # Short, since older tools read no more than 32 bytes of it.
-        text = "ERROR[%d]: %d of %d bytes free" % (_NO_MEMORY, free, restart.needed_heap())
-        try:
-            restart.restart(ota, listener, restart.ARDUINO, invitation, address)
-            log.error("arduino: out of memory: there is too little heap for an update")
-        except OTAError as e:
-            text = str(e)
-    elif isinstance(problem, OSError):  # lwIP has no memory for another socket
-        text = str(OTAError(_NO_MEMORY, str(problem)))
-    else:
-        text = str(problem)
-    log.error("arduino: refused: %s", text)
-    listener.send("ERR: %s\n" % text, address)
-    if ota.is_alone:
-        from ..restart import note
-
-        note("failed: " + text)
+    listener.next = "control", "answer", (command, address)
 
 
 def read_invitation(data):

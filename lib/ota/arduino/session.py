@@ -43,6 +43,16 @@ _VETOED = const(32)
 _NO_MEMORY = const(14)
 
 
+def begin_update(listener, invitation, address):
+    """Begin the update that the host at *address* has announced, or let it be refused."""
+    try:
+        listener.session = Session(listener, invitation, address)
+        listener.session.begin()
+    except Exception as e:
+        listener.session = None
+        listener.next = "refusal", "refuse", (invitation, address, e)
+
+
 class Session:
     """The update that the host at *address* has announced by *invitation*."""
 

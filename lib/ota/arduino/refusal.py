@@ -1,0 +1,39 @@
+"""What becomes of an ArduinoOTA update that cannot begin: its host is told why, or the board
+restarts to make room for it. RAM: about 400 bytes while loaded.
+"""
+
+from micropython import const
+
+from .. import log, restart
+from ..errors import OTAError
+
+_NO_MEMORY = const(14)
+
+
+def refuse(listener, invitation, address, problem):
+    """Tell the host at *address* why its update does not begin; for want of heap, restart for it.
+
+    *problem* is the exception that says why, MemoryError where it is for want of heap.
+    """
+    ota = listener.ota
+    listener.forget()
+    if isinstance(problem, MemoryError):
+        # Short, since older tools read no more than 32 bytes of it.
+        text = "ERROR[%d]: %d of %d bytes free" % (
+            _NO_MEMORY,
+            listener.free,
+            restart.needed_heap(),
+        )
+        try:
+            restart.restart(ota, listener, restart.ARDUINO, invitation, address)
+            log.error("arduino: out of memory: there is too little heap for an update")
+        except OTAError as e:
+            text = str(e)
+    elif isinstance(problem, OSError):  # lwIP has no memory for another socket
+        text = str(OTAError(_NO_MEMORY, str(problem)))
+    else:
+        text = str(problem)
+    log.error("arduino: refused: %s", text)
+    listener.send("ERR: %s\n" % text, address)
+    if ota.is_alone:
+        restart.note("failed: " + text)
