@@ -20,8 +20,8 @@ def chosen_port(given: str) -> str:
     ports = serial_ports()
     if len(ports) < 2 or not sys.stdin.isatty():
         return only_port()
-    for number, port in enumerate(ports, 1):
-        typer.echo(f"{number}  {port}")
+    for n, port in enumerate(ports, 1):
+        typer.echo(f"{n}  {port}")
     number: int = typer.prompt("Number of the port", type=int)
     if not 1 <= number <= len(ports):
         raise CommandError(f"there is no port number {number}: give one from 1 to {len(ports)}")
