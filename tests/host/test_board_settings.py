@@ -24,6 +24,19 @@ def test_the_password_itself_does_not_go_on_the_board():
     assert on_board == {"ssid": "garden", "pump_pin": 5} | settings.derived("geheim")
 
 
+def test_the_page_may_have_a_user_and_a_password_of_its_own():
+    with_user = settings.for_board({"web_user": "anna", "password": "geheim"})
+    assert with_user["web_ha1_md5"] == hashlib.md5(b"anna:mpota:geheim").hexdigest()
+    again = settings.for_board({"password": "other"}, {"web_user": "anna"})
+    assert again["web_ha1_sha256"] == hashlib.sha256(b"anna:mpota:other").hexdigest()
+    own = settings.for_board({"password": "geheim", "web_password": "page"})
+    assert own["web_ha1_md5"] == hashlib.md5(b"mpota:mpota:page").hexdigest()
+    assert own["password_hash"] == hashlib.md5(b"geheim").hexdigest()
+    assert "web_password" not in own
+    with pytest.raises(CommandError, match="web_user needs the password as well"):
+        settings.for_board({"web_user": "anna"})
+
+
 def test_a_made_password_is_long_and_never_the_same():
     made = {settings.new_password() for _ in range(1000)}
     assert len(made) == 1000
@@ -42,7 +55,7 @@ def test_secrets_are_never_shown():
     [
         ("ssid", "x" * 33), ("ssid", 5), ("key", "1234567"), ("key", "x" * 65),
         ("hostname", ""), ("hostname", "x" * 33), ("hostname", "-a"), ("hostname", "ä"),
-        ("port", 0), ("port", 65536), ("port", "8266"), ("port", True), ("confirm_s", -1),
+        ("port", 0), ("port", 65536), ("port", "8266"), ("port", 1.5), ("trial_s", 500001), ("web_password", 7), ("port", True), ("confirm_s", -1),
         ("auth", "none"), ("allow_downgrade", 1), ("safe_pins", {"17": 1}),
         ("safe_pins", {"5": 2}), ("safe_pins", [5]), ("password", "x" * 65),
         ("password_hash", "00"), ("a b", 1),

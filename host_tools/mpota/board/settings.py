@@ -7,22 +7,33 @@ import secrets
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from mpota.errors import CommandError
 
 # Who logs in to the update page, and what the browser is asked for: RFC 7616, section 3.4.2.
-WEB_USER = WEB_REALM = "mpota"
+_WEB_USER = _WEB_REALM = "mpota"
 
 _FROM_PASSWORD = ("password_hash", "password_sha256", "web_ha1_md5", "web_ha1_sha256")
-_SECRET = ("key", "password", *_FROM_PASSWORD)
-_TEXTS = {"ssid": (1, 32), "key": (8, 64), "password": (1, 64), "app": (1, 32)}
-_NUMBERS = {
-    "port": (1, 65535),
-    "step_ms": (0, 10000),
-    "confirm_s": (0, 86400),
-    "trial_s": (1, 604800),
+_PASSWORDS = ("password", "web_password")
+_SECRET = ("key", *_PASSWORDS, *_FROM_PASSWORD)
+_TEXTS = {
+    "ssid": (1, 32),
+    "key": (8, 64),
+    "password": (1, 64),
+    "app": (1, 32),
+    "web_user": (1, 32),
+    "web_password": (1, 64),
 }
-_SWITCHES = ("legacy_signatures", "allow_downgrade", "reboot_on_success", "restart_for_update")
+_INTEGERS = {"port": (1, 65535), "web_port": (1, 65535), "step_ms": (0, 10000)}
+_NUMBERS = {"confirm_s": (0, 86400), "trial_s": (1, 500000)}
+_SWITCHES = (
+    "legacy_signatures",
+    "allow_downgrade",
+    "reboot_on_success",
+    "restart_for_update",
+    "web",
+)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _HOST_NAME_LIMIT = 32
 
@@ -37,37 +48,52 @@ def new_password() -> str:
     return "-".join(groups)
 
 
-def derived(password: str) -> dict[str, str]:
+def derived(password: str, user: str = _WEB_USER) -> dict[str, str]:
     """Return the settings that a board has in place of *password*.
 
-    They are what the two handshakes and the update page's login work with.
+    They are what the two handshakes work with, and the update page's login of *user*.
     """
-    login = f"{WEB_USER}:{WEB_REALM}:{password}".encode()
     return {
         "password_hash": hashlib.md5(password.encode()).hexdigest(),
         "password_sha256": hashlib.sha256(password.encode()).hexdigest(),
+    } | _login(user, password)
+
+
+def _login(user: str, password: str) -> dict[str, str]:
+    login = f"{user}:{_WEB_REALM}:{password}".encode()
+    return {
         "web_ha1_md5": hashlib.md5(login).hexdigest(),
         "web_ha1_sha256": hashlib.sha256(login).hexdigest(),
     }
 
 
-def for_board(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return *settings* as they go on a board: checked, and without the password itself.
+def for_board(
+    settings: Mapping[str, object], present: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, object]:
+    """Return *settings* as they go on a board that has *present*: checked, without passwords.
 
     Raises CommandError, which names what is wrong and never the value of a secret.
     """
     for name, value in settings.items():
         _check(name, value)
     result = {name: value for name, value in settings.items() if value not in (None, "")}
-    password = result.pop("password", None)
-    if password is not None:
-        result |= derived(str(password))
+    passwords = {name: result.pop(name) for name in _PASSWORDS if name in result}
+    user = str(result.get("web_user") or present.get("web_user") or _WEB_USER)
+    if "web_user" in result and not passwords:
+        raise CommandError(
+            "the setting web_user needs the password as well, since the board keeps what comes of "
+            "both: give password, or web_password"
+        )
+    if "password" in passwords:
+        result |= derived(str(passwords["password"]), user)
+    if "web_password" in passwords:
+        result |= _login(user, str(passwords["web_password"]))
     return result
 
 
 def without_password(settings: Mapping[str, object]) -> dict[str, object]:
     """Return *settings* without those that come from a password."""
-    return {k: v for k, v in settings.items() if k not in (*_FROM_PASSWORD, "password")}
+    return {k: v for k, v in settings.items() if k not in (*_FROM_PASSWORD, *_PASSWORDS)}
 
 
 def has_password(settings: Mapping[str, object]) -> bool:
@@ -172,10 +198,12 @@ def _problem(name: str, value: object) -> str | None:
     elif name == "hostname":
         if not isinstance(value, str) or not _HOST_NAME.fullmatch(value):
             return f"must have 1 to {_HOST_NAME_LIMIT} letters, digits and hyphens between them"
-    elif name in _NUMBERS:
-        least, most = _NUMBERS[name]
+    elif name in _NUMBERS or name in _INTEGERS:
+        least, most = (_NUMBERS | _INTEGERS)[name]
         if isinstance(value, bool) or not isinstance(value, int | float):
             return "must be a number"
+        if name in _INTEGERS and not isinstance(value, int):
+            return "must be a whole number"
         if not least <= value <= most:
             return f"must be from {least} to {most}"
     elif name in _SWITCHES:

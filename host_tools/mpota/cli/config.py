@@ -46,7 +46,7 @@ def config(
     removed = [name for name, value in changes.items() if value is None]
     kept = {name: value for name, value in present.items() if name not in removed}
     given = {name: value for name, value in changes.items() if value is not None}
-    prompt.write({SETTINGS_FILE: settings.to_json(kept | settings.for_board(given))})
+    prompt.write({SETTINGS_FILE: settings.to_json(kept | settings.for_board(given, present))})
     prompt.reset()
     typer.echo(f"{', '.join(changes)}: written; the board restarts with it")
 

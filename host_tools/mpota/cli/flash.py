@@ -196,7 +196,7 @@ class _Answers:
     ) -> dict[str, object]:
         if given.get("password"):
             present = board_settings.without_password(present)
-        return dict(present) | board_settings.for_board(given)
+        return dict(present) | board_settings.for_board(given, present)
 
     def _ask(self, present: Mapping[str, object]) -> None:
         # Asks for what is missing, once.
