@@ -5,26 +5,11 @@ them, drawn anew each time; the seed is in the report's head.
 """
 
 import random
-from collections.abc import Iterable, Sequence
 
 import pytest
+from campaigns import Campaign
 
 _SEEDS = 1_000_000
-
-
-class Campaign:
-    """Which of its cases a campaign runs: all of them, or a sample by *seed*."""
-
-    def __init__(self, is_whole: bool, seed: int) -> None:
-        self.is_whole = is_whole
-        self._seed = seed
-
-    def sample(self, name: str, cases: Iterable, count: int) -> Sequence:
-        """Return *count* of the *cases* of the campaign *name*, all of them in a whole one."""
-        cases = list(cases)
-        if self.is_whole or count >= len(cases):
-            return cases
-        return random.Random(f"{self._seed} {name}").sample(cases, count)
 
 
 def pytest_addoption(parser):
@@ -49,7 +34,7 @@ def pytest_report_header(config):
 @pytest.fixture(scope="session")
 def campaign(request):
     """Give the Campaign that says which cases to run."""
-    return Campaign(request.config.option.campaigns, request.config.option.seed)
+    return Campaign.of(request.config)
 
 
 def pytest_terminal_summary(terminalreporter):

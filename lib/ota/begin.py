@@ -49,3 +49,6 @@ def _load_names(ota):
     if ota.has_password():
         from . import restart  # noqa: F401
         from .arduino import auth  # noqa: F401
+
+        if ota.settings.get("auth", "classic") == "classic":
+            from . import md5  # noqa: F401 - which stays once it is loaded

@@ -24,6 +24,8 @@ ARDUINO = const(1)
 PAGE = const(2)  # an upload to the page, which its host begins again; only its address counts
 
 _VETOED = const(32)
+_NOT_NOW = const(33)
+_ON_TRIAL = const(34)
 
 # The heap that an update needs beside the application, and as much more where the board has keys:
 # in words, of 4 bytes on the chip, since objects are made of words. Measured; see `make bench`.
@@ -53,17 +55,16 @@ def note(outcome):
 def prepare(ota, service, kind, invitation, address):
     """Let the next boot run the services alone, for the update that *service* is to take.
 
-    Return whether it will. It does if `restart_for_update` is not false and updates are allowed
-    now. The caller has seen to it that the host has proved to know a password, since anyone could
-    stop the application of a board without one. The application's `on_start` is called before.
-    Raises OTAError 32 if that refuses the update.
+    Return whether it will; it does not if `restart_for_update` is false. The caller has seen to it
+    that the host has proved to know a password, since anyone could stop the application of a board
+    without one. The application's `on_start` is called before. Raises OTAError 32 if that refuses
+    the update, 33 if updates are not allowed now, 34 in a trial.
     """
-    if (
-        ota.slot is None
-        or ota.trial
-        or not ota.settings.get("restart_for_update", True)
-        or not ota.allows_updates()
-    ):
+    if ota.trial:
+        raise OTAError(_ON_TRIAL)
+    if not ota.allows_updates():
+        raise OTAError(_NOT_NOW)
+    if ota.slot is None or not ota.settings.get("restart_for_update", True):
         return False
     try:
         ota.call("start", service)

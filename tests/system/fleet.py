@@ -2,8 +2,8 @@
 
 Most of a bad upload's time is the board's waiting for the host to read its answer. So the tests of
 a module that are marked `parallel` run at the same time, each on a board of its own, when the first
-of them is due; each reports its own outcome. Of fixtures they get `device` and `tmp_path`. Under
-pytest-xdist, its workers share the work.
+of them is due; each reports its own outcome. Of fixtures they get `device`, `tmp_path` and
+`campaign`. Under pytest-xdist, its workers share the work.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from campaigns import Campaign
 from device import Device
 
 BOARDS = 8
@@ -86,6 +87,8 @@ class Fleet:
         try:
             if "tmp_path" in wanted:
                 parameters["tmp_path"] = place
+            if "campaign" in wanted:
+                parameters["campaign"] = Campaign.of(item.config)
             if "device" in wanted:
                 with self.device() as device:
                     item.obj(device=device, **parameters)

@@ -36,6 +36,15 @@ def _restarts(services, service=None):
     return False
 
 
+def _refuses(services):
+    try:
+        _restarts(services)
+    except OTAError as e:
+        assert hal.get_state() == (0, "a") and hal.kept() == bytes(92)
+        return e.code
+    raise AssertionError("no OTAError")
+
+
 # When
 
 
@@ -54,7 +63,7 @@ def test_not_where_it_is_set_so_nor_without_an_application_nor_in_a_trial():
     assert not _restarts(services)
     services = Ota(password="x")
     services.trial = True
-    assert not _restarts(services)
+    assert _refuses(services) == 34
 
 
 def test_not_where_updates_are_not_allowed_now():
@@ -62,7 +71,7 @@ def test_not_where_updates_are_not_allowed_now():
     called = []
     services.on_start(lambda: called.append(1))
     services.gate = lambda: False
-    assert not _restarts(services) and not called
+    assert _refuses(services) == 33 and not called
     services.gate = lambda: True
     assert _restarts(services) and called == [1]
 
