@@ -177,7 +177,8 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     images = _images(scenario)
     first = {"flashed": OLD, "newest": OLD}.get(scenario.board, OLDER)
     files = boot_files() | _scripts(scenario, images) | first_record(images[first])
-    files |= settings_file(SETTINGS | {"confirm_s": 0, "trial_s": scenario.trial_s})
+    settings = {"confirm_s": 0, "trial_s": scenario.trial_s, "password": scenario.password}
+    files |= settings_file(SETTINGS | settings)
     if scenario.new_keys:
         files[KEYS] = OLD_KEYS
     system = system_rom(scenario.tuning)

@@ -5,7 +5,7 @@ import hashlib
 import random
 from pathlib import Path
 
-from boards import application_image
+from boards import application_image, chip_kb
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.image.keys import binary_keys, load_private_key
 from mpota.image.signature import sign
@@ -25,6 +25,16 @@ APPS = {
     "undecided": (
         "import part\ndef main(ota):\n    ota.auto_confirm = False\n"
         f"    {_SAYS}\n    import bringer\n    bringer.bring('/data/{AFTER}.img', ota)\n"
+        "    while True:\n        ota.handle()\n"
+    ),
+    # Leaves too little heap for an update, and enough for the restart into the services alone.
+    "full": (
+        f"import part\nimport gc\ndef main(ota):\n    {_SAYS}\n"
+        "    while ota.arduino.socket is None:\n        ota.handle()\n"
+        "    held = None\n    gc.collect()\n"
+        f"    while gc.mem_free() > {chip_kb(7)}:\n"
+        "        held = held, bytearray(100)\n        gc.collect()\n"
+        "    print('full')\n"
         "    while True:\n        ota.handle()\n"
     ),
     # Is good as long as the file /data/broken is not there.

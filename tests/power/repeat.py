@@ -2,7 +2,7 @@
 
 python tests/power/repeat.py update 23 --torn prefix --second 5
 python tests/power/repeat.py --never-runs stranger --cut 3
-python tests/power/repeat.py --upload 23
+python tests/power/repeat.py --upload 23 --restart
 python tests/power/repeat.py --heap 40 --start boot
 python tests/power/repeat.py --bug 'confirmed at boot'
 """
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--never-runs", choices=kinds, help="a version that must not run")
     parser.add_argument("--cut", type=int, help="with --never-runs: cut before this operation")
     parser.add_argument("--upload", type=int, metavar="CUT", help="cut in an upload")
+    parser.add_argument("--restart", action="store_true", help="in one through the restart")
     parser.add_argument("--heap", type=int, metavar="KB", help="an update with so much memory")
     parser.add_argument("--start", choices=STARTS, default=STARTS[0], help="when there is so much")
     names = [bug.name for bug in SEEDED_BUGS]
@@ -45,7 +46,7 @@ def _run(options: argparse.Namespace) -> list[str]:
     if options.never_runs is not None:
         return run_never_runs(NeverRuns(options.never_runs, options.cut, options.torn))
     if options.upload is not None:
-        return run_upload_cut(UploadCut(options.upload))
+        return run_upload_cut(UploadCut(options.upload, options.restart))
     if options.heap is not None:
         return run_low_memory(LowMemory(options.heap, options.start))
     return run_case(Case(options.scenario, options.operation, options.torn, options.second))

@@ -25,6 +25,7 @@ class Scenario:
     *script* runs between boot.py and main.py. *app* is what `new` does, *old_app* what `old` does.
     *final* is the version that runs in the end where nothing goes wrong, *bad* the one that is not
     confirmed. With *new_keys* the board takes only what is signed, and `new` brings other keys.
+    *password* is what an upload must prove to know.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scenario:
     old_app: str = "good"
     bad: str | None = None
     new_keys: bool = False
+    password: str = ""
     watchdog_ms: int = 5000
     trial_s: int = 600
     tuning: tuple[Edit, ...] = ()

@@ -10,11 +10,16 @@ _SAMPLE = 3
 
 
 @pytest.mark.campaign
-def test_a_power_cut_in_an_upload_leaves_a_whole_version(monkeypatch, campaign, record_property):
+@pytest.mark.parametrize("restarts", [False, True], ids=["beside the application", "alone"])
+def test_a_power_cut_in_an_upload_leaves_a_whole_version(
+    monkeypatch, campaign, record_property, restarts
+):
     for name in ("count_s", "quiet_s", "error_s", "result_s"):
         monkeypatch.setattr(Transfer, name, 3)
-    monkeypatch.setattr(Invitation, "answer_s", 3)
+    for name in ("answer_s", "restart_s"):
+        monkeypatch.setattr(Invitation, name, 3)
     total = count_operations("update")
-    cuts = campaign.sample("uploads", range(total), _SAMPLE)
-    ran = in_parallel(run_upload_cut, [UploadCut(cut) for cut in cuts])
-    record_property("power cuts in uploads", f"{len(ran)}/{len(cuts)} of {total} operations")
+    name = "uploads through the restart" if restarts else "uploads"
+    cuts = campaign.sample(name, range(total), _SAMPLE)
+    ran = in_parallel(run_upload_cut, [UploadCut(cut, restarts) for cut in cuts])
+    record_property(f"power cuts in {name}", f"{len(ran)}/{len(cuts)} of {total} operations")

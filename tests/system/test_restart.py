@@ -94,7 +94,7 @@ def upload_as_arduino(device, data):
         assert host.result() == "OK"
 
 
-def test_a_board_that_joins_too_late_for_its_host_runs_the_old_version_again(tmp_path):
+def test_a_board_that_joins_too_late_for_arduinos_host_runs_the_old_version_again(tmp_path):
     with full_device(tmp_path, join_s=12) as device:
         is_full(device)
         start, data = device.said, device.next_image()
@@ -104,11 +104,15 @@ def test_a_board_that_joins_too_late_for_its_host_runs_the_old_version_again(tmp
             with pytest.raises(TimeoutError):
                 host.authenticate(host.answer())
         device.board.wait_for("app 1 runs, outcome: failed: ", start=start)
-        start = device.line("app 1 runs", start)
-        is_full(device, start)
-        # mpota waits for longer.
-        device.upload(data)
-        device.confirmed(start)
+
+
+def test_a_board_that_joins_too_late_for_others_is_waited_for_by_mpota(tmp_path):
+    with full_device(tmp_path, join_s=12) as device:
+        is_full(device)
+        start = device.said
+        device.upload(device.next_image())
+        assert count(device, ALONE, start) == 1
+        device.board.wait_for("app 2 runs", start=start)
 
 
 def test_an_application_that_leaves_enough_takes_an_update_without_a_restart(tmp_path):
@@ -289,7 +293,7 @@ def test_a_block_that_is_damaged_or_of_another_version_counts_as_none(tmp_path, 
 
 
 def restart_block(port, *, version, magic):
-    """Give the block that is kept of an invitation to *port* of 127.0.0.1, as docs/SPEC.md has it."""
+    """Give the block that docs/SPEC.md has for an invitation to *port* of 127.0.0.1."""
     body = magic + bytes([version, 1, 0, 0, 127, 0, 0, 1])
     body += (9).to_bytes(2, "little") + port.to_bytes(2, "little") + (5000).to_bytes(4, "little")
     body += bytes(16 + 32)
