@@ -4,6 +4,7 @@ Each function takes a folder to put a board's flash in.
 """
 
 import functools
+import os
 import random
 import statistics
 import time
@@ -22,6 +23,8 @@ from mpota.sim.rom import ARCHITECTURE
 
 APPS = Path(__file__).parent / "apps"
 KEYS = Path(__file__).parent.parent / "tests" / "vectors" / "keys"
+# The board's address: of this process alone, since tests measure side by side.
+IP = f"127.251.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 2}"
 # Nearly all that a slot takes.
 IMAGE_BYTES = 100_000
 
@@ -132,7 +135,7 @@ def verification(folder: Path, bits: int) -> Verification:
     files = _key_file(bits) | {"/main.py": (APPS / "verify.py").read_bytes()}
     files |= {"/image": message, "/signature": signed}
     create_flash(folder / "script.img", files, system=_rom())
-    with Board(folder / "script.img") as board:
+    with Board(folder / "script.img", ip=IP) as board:
         match = board.wait_for(r"^verified (\d+) hashed (\d+) in (\d+)", timeout_s=120)
     return Verification(*map(int, match.groups()))
 
@@ -214,13 +217,13 @@ def board_with(folder: Path, app: str, key_bits: int = 0, **settings: object) ->
     if key_bits:
         files |= _key_file(key_bits)
     create_flash(folder / "board.img", files, system=_rom(), slots={"a": data})
-    return Board(folder / "board.img")
+    return Board(folder / "board.img", ip=IP)
 
 
 def script_board(folder: Path, script: bytes) -> Board:
     """Return a board, switched off, that runs *script* and nothing else."""
     create_flash(folder / "script.img", {"/main.py": script})
-    return Board(folder / "script.img")
+    return Board(folder / "script.img", ip=IP)
 
 
 def send(board: Board, data: bytes, password: str = "", auth: str = "auto") -> float:

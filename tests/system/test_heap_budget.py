@@ -21,7 +21,7 @@ def test_the_heap_of_an_update_is_bounded(tmp_path, record_property, what):
     heap = measure.heap(tmp_path, **arguments)
     figures = f"idle {kb(heap.idle):.1f} KB, peak {kb(heap.peak):.1f} KB more"
     record_property(f"heap, scaled, {what}", figures)
-    assert kb(heap.idle) <= budgets.IDLE_KB * budgets.TOLERANCE
+    assert kb(heap.idle) <= budgets.HELD_IDLE_KB
     assert kb(heap.peak) <= budget_kb * budgets.TOLERANCE
 
 
