@@ -885,3 +885,9 @@ def test_a_file_that_is_no_flash_image_is_named_with_a_remedy(tmp_path):
     (tmp_path / "y.img").write_bytes(small_image("1", 1).ljust(4 * 1024 * 1024, b"\0"))
     with pytest.raises(CommandError, match="holds no littlefs: delete it to start anew"):
         read_flash(tmp_path / "y.img")
+
+
+def test_uname_is_the_chips(tmp_path):
+    script = "import os, uos\nprint('uname', os.uname().sysname, uos.uname().release)"
+    with board_that_runs(tmp_path, script) as board:
+        assert board.wait_for("^uname (.*)")[1].startswith("esp8266 2.")

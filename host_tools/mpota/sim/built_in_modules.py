@@ -29,21 +29,21 @@ _kept: list[ctypes.Array[_Entry]] = []
 
 
 def places(interpreter: ctypes.CDLL) -> list[int]:
-    """Return where the board's esp, hashlib, machine, network, socket and vfs are entered.
+    """Return where the board's esp, hashlib, machine, network, os, socket and vfs are entered.
 
     *interpreter* must not have begun to run. An entry is the module's name, then the module, as
-    MicroPython objects. The interpreter's own hashlib, machine, socket and vfs give up their
+    MicroPython objects. The interpreter's own hashlib, machine, os, socket and vfs give up their
     entries.
     """
     first = _move(interpreter, "mp_builtin_module_map", 2)
     esp, network = first[-2:]
     second = _move(interpreter, "mp_builtin_extensible_module_map", 0)
     by_module = {entry.module: entry for entry in [*first, *second]}
-    hashlib, machine, socket, vfs = (
+    hashlib, machine, os, socket, vfs = (
         by_module[ctypes.addressof(ctypes.c_char.in_dll(interpreter, f"mp_module_{name}"))]
-        for name in ("hashlib", "machine", "socket", "vfs")
+        for name in ("hashlib", "machine", "os", "socket", "vfs")
     )
-    return [ctypes.addressof(entry) for entry in (esp, hashlib, machine, network, socket, vfs)]
+    return [ctypes.addressof(entry) for entry in (esp, hashlib, machine, network, os, socket, vfs)]
 
 
 def _move(interpreter: ctypes.CDLL, name: str, more: int) -> ctypes.Array[_Entry]:

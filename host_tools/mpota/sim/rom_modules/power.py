@@ -5,6 +5,7 @@ import os
 import sys
 
 import __main__
+import chip_os
 import chip_vfs
 import control
 import esp
@@ -25,6 +26,7 @@ _BUILT_IN = (
     ("hashlib", hashlib),
     ("machine", machine),
     ("network", network),
+    ("os", chip_os),
     ("socket", socket),
     ("vfs", chip_vfs),
 )
