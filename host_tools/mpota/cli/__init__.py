@@ -33,6 +33,7 @@ COMMANDS = {
     "confirm": "Keep the version that a board has on trial.",
     "reject": "Take the version back that a board has on trial.",
     "revert": "Let a board go back to the version before.",
+    "serve": "Give boards that ask the newest image of a folder.",
     "sim": "Run a simulated board on this computer.",
 }
 _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C

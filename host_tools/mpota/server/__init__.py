@@ -1,0 +1,1 @@
+"""Servers that boards ask for updates."""
