@@ -638,6 +638,89 @@ def test_abort_after_success_does_nothing():
     assert u.error == 0 and _is_on_trial()
 
 
+# What goes on after it was broken off
+
+
+def _break_off(data, at, **fields):
+    # An update of *data* that has come as far as *at*; returns an Updater for the rest.
+    u = _clean(**fields)
+    u.begin(len(data))
+    u.write(data[:at])
+    u.abort(6)
+    return Updater(Ota(), Callbacks())
+
+
+def test_an_update_goes_on_at_a_sector_and_what_is_before_stays_as_it_is():
+    data = image_of(30000)
+    for resume_at in (4096, 16384, 28672):
+        u = _break_off(data, 30000)
+        with Watched() as flash:
+            u.begin(len(data), 0, resume_at)
+            assert (u.progress, u.remaining) == (resume_at, 30000 - resume_at)
+            for at in range(resume_at, 30000, _CHUNK):
+                u.write(data[at : at + _CHUNK])
+            u.end()
+        done = flash.of("erase", "program")
+        start = SLOTS["b"]
+        assert done[0] == ("erase", start + _MARKS_AT, SECTOR_BYTES)
+        assert done[1][1] == done[2][1] == start + resume_at
+        for _, offset, _ in done[1:]:
+            assert offset >= start + resume_at
+        assert _is_on_trial(data)
+
+
+def test_it_is_known_how_much_is_in_the_slot():
+    data = image_of(30000)
+    u = _clean()
+    u.begin(len(data))
+    for at in range(0, 29000, 1000):
+        u.write(data[at : at + 1000])
+        assert u.progress - 1536 < u.programmed <= u.progress
+        assert content_of("b", u.programmed) == data[: u.programmed]
+    u.abort(6)
+
+
+def test_the_last_sector_with_the_marks_can_be_what_is_missing():
+    data = image_of(LIMIT_BYTES)
+    u = _break_off(data, LIMIT_BYTES)
+    u.begin(len(data), 0, _MARKS_AT)
+    u.write(data[_MARKS_AT:])
+    u.end()
+    assert _is_on_trial(data)
+
+
+def test_where_another_update_was_in_between_the_whole_is_not_taken():
+    data = image_of(30000)
+    u = _break_off(data, 20000)
+    fill_slot("b", image_of(30000, 8))  # accepted by now
+    u.begin(len(data), 0, 16384)
+    assert marks_of("b") == b"\xff" * 8
+    u.write(data[16384:])
+    assert "ERROR[37]" in error_of(u.end)
+    assert _is_discarded(u, 37)
+
+
+def test_what_is_in_the_slot_is_judged_before_the_application_is_asked():
+    data = image_of(30000)
+    for fields, code in (({"floor": 8}, 36), ({"rejected": 7}, 35)):
+        u = _break_off(data, 20000)
+        r = load()
+        for name in fields:
+            setattr(r, name, fields[name])
+        r.store()
+        asked = []
+        u.ota.on_start(lambda asked=asked: asked.append(1))
+        with Watched() as flash:
+            assert "ERROR[%d]" % code in error_of(u.begin, len(data), 0, 16384)
+        assert not asked and not flash.of("erase", "program")
+
+
+def test_only_a_sector_s_boundary_within_the_image_will_do():
+    for resume_at in (1000, 4095, 28672 + 4096):
+        u = _break_off(image_of(30000), 20000)
+        assert "ERROR[5]" in error_of(u.begin, 30000, 0, resume_at)
+
+
 # Digests
 
 

@@ -103,22 +103,28 @@ class Updater:
         """Expect the SHA-256 *digest*, 64 hex digits, as `set_md5` does."""
         self.expected_sha256 = _hex_digits(digest, 64, _SHA256_FAILED)
 
-    def begin(self, size, command=_U_FLASH):
+    def begin(self, size, command=_U_FLASH, resume_at=0):
         """Begin an update of *size* bytes.
 
         Policy is asked first, then all is reserved that the update needs to its very end, then the
-        application is asked.
+        application is asked. With *resume_at*, a multiple of 4096, the idle slot has so many bytes
+        of the image already, from an update that was broken off, and only the rest is to be
+        written.
         """
         if self.ota.updater:
             raise OTAError(_RUNNING)  # The update that is running goes on.
         self.ota.updater = self
-        self.error = self.progress = self._filled = 0
+        self.error = self._filled = 0
         self.has_started = False
-        self.remaining = size
+        self.progress = resume_at
+        self.remaining = size - resume_at
         self.is_running = True
         try:
             boot_record = self._admit(size, command)
+            self.slot = boot_record.idle
             self._reserve(boot_record)
+            if resume_at:
+                self._admit_rest(resume_at)
             self.has_started = True
             try:
                 self.ota.call("start", self._callbacks)
@@ -126,7 +132,8 @@ class Updater:
                 raise OTAError(_VETOED, str(e)[:40])
             if boot_record.trial:  # a verified update that waits for a restart: its slot is needed
                 boot_record.end_trial("replaced by another update before it was tried")
-            self.slot = boot_record.idle
+            if resume_at:
+                slots.erase_marks(self.slot)
         except Exception as e:
             self.fail(e, _WRITE_FAILED)
         log.info("update: %d bytes announced", size)
@@ -185,6 +192,11 @@ class Updater:
                 yield
         except Exception as e:
             self.fail(e, _STREAM_TIMEOUT)
+
+    @property
+    def programmed(self):
+        """How many bytes of the image are in the slot: fewer than `progress`, by a page or so."""
+        return self.progress - self._filled
 
     @property
     def is_finished(self):
@@ -298,6 +310,14 @@ class Updater:
             from ..md5 import md5
 
             self.md5_state = md5()
+
+    def _admit_rest(self, resume_at):
+        # Looks at the beginning of an image that is in flash, as `_flush` does at one that arrives.
+        if resume_at & (_SECTOR_BYTES - 1) or self.remaining <= 0:
+            raise OTAError(_BAD_SIZE)
+        head = self.pages[: slots.HEAD_BYTES]
+        hal.flash_read(slots.start(self.slot), head)
+        self._checks.refuse_by_head(head, self)
 
     # While bytes arrive
 
