@@ -22,6 +22,7 @@ _VERSION = const(1)
 # Kinds: what is to go on.
 ARDUINO = const(1)
 PAGE = const(2)  # an upload to the page, which its host begins again; only its address counts
+PULL = const(3)  # a download from the setting update_url, for which the board asks again
 
 _VETOED = const(32)
 _NOT_NOW = const(33)

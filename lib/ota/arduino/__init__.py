@@ -112,7 +112,8 @@ class ArduinoOTA(Callbacks):
                 busy = False
             if self.socket is None or not busy or ticks_diff(end, ticks_ms()) <= 0:
                 break
-        if self.ota.is_alone and not (self.session or self.next):
+        ota = self.ota
+        if ota.is_alone and not (ota.kept or self.next or any(s.session for s in ota.services)):
             log.info("arduino: restart with the application")
             from ..hal import reset
 

@@ -11,6 +11,8 @@ from utime import ticks_diff, ticks_ms
 
 from .. import log
 
+_ARDUINO = const(1)  # restart.ARDUINO
+
 # As long as every request must be, and as an answer may be: nobody can be flooded by asking in the
 # name of another.
 _REQUEST_BYTES = const(256)
@@ -38,7 +40,7 @@ def listen(listener):
     log.info("arduino: %s listens on port %d", ota.settings["hostname"], port)
     if not ota.has_password():
         log.info("arduino: no password is set: everyone on the network can update this board")
-    if ota.kept:  # its host has proved itself before the restart
+    if ota.kept and ota.kept[0] == _ARDUINO:  # its host has proved itself before the restart
         _, invitation, address = ota.kept
         ota.kept = None
         listener.begin_update(invitation, address)
