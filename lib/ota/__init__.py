@@ -22,8 +22,8 @@ _MAX_SAY_AGAIN_MS = const(3600000)
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
 _RESIDENT = const(
-    "ota.arduino ota.callbacks ota.clock ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.start "
-    "ota.web ota.wifi "
+    "ota.arduino ota.callbacks ota.clock ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.pull "
+    "ota.start ota.web ota.wifi "
 )
 
 # The bytes of the largest image that a slot takes.
@@ -91,8 +91,8 @@ class OTA(Callbacks):
     # All services. Each has `handle()`, which returns whether it is busy, and `session`: what it is
     # at work on, or None.
     services = ()
-    # The update page, a web.Web, once `web` was asked for.
-    own_web = None
+    # The update page, a web.Web, and what asks servers, a pull.HTTPUpdate, once asked for.
+    own_web = own_pull = None
 
     def __init__(self, **settings):
         from .settings import read_settings
@@ -200,6 +200,15 @@ class OTA(Callbacks):
             self.services = list(self.services) + [web]
             self.own_web = web
         return self.own_web
+
+    @property
+    def pull(self):
+        """What asks servers for updates, a pull.HTTPUpdate: by itself with `update_url`."""
+        if self.own_pull is None:
+            from .pull import HTTPUpdate
+
+            self.own_pull = HTTPUpdate(self)
+        return self.own_pull
 
     def free_space(self):
         """Return how many bytes the largest image that an update can bring may have."""

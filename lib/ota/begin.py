@@ -35,10 +35,12 @@ def begin(ota):
     ota.error = None
     arduino = ArduinoOTA(ota)
     arduino.is_off = is_for_page
-    ota.services = [service for service in (arduino, ota.own_web) if service]
+    ota.services = [service for service in (arduino, ota.own_web, ota.own_pull) if service]
     if is_for_page or get("web") and not ota.is_alone:
         ota.web.is_off = False
     ota.arduino = arduino  # at the end: begin() does nothing more where it is there
+    if get("update_url"):
+        ota.pull  # noqa: B018 - makes it
 
 
 def _load_names(ota):
@@ -52,3 +54,5 @@ def _load_names(ota):
 
         if ota.settings.get("auth", "classic") == "classic":
             from . import md5  # noqa: F401 - which stays once it is loaded
+    if ota.settings.get("update_url"):
+        from .pull import download, failure, headers, request, session  # noqa: F401

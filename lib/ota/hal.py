@@ -3,7 +3,7 @@
 """
 
 import umachine
-from esp import flash_erase, flash_read, flash_write  # noqa: F401 - for the slots and the Updater
+from esp import flash_erase, flash_read, flash_size, flash_write  # noqa: F401 - for others here
 from micropython import const
 
 # The block at the end of the 512 bytes of RTC user memory, which docs/SPEC.md describes: kept by a
@@ -76,6 +76,14 @@ def kept():
     for i in range(0, _KEPT_BYTES, 4):
         data += (umachine.mem32[_KEPT_AT + i] & 0xFFFFFFFF).to_bytes(4, "little")
     return data
+
+
+def macs():
+    """Return the MAC addresses of the station and of the access point, 6 bytes each."""
+    import network
+
+    wlan = network.WLAN
+    return wlan(wlan.IF_STA).config("mac"), wlan(wlan.IF_AP).config("mac")
 
 
 def join(hostname, ssid, key):

@@ -36,6 +36,11 @@ step_ms integer 0 10000
 confirm_s number 0 86400
 trial_s number 1 500000
 safe_pins pins 0 16
+update_url text 0 512
+update_interval_s number 1 604800
+update_redirects text 4 6
+update_user text 0 64
+update_password text 0 64
 """)
 
 
@@ -96,6 +101,8 @@ def _is_right(name, value):
     problem = _problem(kind, int(least), int(most), value)
     if name == "auth" and problem is None and value not in ("classic", "strict"):
         problem = "must be classic or strict"
+    if name == "update_redirects" and problem is None and value not in ("none", "strict", "force"):
+        problem = "must be none, strict or force"
     if problem:
         default = "strict" if name == "auth" else "its default"
         log.error("ota.json: %s %s: %s is used", name, problem, default)

@@ -63,5 +63,10 @@ class Wifi:
         """The board's IP address, as text."""
         return self._station.ifconfig()[0]
 
+    @property
+    def rssi(self):
+        """The strength of the network's signal, in dBm."""
+        return self._station.status("rssi")
+
     def _name(self):
         return self._settings.get("ssid") or "the network that the chip knows"

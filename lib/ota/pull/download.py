@@ -1,0 +1,243 @@
+"""The update that a server's reply brings, and the rest of one that was broken off; loaded when
+there is one.
+
+RAM: about 1.5 KB while loaded, beside the Updater's.
+"""
+
+from micropython import const
+
+from .. import hal, log, slots
+from ..clock import after, is_past
+from ..errors import OTAError
+from .resume import STEP_BYTES
+
+# In terms of the service's `timeout_ms`: a download takes so many at most, and 1 ms for each byte
+# more. One that breaks goes on after this part of one, after twice as long the next time, and so
+# on, so often in a row without a sector's worth of progress.
+_GRACE = const(8)
+_AGAIN_PART = const(8)
+_MOST_AGAIN = const(3)
+_PROGRESS_BYTES = const(4096)
+
+# What holds the MANIFEST of most images.
+_SHORT_HEAD_BYTES = const(256)
+_LONGEST_LINE = const(64)  # of a chunk's size
+_BLOCK_BYTES = const(1024)
+
+_U_FLASH = const(0)
+_U_FS = const(100)
+
+_LOST = const(-5)
+_ENCODING = const(-9)
+_NO_SPACE = const(-100)
+_NO_SIZE = const(-101)
+_WRONG_CODE = const(-104)
+_BAD_MD5 = const(-105)
+_WRONG_MAGIC = const(-106)
+# Errors of the connection: it is worth asking for the rest.
+_BROKEN = const((-1, -5, -11))
+
+
+def installing(session):
+    """Install the image that the server of *session* sends; a generator whose value is the result.
+
+    Raises OTAError.
+    """
+    service = session.service
+    if session.start < 0:
+        raise OTAError(_WRONG_CODE, "HTTP %d" % session.status)
+    if session.size == 0:
+        raise OTAError(_NO_SIZE)
+    if session.size is not None and session.size > service.ota.free_space():
+        raise OTAError(_NO_SPACE, "%d bytes" % session.size)
+    head = None
+    if session.place:
+        head, sequence = yield from _judge(session)
+        if sequence:
+            _mark(session, sequence)
+            return service.NO_UPDATES
+        if session.start:
+            head = None  # it is in the slot
+        else:
+            session.place.begin(session.validator if session.size else "", session.size or 0)
+    session.is_news = True
+    updater = _begin(session, head)
+    head = None
+    yield from _receive(session, updater)
+    for _ in updater.ending(session.size is None):
+        yield True
+    if session.place:
+        from ..record import load_for_update
+
+        _mark(session, load_for_update().received[updater.slot][0])
+    return service.OK
+
+
+def _mark(session, sequence):
+    # Keeps that the file that the server has is the release *sequence*.
+    place = session.place
+    validator = session.validator
+    if validator and (place.validator, place.sequence, place.position) != (validator, sequence, 0):
+        place.begin(validator, 0, sequence)
+        place.store()
+
+
+def _judge(session):
+    # Looks at the beginning of the image, which is in the slot if the download goes on. A generator
+    # whose value is what has come of it, and the sequence of the release if that runs already or is
+    # not taken again, else 0.
+    head = memoryview(b"")
+    sequence = filled = 0
+    for size in (_SHORT_HEAD_BYTES, slots.HEAD_BYTES):
+        before, head = head, memoryview(bytearray(size))
+        head[:filled] = before[:filled]
+        before = None
+        if session.start:
+            hal.flash_read(slots.start(session.slot), head)
+            filled = size
+        while filled < size:
+            n = yield from _read(session, head[filled:])
+            if not n:
+                break
+            filled += n
+        if not slots.romfs_bytes(head):
+            if session.is_check:
+                raise OTAError(_WRONG_MAGIC)
+            break
+        try:
+            sequence = slots.read_manifest(head[:filled])["sequence"]
+            break
+        except OTAError:
+            pass  # it is longer; or bad, which the Updater says
+    if sequence not in (session.running, session.rejected):
+        sequence = 0
+    session.rest = bytes(session.rest)  # without all of the buffer that the reply came through
+    return head[:filled], sequence
+
+
+def _begin(session, head):
+    # Begins the update, of which *head* has come already, or None; returns the Updater.
+    from ..updater import Updater
+
+    service = session.service
+    updater = session.updater = Updater(service.ota, service)
+    try:
+        if service.md5 or session.md5:
+            updater.set_md5(service.md5 or session.md5)
+    except OTAError:
+        raise OTAError(_BAD_MD5)
+    size = session.size or service.ota.free_space()
+    updater.begin(size, _U_FLASH if session.place else _U_FS, session.start)
+    service.ota.call("progress", service, session.start, size)
+    if service.close_connections:
+        service.close_connections()
+    if head is not None:
+        if not slots.romfs_bytes(head):
+            raise OTAError(_WRONG_MAGIC)
+        updater.write(head)
+    session.end = after(_GRACE * service.timeout_ms + size)
+    return updater
+
+
+def _receive(session, updater):
+    # Writes what comes to *updater*. A connection that breaks is opened again, and the server asked
+    # for the rest, where it says what tells a file from another. A generator.
+    place = session.place
+    if place and not place.may_resume():
+        place = None
+    failures = 0
+    while True:
+        before = updater.progress
+        try:
+            if session.tcp is None:
+                yield from session.asking(before)
+                if session.start != before:
+                    raise OTAError(_WRONG_CODE, "HTTP %d, not the rest" % session.status)
+            yield from _copy(session, updater, place)
+            return
+        except OTAError as e:
+            if e.code not in _BROKEN or is_past(session.end) or place is None:
+                raise
+            failures = 0 if updater.progress - before >= _PROGRESS_BYTES else failures + 1
+            if failures > _MOST_AGAIN:
+                raise
+            log.info("pull: broken off after %d bytes: %s", updater.progress, e.detail)
+        session.close_tcp()
+        deadline = after(session.service.timeout_ms // _AGAIN_PART << failures)
+        while not is_past(deadline):
+            yield False
+
+
+def _copy(session, updater, place):
+    service = session.service
+    led = service.led_pin
+    while updater.remaining:
+        n = yield from _read(session, updater.buffer[: min(len(updater.buffer), updater.remaining)])
+        if not n:
+            return
+        if led is not None:
+            hal.set_pin(led, service.led_on)
+        updater.write(updater.buffer[:n])
+        if led is not None:
+            hal.set_pin(led, 1 - service.led_on)
+        if place and updater.programmed - place.position >= STEP_BYTES:
+            yield from place.advance(slots.start(session.slot), updater.buffer[:_BLOCK_BYTES])
+            place.store()
+        yield True
+
+
+def _read(session, view):
+    # A generator whose value is how many bytes of the body have come into *view*; 0: no more.
+    if session.is_chunked and session.left == 0:
+        yield from _enter(session)
+    left = session.left
+    if left == 0:
+        return 0
+    if left is not None and left < len(view):
+        view = view[:left]
+    n = yield from _take(session, view)
+    if left is not None:
+        if n == 0:
+            raise OTAError(_LOST)
+        session.left = left - n
+    elif n == 0:
+        session.left = 0
+    return n
+
+
+def _take(session, view):
+    # The same for the connection, without regard to what the bytes mean.
+    n = min(len(view), len(session.rest))
+    if n:
+        view[:n] = session.rest[:n]
+        session.rest = session.rest[n:]
+        return n
+    while True:
+        try:
+            n = session.tcp.readinto(view)
+        except OSError as e:
+            raise OTAError(_LOST, str(e))
+        if n is not None:
+            session.listen()
+            return n
+        yield from session.waiting()
+
+
+def _enter(session):
+    # Reads the size of the next chunk, which stands in a line of its own in hex; the line feed that
+    # ends the chunk before comes first. The last chunk has none. A generator.
+    byte = memoryview(bytearray(1))
+    line = b""
+    while line.strip() == b"" or line[-1:] != b"\n":
+        n = yield from _take(session, byte)
+        if not n:
+            raise OTAError(_LOST)
+        line += byte
+        if len(line) > _LONGEST_LINE:
+            raise OTAError(_ENCODING)
+    try:
+        session.left = int(line.split(b";")[0], 16)
+    except ValueError:
+        raise OTAError(_ENCODING)
+    if session.left == 0:
+        session.is_chunked = False

@@ -1,0 +1,105 @@
+"""Why a question to a server failed, for the log, the application and the boot after this one;
+loaded when it has.
+
+RAM: about 500 bytes while loaded.
+"""
+
+import gc
+import sys
+
+from micropython import const
+
+from ..errors import OTAError
+from ..hal import reset
+
+_WRITE_FAILED = const(1)
+_STREAM_TIMEOUT = const(6)
+_NO_MEMORY = const(14)
+_NO_RAM = const(-8)
+# After these, what has come of a download is still good.
+_KEPT = const((-1, -5, -7, -8, -11, 6, 14))
+
+# Of ESP8266httpUpdate.h and ESP8266HTTPClient.h of the Arduino core.
+_TEXTS = const("""
+-1 HTTP error: connection failed
+-5 HTTP error: connection lost
+-7 HTTP error: no HTTP server
+-8 HTTP error: not enough ram
+-9 HTTP error: Transfer-Encoding not supported
+-11 HTTP error: read Timeout
+-100 Not Enough space
+-101 Server Did Not Report Size
+-102 File Not Found (404)
+-103 Forbidden (403)
+-104 Wrong HTTP Code
+-105 Wrong MD5
+-106 Verify Bin Header Failed
+-108 Unauthorized (401)
+-109 Server Did Not Report Version
+""")
+
+
+def failed(session, e):
+    """Discard the update, if there is one, and tell the application; return the number and a text.
+
+    Where there was an update and too little heap for it beside the application, the board restarts
+    for it, if it may.
+    """
+    service = session.service
+    ota = service.ota
+    updater, session.updater = session.updater, None
+    has_started = updater is not None and updater.has_started
+    if updater:
+        updater.abort(_STREAM_TIMEOUT)
+        updater = None
+    session.rest = b""
+    if isinstance(e, MemoryError):
+        e = OTAError(_NO_MEMORY if session.is_news else _NO_RAM)
+    elif not isinstance(e, OTAError):
+        sys.print_exception(e)
+        e = OTAError(_WRITE_FAILED, repr(e))
+    gc.collect()
+    if e.code == _NO_MEMORY and not has_started:
+        e = _restart(session, e)
+    place = session.place
+    if has_started and place and e.code not in _KEPT and (place.position or place.sequence):
+        place.begin()
+        place.store()
+    text = _words(e)
+    if ota.is_alone:
+        from ..restart import note
+
+        note("failed: " + text)
+        if place:
+            place.failures += 1
+            place.store()
+    if has_started:
+        ota.call("error", service, e.code)
+    elif service.error_callback:
+        service.error_callback(e.code)
+    return e.code, text
+
+
+def _restart(session, e):
+    from .. import restart
+
+    service = session.service
+    free = gc.mem_free()
+    if session.is_check and service.url is None:
+        nothing = 0, 0, 0, "0" * 32, "0" * 64
+        try:
+            if restart.prepare(service.ota, service, restart.PULL, nothing, ("0.0.0.0", 0)):
+                reset()
+        except OTAError as refusal:
+            return refusal
+    return OTAError(e.code, "%d of %d bytes free" % (free, restart.needed_heap()))
+
+
+def _words(e):
+    # The words for an error, as Arduino has them.
+    if e.code >= 0:
+        return "Update error: %s" % e
+    start = _TEXTS.find("\n%d " % e.code)
+    line = _TEXTS[start + 1 : _TEXTS.find("\n", start + 1)]
+    text = line[line.find(" ") + 1 :]
+    return text + ": " + e.detail if e.detail else text

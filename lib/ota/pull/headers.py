@@ -1,0 +1,131 @@
+"""What a board tells a server of itself in each request. Headers: docs/SPEC.md.
+
+Loaded until they are put together. RAM: about 1 KB while loaded, beside the record and the slots.
+"""
+
+import gc
+
+import uos
+from micropython import const
+from ubinascii import b2a_base64, hexlify
+
+from .. import hal, log, slots
+from ..errors import OTAError
+from ..record import load_for_update
+from .resume import Place
+
+_BLOCK_BYTES = const(1024)
+
+# One long text, of which the compiler makes one object: each short one would cost 16 bytes of heap.
+_HEADERS = const(
+    "User-Agent: ESP8266-http-Update\r\nConnection: close\r\nx-ESP8266-Chip-ID: %d\r\n"
+    "x-ESP8266-STA-MAC: %s\r\nx-ESP8266-AP-MAC: %s\r\nx-ESP8266-free-space: %d\r\n"
+    "x-ESP8266-sketch-size: %d\r\nx-ESP8266-sketch-md5: %s\r\nx-ESP8266-chip-size: %d\r\n"
+    "x-ESP8266-sdk-version: %s\r\nx-ESP8266-mode: %s\r\nx-mpota-name: %s\r\n"
+    "x-mpota-sequence: %d\r\nx-mpota-outcome: %s\r\nx-mpota-boots: %d\r\nx-mpota-heap: %d\r\n"
+    "x-mpota-uptime: %d\r\nx-mpota-rssi: %d\r\n"
+)
+
+_NO_HTTP = const(-7)
+
+
+def composing(session, start):
+    """Put together what goes to every server, and what goes to the session's own one alone.
+
+    *start* is the byte of the file from which on it is wanted; None: from where it was broken off.
+    A generator whose value is that byte, and both texts. It tells *session* as well what runs, what
+    is not taken again, which slot is idle, and what is kept of a download. Raises OTAError.
+    """
+    service = session.service
+    ota = service.ota
+    get = ota.settings.get
+    boot_record = load_for_update()
+    if start is None:
+        start = 0
+        if session.mode == "sketch":
+            session.place = Place(session.url)
+            if session.place.position:
+                buffer = memoryview(bytearray(_BLOCK_BYTES))
+                yield from session.place.checking(slots.start(boot_record.idle), buffer)
+                buffer = None
+            start = session.place.position
+    active = boot_record.active
+    manifest = {}
+    if active:
+        yield from _completing(boot_record, active)
+        try:
+            manifest = slots.manifest_of(active)
+        except OTAError as e:
+            log.error("pull: slot %s: %s", active, e)
+    session.running = manifest.get("sequence", 0)
+    session.rejected = boot_record.rejected
+    session.slot = boot_record.idle
+    own = ""  # what only the session's own server may know
+    basic = service.authorization
+    if basic is None:
+        user = get("update_user") if service.user is None else service.user
+        password = get("update_password") if service.password is None else service.password
+        if user:
+            basic = b2a_base64("%s:%s" % (user, password or "")).decode().strip()
+    if basic:
+        own = "Authorization: Basic %s\r\n" % basic
+    for line in service.headers:
+        if "\n" in line:
+            raise OTAError(_NO_HTTP, "a header has a line feed in it")
+        own += line + "\r\n"
+    # The server is to send the rest of a file, or nothing where that has not changed.
+    more = ""
+    place = session.place
+    if start:
+        more = "Range: bytes=%d-\r\nIf-Range: %s\r\n" % (start, place.validator)
+    elif place and place.sequence and place.sequence in (session.running, session.rejected):
+        name = "If-None-Match" if place.validator[-1:] == '"' else "If-Modified-Since"
+        more = "%s: %s\r\n" % (name, place.validator)
+    version = session.version or (session.is_check and manifest.get("version"))
+    if version:
+        more += "x-ESP8266-version: %s\r\n" % version
+    _, size, md5 = boot_record.received[active or "a"]
+    station, access_point = [hexlify(mac, ":").decode().upper() for mac in hal.macs()]
+    gc.collect()
+    headers = _HEADERS % (
+        int(hal.chip_id(), 16),
+        station,
+        access_point,
+        ota.free_space(),
+        size,
+        hexlify(md5).decode(),
+        hal.flash_size(),
+        uos.uname().release,
+        session.mode,
+        manifest.get("name", ""),
+        session.running,
+        boot_record.outcome,
+        boot_record.attempts,
+        gc.mem_free(),
+        ota.uptime_s,
+        ota.wifi.rssi,
+    )
+    return start, headers + more, own
+
+
+def _completing(boot_record, slot):
+    # Has the MD5 of what was received into *slot* in the record: servers of old ask for it, but not
+    # everybody who brings an image announces one. A generator.
+    sequence, size, digest = boot_record.received[slot]
+    if any(digest):
+        return
+    from ..md5 import md5
+
+    start = slots.start(slot)
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    if not size:
+        hal.flash_read(start, buffer[:16])
+        size = slots.romfs_bytes(buffer[:16]) + slots.FOOTER_BYTES
+    digest = md5()
+    for at in range(0, size, len(buffer)):
+        count = min(len(buffer), size - at)
+        hal.flash_read(start + at, buffer[: count + 3 & ~3])
+        digest.update(buffer[:count])
+        yield True
+    boot_record.received[slot] = (sequence, size, digest.digest())
+    boot_record.store()

@@ -1,0 +1,55 @@
+"""When a board asks its server next; loaded when a question has ended, and at the start.
+
+RAM: about 300 bytes while loaded.
+"""
+
+from micropython import const
+
+_INTERVAL_S = const(3600)
+# After a start, boards ask within so many seconds, each at its own time.
+_FIRST_S = const(60)
+# The pause after a failure, doubled with each more in a row, and the longest.
+_RETRY_S = const(30)
+_LONGEST_S = const(86400)
+
+
+def plan_first(service):
+    """Plan the first question of this boot for *service*, an HTTPUpdate.
+
+    Where the board has left the application out for an update and failed, the pause goes on that
+    grows with each failure.
+    """
+    url = service.ota.settings.get("update_url")
+    if url:
+        from .resume import Place
+
+        service.failures = Place(url).failures
+        if service.failures:
+            plan(service, 0)
+        else:
+            service.deadline = int(min(_FIRST_S, _interval_s(service)) * _share())
+
+
+def plan(service, wait_s):
+    """Plan the next question for *service*, after *wait_s* at least, as its server wishes."""
+    ota = service.ota
+    service.deadline = None
+    if ota.settings.get("update_url"):
+        pause_s = _interval_s(service)
+        if service.failures:
+            retry_s = min(int(pause_s), _RETRY_S)
+            pause_s = min(retry_s << min(service.failures - 1, 12), _LONGEST_S)
+        # Up to a tenth more or less, so that boards which started together ask one by one.
+        pause_s = int(pause_s * (0.9 + 0.2 * _share()))
+        service.deadline = (ota.uptime_s or 0) + max(1, pause_s, min(wait_s, _LONGEST_S))
+
+
+def _interval_s(service):
+    return service.ota.settings.get("update_interval_s", _INTERVAL_S)
+
+
+def _share():
+    # This board's own number from 0 to 1; those of boards with similar ids are far apart.
+    from ..hal import chip_id
+
+    return (int(chip_id(), 16) * 40503 & 0xFFFF) / 0xFFFF

@@ -1,0 +1,288 @@
+"""A question to a server, from the look-up of its name to the head of its reply; redirects too.
+
+Loaded until the head is there. RAM: about 1.5 KB while loaded, beside the request and 1,280 bytes
+for the head to arrive through.
+"""
+
+import gc
+
+import uerrno
+from micropython import const
+from uselect import POLLIN, POLLOUT, poll
+from usocket import AF_INET, SOCK_STREAM, getaddrinfo, socket
+
+from ..clock import is_past
+from ..errors import OTAError
+from ..http import Head, HTTPError
+
+# A header that is looked at must fit into it: an address that is redirected to has 1 KB at times.
+_BUFFER_BYTES = const(1280)
+_SIP_BYTES = const(128)
+_VALIDATOR_LIMIT = const(200)  # characters; a longer one is not kept
+_MAX_REDIRECTS = const(10)
+_REDIRECTS = const((301, 302, 303, 307, 308))
+
+_WANTED = (
+    b"content-length",
+    b"transfer-encoding",
+    b"content-range",
+    b"location",
+    b"etag",
+    b"last-modified",
+    b"retry-after",
+    b"x-md5",
+    b"x-version",
+)
+
+_NOT_CONNECTED = const(-1)
+_LOST = const(-5)
+_NO_HTTP = const(-7)
+_NO_RAM = const(-8)
+_NOT_FOUND = const(-102)
+_FORBIDDEN = const(-103)
+_WRONG_CODE = const(-104)
+_UNAUTHORIZED = const(-108)
+_NO_VERSION = const(-109)
+
+
+def asking(session, start, headers, own_headers):
+    """Ask the server of *session*, and tell the session what it replies; redirects are followed.
+
+    *start* is the byte of the file that is asked for. *headers* go to every server, *own_headers*
+    to the session's own one alone; both are text. A generator. Raises OTAError with a number below
+    0, also for a reply that brings neither an image nor the answer that there is none.
+    """
+    service = session.service
+    mode = service.redirects or service.ota.settings.get("update_redirects", "none")
+    url = session.url
+    own = split(url)[:3]
+    for _ in range(_MAX_REDIRECTS + 1):
+        is_secure, host, port, path = split(url)
+        yield from _connect(session, is_secure, host, port)
+        is_own = own == (is_secure, host, port)
+        if port != (443 if is_secure else 80):
+            host = "%s:%d" % (host, port)
+        text = "GET %s HTTP/1.0\r\nHost: %s\r\n" % (path, host) + headers
+        text += own_headers + "\r\n" if is_own else "\r\n"
+        yield from _flush(session, text.encode())
+        text = None
+        fields = yield from _read(session)
+        location = _parse(fields, b"location")
+        if session.status not in _REDIRECTS or mode == "none" or not location:
+            _judge(session, start, fields)
+            return
+        session.close_tcp()
+        url = join(url, location)
+        if is_secure and not split(url)[0]:
+            raise OTAError(_WRONG_CODE, "redirected from https to http")
+    raise OTAError(_WRONG_CODE, "too many redirects")
+
+
+def split(url):
+    """Return (whether it is https, host, port, path with query) of *url*. Raises OTAError -1."""
+    is_secure = url[:8] == "https://"
+    if not is_secure and url[:7] != "http://":
+        raise OTAError(_NOT_CONNECTED, "the address must begin with http:// or https://")
+    for c in url:
+        if not "!" <= c <= "~":
+            raise OTAError(_NOT_CONNECTED, "the address has a character that must be escaped")
+    rest = url[8 if is_secure else 7 :].split("#", 1)[0]
+    at = len(rest)
+    for c in "/?":
+        found = rest.find(c)
+        if 0 <= found < at:
+            at = found
+    host, path = rest[:at], rest[at:]
+    port = 443 if is_secure else 80
+    if ":" in host:
+        host, digits = host.split(":", 1)
+        if not digits.isdigit() or not 0 < int(digits) < 65536:
+            raise OTAError(_NOT_CONNECTED, "the address has no good port")
+        port = int(digits)
+    if not host or "@" in host:
+        raise OTAError(_NOT_CONNECTED, "the address has no good host name")
+    return is_secure, host, port, path if path[:1] == "/" else "/" + path
+
+
+def join(url, location):
+    """Return the address that *location*, of a redirect from *url*, means."""
+    scheme = location.split("://", 1)[0]
+    if scheme != location and not ("/" in scheme or "?" in scheme):
+        return location
+    scheme, rest = url.split("://", 1)
+    if location[:2] == "//":
+        return scheme + ":" + location
+    rest = rest.split("#", 1)[0].split("?", 1)[0]
+    if location[:1] == "/":
+        return scheme + "://" + rest.split("/", 1)[0] + location
+    if "/" not in rest:
+        rest += "/"
+    return scheme + "://" + rest[: rest.rfind("/") + 1] + location
+
+
+def _connect(session, is_secure, host, port):
+    service = session.service
+    if service.address[0] != host:
+        try:
+            address = getaddrinfo(host, port)[0][-1][0]  # which blocks
+        except OSError as e:
+            raise OTAError(_NOT_CONNECTED, "%s: no address: %s" % (host, e))
+        service.address = (host, address)
+    try:
+        session.tcp = tcp = socket(AF_INET, SOCK_STREAM)
+        session.poll = poll()
+        session.poll.register(tcp, POLLOUT)
+        tcp.setblocking(False)
+        try:
+            tcp.connect((service.address[1], port))
+        except OSError as e:
+            if e.errno != uerrno.EINPROGRESS:
+                raise
+        session.listen()
+        is_connected = False
+        while not is_connected:
+            for _, events in session.poll.ipoll(0):
+                if events & ~POLLOUT:
+                    raise OSError(uerrno.ECONNREFUSED)
+                is_connected = True
+            if not is_connected:
+                if is_past(session.deadline):
+                    raise OSError(uerrno.ETIMEDOUT)
+                yield False
+    except OSError as e:
+        service.address = (None, None)  # it may have moved
+        raise OTAError(_NOT_CONNECTED, str(e))
+    if is_secure:
+        _shake_hands(session, host)
+    session.poll.modify(tcp, POLLIN)
+
+
+def _shake_hands(session, host):
+    # Blocks, and proves nothing: this chip checks no certificate.
+    import tls
+
+    tcp = session.tcp
+    gc.collect()
+    try:
+        tcp.settimeout(session.service.timeout_ms / 1000)
+        context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        context.verify_mode = tls.CERT_NONE
+        session.tcp = context.wrap_socket(tcp, server_hostname=host)
+        session.tcp.setblocking(False)
+    except MemoryError:
+        tcp.close()
+        raise OTAError(_NO_RAM, "the TLS handshake needs more: %d bytes free" % gc.mem_free())
+    except (OSError, ValueError) as e:
+        tcp.close()
+        raise OTAError(_NOT_CONNECTED, "TLS handshake: %s" % e)
+
+
+def _flush(session, request):
+    # A generator.
+    at = 0
+    request = memoryview(request)
+    session.listen()
+    while at < len(request):
+        try:
+            n = session.tcp.write(request[at:])
+        except OSError as e:
+            raise OTAError(_LOST, str(e))
+        at += n or 0
+        if not n:
+            yield from session.waiting()
+
+
+def _read(session):
+    # Gives the session the reply's status, and what of the body has come with its head; a generator
+    # whose value are the headers.
+    buffer = bytearray(_BUFFER_BYTES)
+    head = Head(buffer, _WANTED)
+    stream = _Reader(session.tcp)
+    session.listen()
+    filled = 0
+    try:
+        while not head.read(stream):
+            if head.filled != filled:
+                filled = head.filled
+                session.listen()
+            yield from session.waiting()
+    except HTTPError as e:
+        raise OTAError(_NO_HTTP, e.args[1])
+    except OSError as e:
+        raise OTAError(_LOST, str(e))
+    words = head.line.split(None, 2)
+    if len(words) < 2 or words[0][:5] != b"HTTP/" or len(words[1]) != 3 or not words[1].isdigit():
+        raise OTAError(_NO_HTTP)
+    session.status = int(words[1])
+    session.rest = memoryview(buffer)[: head.filled]
+    return head.fields
+
+
+class _Reader:
+    # A connection of which little is read at a time: of what follows the head, little is to be held
+    # until the update has begun.
+    def __init__(self, tcp):
+        self.tcp = tcp
+
+    def readinto(self, view):
+        return self.tcp.readinto(view[:_SIP_BYTES])
+
+
+def _judge(session, start, fields):
+    # Tells the session what the reply means.
+    status = session.status
+    session.wait_s = _number(fields, b"retry-after") or 0
+    if status in (401, 403, 404):
+        code = _UNAUTHORIZED if status == 401 else _FORBIDDEN if status == 403 else _NOT_FOUND
+        raise OTAError(code, "HTTP %d" % status)
+    if status == 304:
+        return
+    if session.mode == "version" and status == 200:
+        session.service.version = _parse(fields, b"x-version")
+        if not session.service.version:
+            raise OTAError(_NO_VERSION)
+        return
+    if status != 200 and not (start and status in (206, 416)):
+        raise OTAError(_WRONG_CODE, "HTTP %d" % status)
+    validator = _parse(fields, b"etag") or _parse(fields, b"last-modified")
+    if len(validator) > _VALIDATOR_LIMIT:
+        validator = ""
+    session.left = _number(fields, b"content-length")
+    session.start = _start(session, start, validator, fields) if start else 0
+    session.is_chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
+    if session.is_chunked:
+        session.left = 0
+    elif session.start == 0:
+        session.size = session.left
+    session.validator = validator
+    session.md5 = _parse(fields, b"x-md5")
+
+
+def _start(session, start, validator, fields):
+    # Where the file begins that the server has sent: at *start*, if it is the rest of the very file
+    # that was asked for, at 0 if it is all of a file, else -1.
+    if session.status == 200:
+        return 0
+    place = session.place
+    words = fields.get(b"content-range", b"").replace(b"-", b" ").replace(b"/", b" ").split()
+    if (
+        validator == place.validator
+        and words == [b"bytes", b"%d" % start, b"%d" % (place.size - 1), b"%d" % place.size]
+        and session.left == place.size - start
+    ):
+        session.size = place.size
+        return start
+    return -1
+
+
+def _parse(fields, name):
+    # The value of a header, as text; "" where there is none, or one that is no text.
+    try:
+        return fields.get(name, b"").decode()
+    except UnicodeError:
+        return ""
+
+
+def _number(fields, name):
+    value = fields.get(name, b"")
+    return int(value) if value.isdigit() else None

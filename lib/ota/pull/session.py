@@ -1,0 +1,167 @@
+"""One question to a server, from the request to the end of the update that it may bring; loaded
+while the board asks.
+
+What goes into the request is in headers.py, how it is sent in request.py, the update in
+download.py, why it failed in failure.py: one after the other is loaded, since a question must need
+little heap. RAM: about 1 KB while loaded.
+"""
+
+import sys
+
+from micropython import const
+
+from .. import log
+from ..clock import after, is_past
+from ..errors import OTAError
+
+_WAIT_MS = const(2)
+# A question takes so many times the service's `timeout_ms` at most.
+_GRACE = const(8)
+
+_NOT_MODIFIED = const(304)
+
+_STREAM_TIMEOUT = const(6)
+_ON_TRIAL = const(34)
+_LOST = const(-5)
+_TIMEOUT = const(-11)
+
+
+class Session:
+    """A question to *url* for *mode*, "sketch", "spiffs" or "version"; *service* is an HTTPUpdate.
+
+    *version* is what the board says it runs. With *is_check* the board asks by itself: it says the
+    version of its MANIFEST, and what it cannot take calls no `on_start`.
+    """
+
+    # The connection and until when something must come, in ticks.
+    tcp = poll = deadline = None
+    # What headers.py finds out: the sequences of the release that runs and of the one that is not
+    # taken again, the slot that is idle, what is kept of the download, a resume.Place.
+    running = rejected = 0
+    slot = "a"
+    place = None
+    # The reply, as request.py finds it: its status; the first byte of the file that it has, -1
+    # where that is not what was asked for; the size of the whole and what is still to come, None
+    # where it is not known; whether it comes in chunks; the file's MD5, and what tells it from
+    # others, where the server says so; what of the body has come with the head; how long the server
+    # wants no other question.
+    status = start = wait_s = 0
+    size = left = None
+    is_chunked = False
+    md5 = validator = ""
+    rest = b""
+    updater = None  # of the update that has begun, or is to begin
+    is_news = False  # whether the server has something that the board does not have
+
+    def __init__(self, service, url, version, mode, is_check):
+        self.service = service
+        self.url = url
+        self.version = version
+        self.mode = mode
+        self.is_check = is_check
+        self.end = after(_GRACE * service.timeout_ms)
+        self._is_closed = False
+        self.steps = self._run()
+
+    def step(self):
+        """Do one piece of work; return False when there is nothing to do but wait."""
+        try:
+            goes_on = next(self.steps)
+            if not self._is_closed:
+                return goes_on
+        except StopIteration:
+            pass
+        except Exception as e:
+            sys.print_exception(e)
+        self.close()
+        return False
+
+    def close(self):
+        """End the session; an update that is going on is broken off."""
+        self._is_closed = True
+        try:
+            self.steps.close()
+        except ValueError:
+            return  # one of the update's own callbacks asks for it: `step` does it after the call
+        if self.service.session is self:
+            self.service.finish(self.service.FAILED, _LOST, "broken off")
+
+    def listen(self):
+        """Let the time begin anew in which something must come."""
+        self.deadline = after(self.service.timeout_ms)
+
+    def waiting(self):
+        """Wait a moment for the connection; a generator. Raises OTAError -11 after too long."""
+        is_ready = False
+        for _ in self.poll.ipoll(_WAIT_MS):
+            is_ready = True
+        if is_past(self.deadline) or is_past(self.end):
+            raise OTAError(_TIMEOUT)
+        yield is_ready
+
+    def close_tcp(self):
+        """Close the connection, if there is one."""
+        if self.tcp:
+            self.tcp.close()
+            self.tcp = None
+
+    def asking(self, start):
+        """Ask for the file from its byte *start* on, or from where it was broken off (None).
+
+        A generator; see request.py for what it leaves in the session.
+        """
+        from .headers import composing
+
+        start, headers, own_headers = yield from composing(self, start)
+        composing = None
+        unload = self.service.ota.unload
+        unload("ota.pull.headers")
+        if self.updater is None:
+            unload("ota.record", "ota.slots", "ota.hal")
+        from .request import asking
+
+        yield from asking(self, start, headers, own_headers)
+        asking = headers = own_headers = None
+        unload("ota.pull.request", "ota.http")
+
+    def _run(self):
+        service = self.service
+        result = service.FAILED
+        code = 0
+        text = ""
+        try:
+            if service.ota.trial and self.mode != "version":
+                raise OTAError(_ON_TRIAL)
+            yield from self.asking(None)
+            if self.start < 0:  # the server has not the rest of that file: it is asked for all
+                self.close_tcp()
+                yield from self.asking(0)
+            result = service.NO_UPDATES
+            if self.status != _NOT_MODIFIED and self.mode != "version":
+                from .download import installing
+
+                result = yield from installing(self)
+            if self.place and self.place.failures:
+                self.place.failures = 0
+                self.place.store()
+        except Exception as e:  # whatever it was, the application must hear of it
+            result = service.FAILED
+            self.close_tcp()
+            from .failure import failed
+
+            code, text = failed(self, e)
+        finally:
+            self.close_tcp()
+            if self.updater:
+                self.updater.abort(_STREAM_TIMEOUT)
+        service.finish(result, code, text, self.wait_s)
+        if result == service.OK:
+            service.ota.call("end", service)
+            restarts = service.reboot_on_update
+            if restarts is None:
+                restarts = service.ota.settings.get("reboot_on_success", True)
+            if restarts and self.mode == "sketch":
+                from ..hal import reset
+
+                log.info("pull: restart")
+                reset()
