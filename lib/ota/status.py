@@ -5,11 +5,15 @@ while loaded.
 import gc
 import sys
 
+from micropython import const
 from utime import ticks_diff, ticks_ms
 
 from . import hal, log, slots
 from .errors import OTAError
 from .record import load
+
+# Characters of how the last question to a server ended: the outcome must have its place, too.
+_CHECK_LIMIT = const(48)
 
 
 def facts(ota):
@@ -32,6 +36,8 @@ def facts(ota):
     yield "firmware", "%d.%d.%d" % sys.implementation.version[:3]
     yield "uptime", ota.uptime_s
     yield "address", ota.wifi.address
+    if ota.own_pull:
+        yield "pull", ota.own_pull.last_check[:_CHECK_LIMIT]
     yield "outcome", outcome
 
 

@@ -122,6 +122,7 @@ def test_the_status_can_be_had_as_json():
         "uptime_s": 0,
         "address": FIRST,
         "outcome": "confirmed: 17",
+        "last_check": "",
     }
     assert second == {
         "board": SECOND,

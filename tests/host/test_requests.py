@@ -70,6 +70,11 @@ def test_a_status_has_all_that_the_board_tells():
     )
 
 
+def test_a_status_tells_how_the_last_question_to_a_server_ended():
+    told = Status.parse(ANSWER.replace("\noutcome", "\npull 40 s ago: no update\noutcome"))
+    assert (told.last_check, told.outcome) == ("40 s ago: no update", "confirmed: 17")
+
+
 def test_a_status_tells_how_long_a_trial_may_last():
     told = Status.parse(status(state="trial 540"))
     assert (told.state, told.trial_left_s) == ("trial", 540)

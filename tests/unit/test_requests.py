@@ -45,6 +45,7 @@ class Services:
 
     slot, trial, healthy, has_ended, is_alone, is_updating = "a", False, False, False, False, False
     begun, uptime_s = 0, 4711
+    own_pull = None
     takes_confirm = True
 
     class wifi:

@@ -48,6 +48,7 @@ class Status:
     uptime_s: int
     address: str
     outcome: str  # how the last update ended
+    last_check: str = ""  # how the last question to a server ended, cut off after 48 characters
 
     @classmethod
     def parse(cls, said: str) -> "Status":
@@ -67,6 +68,7 @@ class Status:
                 firmware=printable(values["firmware"]),
                 uptime_s=int(values["uptime"]),
                 address=printable(values["address"]),
+                last_check=printable(values.get("pull", "")),
                 outcome=_whole(outcome),
             )
         except (KeyError, ValueError) as error:

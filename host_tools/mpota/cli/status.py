@@ -67,7 +67,10 @@ def _table(told: dict[str, Status]) -> Table:
         state = [_state(it), f"up {_duration(it.uptime_s)}", f"{it.free_heap_bytes} bytes of heap"]
         runs.append(f"MicroPython {it.firmware}")
         outcome = re.sub(r"^(confirmed|taken back): (?=\d)", r"\1: sequence ", it.outcome)
-        cells = [board, "\n".join(runs), "\n".join(state), outcome or "not known"]
+        last = [outcome or "not known"]
+        if it.last_check:
+            last.append(f"asked a server {it.last_check}")
+        cells = [board, "\n".join(runs), "\n".join(state), "\n".join(last)]
         table.add_row(*map(Text, cells))
     return table
 
