@@ -19,6 +19,9 @@ OWN = """
     wifi
 """.split()  # noqa: SIM905
 
+# MicroPython's own asyncio imports these, and so looks for them on the path first.
+NEEDED_BY_ASYNCIO = {"select", "time"}
+
 RAISES = b"raise RuntimeError('this module must not be imported')\n"
 EMPTY = b"x = 1\n"
 # Without an import.
@@ -52,11 +55,9 @@ def modules(names, content, folder=""):
 @pytest.mark.parallel
 @pytest.mark.parametrize("app", [PLAIN_APP, ASYNC_APP], ids=["plain", "async"])
 def test_files_on_littlefs_take_the_place_of_no_module_of_the_services(tmp_path, app):
-    # An async application needs MicroPython's own asyncio, and that some others, which MicroPython
-    # looks for in the file system before it takes its own.
     names = {*MICROPYTHON, *OWN} - {"boot", "main"}
     if app is ASYNC_APP:
-        names -= {"select", "time"}
+        names -= NEEDED_BY_ASYNCIO
 
     def add(files):
         for name, content in modules(names, RAISES, "/").items():
@@ -75,10 +76,14 @@ def test_files_on_littlefs_take_the_place_of_no_module_of_the_services(tmp_path,
 
 
 @pytest.mark.parallel
+@pytest.mark.parametrize("app", [PLAIN_APP, ASYNC_APP], ids=["plain", "async"])
 @pytest.mark.parametrize("names", [MICROPYTHON, OWN], ids=["MicroPython's", "ours"])
-def test_an_application_whose_modules_bear_every_name_is_confirmed_and_updated(tmp_path, names):
+def test_an_application_whose_modules_bear_every_name_is_confirmed_and_updated(
+    tmp_path, names, app
+):
+    names = {*names} - {"app"} - (NEEDED_BY_ASYNCIO if app is ASYNC_APP else set())
     with Device(tmp_path, PLAIN_APP) as device:
-        device.update(device.next_image(files=modules(set(names) - {"app"}, RAISES)))
+        device.update(device.next_image(app, modules(names, RAISES)))
         device.takes_an_update()
         assert not any("must not be imported" in line for line in device.board.lines)
 
@@ -113,5 +118,4 @@ def test_whatever_an_application_calls_its_modules_the_next_update_gets_in(tmp_p
     with ThreadPoolExecutor(len(kinds)) as pool:
         taken_back = dict(zip(kinds, pool.map(run, kinds), strict=True))
     assert taken_back["plain"] == []
-    # MicroPython's asyncio needs these two.
-    assert set(taken_back["async"] + taken_back["raises"]) <= {"select", "time"}
+    assert {*taken_back["async"], *taken_back["raises"]} <= NEEDED_BY_ASYNCIO
