@@ -43,8 +43,8 @@ def chip_kb(kilobytes: float) -> int:
 
 def own_ip() -> str:
     """Return an address of 127.0.0.0/8 that no other board has: by this process, then by number."""
-    process, n = os.getpid(), next(_numbers)
-    return f"127.{process // 250 % 240 + 10}.{process % 250}.{n % 250 + 2}"
+    number = os.getpid() % 2**15 << 9 | next(_numbers) % 2**9
+    return f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 
 def small_image(version: str, sequence: int, files: dict[str, bytes] | None = None) -> bytes:

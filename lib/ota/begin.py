@@ -1,5 +1,7 @@
 """What `OTA.begin` does; its memory is given back afterwards."""
 
+import sys
+
 from utime import ticks_ms
 
 from . import hal
@@ -18,6 +20,9 @@ def begin(ota):
 
         ota.trial = True
         ota.watchdog = Watchdog(ota)
+        guard = sys.modules.pop("ota_guard", None)
+        if guard:  # boot.py of the system ROM has started it, see there
+            guard.deinit()
     if not get("hostname"):
         ota.settings["hostname"] = "esp8266-" + hal.chip_id()
     is_for_page = False

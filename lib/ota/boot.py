@@ -17,6 +17,9 @@ _MAX_UNHEALTHY = const(10)
 
 _BUFFER_BYTES = const(1024)
 
+# How long a package that a release brings has for its begin(), which starts the trial's watchdog.
+_GUARD_MS = const(10000)
+
 
 def decide():
     """Take back what failed, count a trial, mount the slot that is to run. Never raises.
@@ -113,6 +116,15 @@ def _start(slot, boots, what):
     for name in list(sys.modules):
         if name == "ota" or name[:4] == "ota.":
             sys.modules.pop(name)
+    if what in "AB":
+        # A package that hangs or cannot be imported must not keep the board: its begin() ends this
+        # timer, which it finds where both copies look for modules.
+        sys.modules["ota_guard"] = hal.timer(_GUARD_MS, _give_up)
+
+
+def _give_up(_):
+    hal.set_state(hal.get_state()[0], hal.HUNG)
+    hal.reset()
 
 
 def _recover():

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# Without the path by which the sources of the checkout may be found.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
@@ -62,11 +65,13 @@ def test_the_wheel_packs_an_application_from_another_folder(installed, tmp_path)
     options = ["--name", "garden", "--version", "1", "--sequence", "1", "--with-ota"]
     packed = subprocess.run(
         [installed / "python", "-m", "mpota", "pack", "garden", "-o", "garden.img", *options],
-        cwd=tmp_path, capture_output=True, text=True,
+        cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT,
     )  # fmt: skip
     assert packed.returncode == 0, packed.stderr
     where = [installed / "python", "-c", "import mpota.cli; print(mpota.cli.__file__)"]
-    used = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True).stdout
+    used = subprocess.run(
+        where, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT
+    ).stdout
     assert used.startswith(str(installed.parent))
     assert b"garden" in (tmp_path / "garden.img").read_bytes()
 

@@ -66,7 +66,7 @@ WRONG = {
         "app": ({}, TEXT),
         "port": (0, "must be from 1 to 65535"),
         "confirm_s": (-1, "must be from 0 to 86400"),
-        "trial_s": (0.5, "must be from 1 to 604800"),
+        "trial_s": (0.5, "must be from 1 to 500000"),
         "step_ms": (2.5, "must be a number without a fraction"),
         "safe_pins": ({"17": 1}, "must have pins from 0 to 16 and levels 0 and 1"),
     },

@@ -119,7 +119,7 @@ def test_safe_mode_is_told(tmp_path):
         board.wait_for("safe mode")
         board.wait_for("listens on port")
         told = ask_status(board.ip, BOARD_PORT)
-    assert (told.slot, told.state) == ("", "services")
+    assert (told.slot, told.state) == ("", "safe")
 
 
 def test_a_board_that_takes_an_update_says_no_more_than_that(device):
