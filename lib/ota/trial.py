@@ -22,7 +22,7 @@ _DAMAGED = const(37)
 # The heap that an update needs to begin beside an application, while this module is loaded: where
 # the rest comes after a restart, and otherwise; in words, as in restart.py.
 _RESTART_WORDS = const(700)
-_UPDATE_WORDS = const(2700)
+_UPDATE_WORDS = const(2300)
 
 
 def become_healthy(ota):
