@@ -55,7 +55,8 @@ def test_secrets_are_never_shown():
     [
         ("ssid", "x" * 33), ("ssid", 5), ("key", "1234567"), ("key", "x" * 65),
         ("hostname", ""), ("hostname", "x" * 33), ("hostname", "-a"), ("hostname", "ä"),
-        ("port", 0), ("port", 65536), ("port", "8266"), ("port", 1.5), ("trial_s", 500001), ("web_password", 7), ("port", True), ("confirm_s", -1),
+        ("port", 0), ("port", 65536), ("port", "8266"), ("port", 1.5),
+        ("trial_s", 500001), ("web_password", 7), ("port", True), ("confirm_s", -1),
         ("auth", "none"), ("allow_downgrade", 1), ("safe_pins", {"17": 1}),
         ("safe_pins", {"5": 2}), ("safe_pins", [5]), ("password", "x" * 65),
         ("password_hash", "00"), ("a b", 1),
