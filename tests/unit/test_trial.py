@@ -227,10 +227,10 @@ def test_a_release_that_leaves_too_little_heap_for_the_next_update_is_not_confir
     real = trial.gc
     try:
         for words, settings, confirmed in (
-            (2700, {}, True),
-            (2699, {}, False),
+            (2300, {}, True),
+            (2299, {}, False),
             (700, {"password": "x"}, True),
-            (2699, {"password": "x", "restart_for_update": False}, False),
+            (2299, {"password": "x", "restart_for_update": False}, False),
             (699, {"password": "x"}, False),
         ):
             services = _on_trial(brought=None, old=None)
