@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-signed demo-flash test campaigns test-board lint bench sim flash clean
+.PHONY: help demo demo-signed demo-flash test campaigns campaigns-sample test-board lint bench sim flash clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(READY) ## Update a simulated board over the air, from garden 1.0.0 to 2.0.0
 	@$(BIN)/python examples/demo.py
@@ -36,6 +36,9 @@ test-board: $(READY) ## Test updates of a real board: PORT=/dev/ttyUSB0 [HOST=AD
 		echo "in MPOTA_WIFI_SSID and MPOTA_WIFI_KEY; and MicroPython's firmware, which is downloaded, or"; \
 		echo "MPOTA_TEST_FIRMWARE=FILE"; exit 1; }
 	@MPOTA_TEST_PORT=$(PORT) MPOTA_TEST_HOST=$(HOST) $(BIN)/pytest -n0 -v tests/board
+
+campaigns-sample: $(READY) ## Run the campaigns with samples four times as large as in make test
+	@$(BIN)/pytest -n auto --times 4 -m campaign
 
 lint: $(READY) ## Check style, types, and the subset of Python that the board has
 	@$(BIN)/ruff check .
