@@ -75,7 +75,8 @@ _MARK_ACCEPTED = "    slots.mark_accepted(updater.slot)\n"
 _MARK_REJECTED = "        mark_rejected(self.trial)\n"
 _TRY = "    boot_record.try_slot(updater.slot)\n"
 _SIGNED = "    if updater.signature:\n        # The arithmetic"
-_ERASE_MARKS = "                slots.erase_marks(self.slot)\n"
+_AT_FIRST = "            if first == 0:\n"
+_ERASE_MARKS = _AT_FIRST + "                slots.erase_marks(self.slot)\n"
 _SPOIL = "            slots.spoil_accepted(self.slot)\n"
 _RENAME = "        uos.rename(_NEW, _PATH)\n"
 _READ_BACK = "        if _read(_NEW) != data:\n"
@@ -102,7 +103,7 @@ SEEDED_BUGS = (
     SeededBug(
         "the marks are erased last",
         checks.cut_before_a_refusal_is_harmless,
-        (("updater/__init__.py", _ERASE_MARKS, "                pass\n"),
+        (("updater/__init__.py", _ERASE_MARKS, _AT_FIRST + "                pass\n"),
          ("updater/__init__.py", _SPOIL, ""),
          ("updater/__init__.py", "            yield from self._checks.verify(self)\n",
           "            slots.erase_marks(self.slot)\n"
@@ -111,7 +112,7 @@ SEEDED_BUGS = (
     SeededBug(
         "the marks are not erased",
         checks.refused_never_runs("stranger"),
-        (("updater/__init__.py", _ERASE_MARKS, "                pass\n"),
+        (("updater/__init__.py", _ERASE_MARKS, _AT_FIRST + "                pass\n"),
          ("updater/__init__.py", _SPOIL, "")),
     ),
     SeededBug(
