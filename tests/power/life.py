@@ -1,6 +1,7 @@
 """A board of a scenario in its own folder, and the steps of its life up to a further update."""
 
 import contextlib
+import functools
 import re
 import shutil
 import tempfile
@@ -17,10 +18,16 @@ from scenarios import Edit, Scenario
 RUNS = r"^app (\S+) runs with part (\S+)$"
 LISTENS = "listens on port"
 REFUSED = r"^refused: ERROR\[(\d+)\]"
+_ALONE = "the services run alone"
 # What a board says that will not come to the end of a trial.
-_NO_END = r"the services run alone|boot [4-9] of 3"
+_NO_END = f"{_ALONE}|boot [4-9] of 3"
 _NO_VERSION = 37
 _LAST_LINES = 40
+
+
+@functools.cache
+def _judge_base(base: Path, scenario: Scenario) -> Verdict:
+    return judge(base, scenario.lacks_record, scenario.has_damaged_slots)
 
 
 class Life:
@@ -47,7 +54,7 @@ class Life:
         self.flash = Path(self._folder.name, "flash.img")
         shutil.copy(flash or base, self.flash)
         self._may_lack_record = scenario.lacks_record
-        self._before = self._ask_oracle(base)
+        self._before = _judge_base(base, scenario)
 
     def __enter__(self) -> "Life":
         return self
@@ -74,12 +81,8 @@ class Life:
 
     # What the flash says
 
-    def _ask_oracle(self, flash: Path) -> Verdict:
-        return judge(
-            flash,
-            may_lack_record=self._may_lack_record,
-            is_damaged=self.scenario.has_damaged_slots,
-        )
+    def _ask_oracle(self) -> Verdict:
+        return judge(self.flash, self._may_lack_record, self.scenario.has_damaged_slots)
 
     def judge(self) -> Verdict:
         """Return the oracle's verdict, after a comparison with the board before.
@@ -87,7 +90,7 @@ class Life:
         Nothing may have changed outside of /.ota and the idle slot, but for the keys, and nothing
         that was rejected may be usable.
         """
-        verdict = self._ask_oracle(self.flash)
+        verdict = self._ask_oracle()
         self._check_others(verdict)
         self._check_slots(verdict)
         self._check_record(verdict)
@@ -160,7 +163,7 @@ class Life:
 
     def next_script(self, verdict: Verdict) -> str:
         """Return the script of the recovery: after a cut that left nothing to do, try again."""
-        if verdict.state == "idle" and verdict.runs == self.scenario.first_version:
+        if verdict.state != "trial" and verdict.runs == self.scenario.first_version:
             return self.scenario.script
         return ""
 
@@ -189,7 +192,7 @@ class Life:
 
     def _wait_for_the_end(self, board: Board, before: Verdict | None) -> None:
         final, is_confirmed = self._end(before)
-        wanted, other = f"^app {final} runs", CONFIRMED
+        wanted, other = f"^app {final} runs" if final else _ALONE, CONFIRMED
         if is_confirmed:
             wanted, other = CONFIRMED, REFUSED
         said = board.wait_for(f"{wanted}|{other}|{_NO_END}", self.timeout_s)[0]
@@ -262,7 +265,7 @@ class Life:
 
     def update_further(self) -> None:
         """See that one more update, signed by a key that counts now, is taken and confirmed."""
-        before = self._ask_oracle(self.flash)
+        before = self._ask_oracle()
         keys = before.others.get(KEYS)
         name = AFTER_NEW_KEYS if keys == NEW_KEYS else AFTER
         with self.board(f"bring_{name}") as board:

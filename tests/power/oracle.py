@@ -106,7 +106,7 @@ class Verdict:
         return self.record.rejected if self.record else 0
 
 
-def judge(flash: Path, *, may_lack_record: bool = False, is_damaged: bool = False) -> Verdict:
+def judge(flash: Path, may_lack_record: bool = False, is_damaged: bool = False) -> Verdict:
     """Return what the board with the flash image *flash* must do next. Raises BrokenError.
 
     The active slot of a board that *is_damaged* may be no good.

@@ -28,7 +28,7 @@ REFUSALS = {
     "damaged": Kind("update", "damaged", 42),  # flash loses some of it
 }
 # Scenarios whose version is taken back.
-REJECTIONS = ("raises", "never-confirmed", "revert-raises")
+REJECTIONS = ("raises", "never-confirmed", "first-raises", "revert-raises")
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ class Scenario:
     `updated` and has lost its record, `half` its record and a part of `old`, `empty` its record and
     the marks of both slots; `damaged` has a record, and both images are damaged.
     *script* runs between boot.py and main.py. *app* is what `new` does, *old_app* what `old` does.
-    *final* is the version that runs in the end where nothing goes wrong, *bad* the one that is not
-    confirmed. With *new_keys* the board takes only what is signed, and `new` brings other keys.
-    *password* is what an upload must prove to know.
+    *final* is the version that runs in the end where nothing goes wrong, None for the services
+    alone, and *bad* the one that is not confirmed. With *new_keys* the board takes only what is
+    signed, and `new` brings other keys. *password* is what an upload must prove to know.
     """
 
     name: str
     script: str
-    final: str
+    final: str | None
     board: str = "updated"
     app: str = "good"
     old_app: str = "good"
@@ -95,5 +95,6 @@ SCENARIOS = {
         Scenario("record-and-slot-lost", "", OLDER, board="half"),
         Scenario("slots-empty", "bring_new", NEW, board="empty"),
         Scenario("slots-damaged", "bring_new", NEW, board="damaged"),
+        Scenario("first-raises", "bring_new", None, board="empty", app="raises", bad=NEW),
     )
 }  # fmt: skip

@@ -26,15 +26,15 @@ def test_a_second_power_cut_does_no_more_harm_than_the_first(scenario, campaign,
     name = f"second cuts {scenario}"
     start = 0 if scenario in _TRIES_AGAIN else count_receiving(scenario)
     cuts = range(start, count_operations(scenario))
-    every = [(cut, torn) for cut in cuts for torn in ("none", *TEARS)]
+    # Each first cut as it is, and with a tear: each tear has its turn.
+    every = [(cut, torn) for cut in cuts for torn in ("none", TEARS[cut % len(TEARS)])]
     firsts = campaign.sample(name, every, _FIRST_SAMPLE)
     counts = in_parallel(lambda first: count_recovery(scenario, *first), firsts)
     cases = []
     for (cut, torn), (total, tries_again) in zip(firsts, counts, strict=True):
         if tries_again and cut % _TRIES_AGAIN.get(scenario, cut + 1):
             continue
-        # Each tear has its turn.
-        seconds = range(total) if torn == "none" else range(TEARS.index(torn), total, len(TEARS))
+        seconds = range(total) if torn == "none" else range(cut % len(TEARS), total, len(TEARS))
         some = campaign.sample(f"{name} {cut} {torn}", seconds, _SECOND_SAMPLE)
         cases += [Case(scenario, cut, torn, second) for second in some]
     ran = in_parallel(run_case, cases)
