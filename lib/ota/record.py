@@ -39,7 +39,7 @@ class Record:
         self.generation = 0
         self.active = None  # slot that is confirmed, "a" or "b"; None: none yet
         self.trial = None  # slot on trial, or None
-        self.attempts = 0  # boots of the trial slot so far
+        self.attempts = 0  # boots of the trial slot so far; without a trial, of the last one
         self.is_revert = False  # whether the trial is the owner's wish to go back
         self.floor = 0  # sequence of the newest release ever confirmed
         self.rejected = 0  # sequence of the release that was taken back last; 0: none
@@ -91,7 +91,6 @@ class Record:
     def end_trial(self, outcome):
         """Write that nothing is on trial, and how it ended."""
         self.trial = None
-        self.attempts = 0
         self.is_revert = False
         self.outcome = outcome
         self.store()

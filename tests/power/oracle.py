@@ -167,7 +167,7 @@ def _record(data: bytes | None) -> Record | None:
         or attempts > _ATTEMPTS
         or flags & ~_REVERT
         or trial == ord("-")
-        and (attempts or flags)
+        and flags
     ):
         raise BrokenError(f"the record makes no sense: {data.hex()}")
     received = {"a": Received(*fields[10:13]), "b": Received(*fields[13:16])}

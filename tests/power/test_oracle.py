@@ -90,7 +90,6 @@ def test_without_a_record_the_newest_version_runs_that_is_usable(board, marks, r
         _record()[:-1] + b"?",
         _record()[:80],
         _record(active="c"),
-        _record(attempts=1),
         _record(flags=1),
         _record(trial="a", flags=2),
         _record(trial="a", attempts=4),

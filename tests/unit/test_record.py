@@ -271,7 +271,7 @@ def test_confirm_makes_the_trial_slot_active_and_raises_the_floor():
         41,
         "b",
         None,
-        0,
+        2,
         False,
         18,
         0,
@@ -294,7 +294,7 @@ def test_reject_keeps_the_active_slot_marks_the_other_and_remembers_the_release(
     r = _sample(is_revert=True)
     r.reject("it hung")
     f = load()
-    assert (f.active, f.trial, f.attempts, f.is_revert, f.floor) == ("a", None, 0, False, 17)
+    assert (f.active, f.trial, f.attempts, f.is_revert, f.floor) == ("a", None, 2, False, 17)
     assert (f.rejected, f.outcome) == (18, "taken back: 18: it hung")
     assert marks_of("b") == b"ACPTRJCT" and marks_of("a") == b"ACPT" + b"\xff" * 4
 
@@ -318,7 +318,7 @@ def test_end_trial_rejects_nothing():
     r = _sample()
     r.end_trial("failed: it is not whole")
     f = load()
-    assert (f.active, f.trial, f.attempts, f.rejected) == ("a", None, 0, 16)
+    assert (f.active, f.trial, f.attempts, f.rejected) == ("a", None, 2, 16)
     assert f.outcome == "failed: it is not whole" and marks_of("b") == b"ACPT" + b"\xff" * 4
 
 

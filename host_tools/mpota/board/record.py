@@ -37,7 +37,8 @@ class SlotRecord:
 class Record:
     """A boot record: `active` and `trial` are "a", "b" or NO_SLOT.
 
-    `outcome` is how the last update ended, in words; at most 48 bytes of it are kept.
+    `attempts` counts boots of the trial, of the last one where there is none now. `outcome` is how
+    the last update ended, in words; at most 48 bytes of it are kept.
     """
 
     generation: int
