@@ -3,7 +3,10 @@
 RAM: about 300 bytes while loaded.
 """
 
+import uos
 from micropython import const
+
+from .. import log
 
 _INTERVAL_S = const(3600)
 # After a start, boards ask within so many seconds, each at its own time.
@@ -22,6 +25,10 @@ def plan_first(service):
     url = service.ota.settings.get("update_url")
     if url:
         from .resume import Place
+
+        if url[:8] != "https://" and not _has_keys():
+            text = "pull: plain http and no key: whoever is on the way can send this board anything"
+            log.error(text)
 
         service.failures = Place(url).failures
         if service.failures:
@@ -42,6 +49,14 @@ def plan(service, wait_s):
         # Up to a tenth more or less, so that boards which started together ask one by one.
         pause_s = int(pause_s * (0.9 + 0.2 * _share()))
         service.deadline = (ota.uptime_s or 0) + max(1, pause_s, min(wait_s, _LONGEST_S))
+
+
+def _has_keys():
+    try:
+        uos.stat("/ota.keys")
+        return True
+    except OSError:
+        return False
 
 
 def _interval_s(service):
