@@ -103,7 +103,7 @@ def test_a_board_that_joins_too_late_for_arduinos_host_runs_the_old_version_agai
             host.invite(len(data), hashlib.md5(data).hexdigest())
             with pytest.raises(TimeoutError):
                 host.authenticate(host.answer())
-        device.board.wait_for("app 1 runs, outcome: failed: ", start=start)
+        device.board.wait_for("app 1 runs, outcome: failed: no connection to", start=start)
 
 
 def test_a_board_that_joins_too_late_for_others_is_waited_for_by_mpota(tmp_path):

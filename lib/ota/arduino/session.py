@@ -218,11 +218,16 @@ class Session:
         self.updater.abort(_STREAM_TIMEOUT)
         gc.collect()
         try:
-            log.error("arduino: %s", e)
+            text = str(e)
+            if isinstance(e, OSError):
+                is_connecting = self.stage == _CONNECT_ERROR
+                text = "no connection to the host: " if is_connecting else "connection lost: "
+                text += str(e)
+            log.error("arduino: %s", text)
             if self.listener.ota.is_alone:
                 from ..restart import note
 
-                note("failed: %s" % e)
+                note("failed: " + text)
             if self.stage > _CONNECT_ERROR and isinstance(e, OTAError):
                 yield from self._tell("%s\n" % e)
         finally:
