@@ -13,6 +13,7 @@ from mpota.board.files import boot_files, first_record, settings_file, system_ro
 from mpota.board.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, create_flash, read_flash
 from mpota.image.compile import compile_module
 from mpota.sim import Board
+from mpota.sim.heap import BYTES_PER_CHIP_BYTE
 from mpota.sim.rom import ARCHITECTURE
 
 ROOT = Path(__file__).parent.parent
@@ -29,16 +30,12 @@ def main(ota):
         ota.handle()
 """
 
-# Objects are made of words, which have eight bytes here and four on the chip: a 32-bit build of the
-# same interpreter measured 7.1 KB where this one has 14.4.
-_WORD_RATIO = 2
-
 _numbers = itertools.count()
 
 
 def chip_kb(kilobytes: float) -> int:
     """Return the bytes of a simulated board's heap that are as many *kilobytes* of the chip's."""
-    return round(kilobytes * 1024 * _WORD_RATIO)
+    return round(kilobytes * 1024 * BYTES_PER_CHIP_BYTE)
 
 
 def own_ip() -> str:

@@ -81,13 +81,9 @@ class OTA(Callbacks):
     kept = None
     # Whether handle() is at work: a callback that calls it again does nothing.
     _is_handling = False
-    # What begin.py puts in place: the watchdog of a trial, the Wi-Fi station, the listener; and in
-    # ticks the times of begin(), of the last trouble, and of the last handle().
-    watchdog = wifi = arduino = begun = since = last = None
-    # Seconds since begin(), and up to when they are counted, in ticks, which come round too soon.
-    uptime_s = counted = None
-    # The kind of the error that handle() met last, when it is said again, and the time after that.
-    error = say_again = pause_ms = None
+    # The watchdog of a trial, the listener, and the kind of the error that handle() met last. What
+    # there is from begin() on is in begin.py.
+    watchdog = arduino = error = None
     # All services. Each has `handle()`, which returns whether it is busy, and `session`: what it is
     # at work on, or None.
     services = ()

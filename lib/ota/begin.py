@@ -34,7 +34,10 @@ def begin(ota):
         is_for_page = bool(ota.kept) and ota.kept[0] == PAGE
     _load_names(ota)
     ota.wifi = Wifi(ota.settings)
-    # What handle() changes gets its place now: there may be no memory for that later.
+    # What handle() changes gets its place now: there may be no memory for that later. In ticks: when
+    # this was done, when there was trouble last, when handle() was called last; up to when the
+    # seconds are counted in `uptime_s`, since ticks come round too soon; when the last error is
+    # said again, and after how many milliseconds once more.
     ota.begun = ota.since = ota.last = ota.counted = ota.say_again = ticks_ms()
     ota.uptime_s = ota.pause_ms = 0
     ota.error = None
