@@ -10,7 +10,6 @@ from micropython import const
 from utime import ticks_add, ticks_diff, ticks_ms
 
 from . import log
-from .callbacks import Callbacks
 
 # An application that is away from handle() for longer than this is not healthy.
 _MAX_AWAY_MS = const(5000)
@@ -22,7 +21,7 @@ _MAX_SAY_AGAIN_MS = const(3600000)
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
 _RESIDENT = const(
-    "ota.arduino ota.callbacks ota.clock ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.pull "
+    "ota.arduino ota.clock ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.pull "
     "ota.start ota.web ota.wifi "
 )
 
@@ -49,6 +48,38 @@ def __getattr__(name):
         if "'ota." + name not in str(e):
             raise  # the module is there, and what it imports is not
         raise AttributeError(name)
+
+
+class Callbacks:
+    """Each `on_…` is a decorator and a plain call, and takes the place of what was there before.
+
+    `OTA` and every service are Callbacks. The Updater calls them, those of `OTA` first.
+    """
+
+    start_callback = end_callback = progress_callback = error_callback = None
+
+    def on_start(self, function):
+        """Call `function()` before the first byte of an update is written: make equipment safe.
+
+        If it raises, the update is refused, and the uploader is told.
+        """
+        self.start_callback = function
+        return function
+
+    def on_end(self, function):
+        """Call `function()` when an update is verified and accepted, before the reset."""
+        self.end_callback = function
+        return function
+
+    def on_progress(self, function):
+        """Call `function(done_bytes, total_bytes)` as an update arrives."""
+        self.progress_callback = function
+        return function
+
+    def on_error(self, function):
+        """Call `function(code)` when an update ended badly; *code* is the service's own number."""
+        self.error_callback = function
+        return function
 
 
 class OTA(Callbacks):

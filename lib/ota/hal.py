@@ -31,10 +31,10 @@ def chip_id():
     return "%06x" % (int.from_bytes(umachine.unique_id(), "little") & 0xFFFFFF)
 
 
-def timer(period_ms, callback):
-    """Call `callback(timer)` every *period_ms*; return the timer, which must be kept for ever."""
+def timer(ms, callback):
+    """Call `callback(timer)` every *ms*; return the timer, which must be kept for ever."""
     periodic = umachine.Timer(-1)  # on this chip the period is given to init()
-    periodic.init(period=period_ms, mode=umachine.Timer.PERIODIC, callback=callback)
+    periodic.init(period=ms, mode=umachine.Timer.PERIODIC, callback=callback)
     return periodic
 
 

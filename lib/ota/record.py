@@ -165,8 +165,8 @@ def load():
     return record
 
 
-def _slot(letter):
-    return chr(letter) if letter in b"ab" else None
+def _slot(code):
+    return chr(code) if code in b"ab" else None
 
 
 def load_for_update():
@@ -177,7 +177,7 @@ def load_for_update():
     """
     record = load()
     if record is None:
-        if hal.get_state()[1] in "abAB":
+        if hal.get_state()[1].lower() in "ab":
             raise OTAError(_READ_FAILED, "boot record; restart the board")
         record = Record()
     return record

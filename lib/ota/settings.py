@@ -44,15 +44,15 @@ update_password text 0 64
 """)
 
 
-def read_settings(overrides):
-    """Return the settings of /ota.json, a dict, with *overrides* over them.
+def read_settings(given):
+    """Return the settings of /ota.json, a dict, with *given* over them.
 
     The services must come up. So a file that is missing or broken is logged and counts as empty,
     and a value that is wrong is logged and left out. Where that may have been a password, nobody
     can update the board without one until it is mended; a wrong `auth` counts as strict.
     """
     settings, is_broken = _read()
-    settings.update(overrides)
+    settings.update(given)
     for name in list(settings):
         if not _is_right(name, settings[name]):
             del settings[name]
@@ -97,8 +97,8 @@ def _is_right(name, value):
     start = _KINDS.find("\n%s " % name)
     if start < 0:
         return True
-    _, kind, least, most = _KINDS[start + 1 : _KINDS.find("\n", start + 1)].split(" ")
-    problem = _problem(kind, int(least), int(most), value)
+    rule = _KINDS[start + 1 : _KINDS.find("\n", start + 1)].split(" ")
+    problem = _problem(rule, value)
     if name == "auth" and problem is None and value not in ("classic", "strict"):
         problem = "must be classic or strict"
     if name == "update_redirects" and problem is None and value not in ("none", "strict", "force"):
@@ -109,7 +109,10 @@ def _is_right(name, value):
     return problem is None
 
 
-def _problem(kind, least, most, value):
+def _problem(rule, value):
+    _, kind, least, most = rule
+    least = int(least)
+    most = int(most)
     if kind == "number" or kind == "integer":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return "must be a number"
@@ -132,7 +135,7 @@ def _problem(kind, least, most, value):
         if not least <= len(value.encode()) <= most:
             return "must have %d to %d characters" % (least, most)
         if kind == "hex":
-            for c in value:
-                if c not in "0123456789abcdefABCDEF":
+            for c in value.encode():  # as bytes: each character of a text would become a name
+                if c not in b"0123456789abcdefABCDEF":
                     return "must have hex digits only"
     return None

@@ -67,8 +67,8 @@ def mark_rejected(slot):
     _mark(slot, _REJECTED_AT, _REJECTED)
 
 
-def _mark(slot, at, word):
-    hal.flash_write(start(slot) + at, bytearray(word))  # from RAM: a constant is in flash
+def _mark(slot, at, data):
+    hal.flash_write(start(slot) + at, bytearray(data))  # from RAM: a constant is in flash
 
 
 def is_accepted(slot):
@@ -107,12 +107,12 @@ def is_whole(slot, buffer):
     return is_footer(footer, length, digest.digest())
 
 
-def is_footer(footer, length, digest):
-    """Return whether *footer* is that of a ROMFS of *length* bytes with the SHA-256 *digest*."""
+def is_footer(data, length, digest):
+    """Return whether *data* is the footer of a ROMFS of *length* bytes with SHA-256 *digest*."""
     return (
-        footer[:4] == b"MPOF"
-        and int.from_bytes(footer[4:8], "little") == length
-        and footer[8:FOOTER_BYTES] == digest
+        data[:4] == b"MPOF"
+        and int.from_bytes(data[4:8], "little") == length
+        and data[8:FOOTER_BYTES] == digest
     )
 
 

@@ -38,7 +38,7 @@ def _board(slot="b", trial=False, outcome="", **settings):
 def _answer(listener, command):
     # Returns (the answers, whether the board restarts).
     try:
-        control.answer(listener, command, HOST)
+        control.begin(listener, command, HOST)
         restarts = False
     except Reset:
         restarts = True

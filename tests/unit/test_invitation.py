@@ -226,8 +226,8 @@ def test_a_pause_is_over_when_ticks_have_come_round():
 
 def test_only_the_status_is_told_to_everyone_and_only_by_an_open_board():
     answered = []
-    real = control.answer
-    control.answer = lambda listener, command, address: answered.append((command, address))
+    real = control.begin
+    control.begin = lambda listener, command, address: answered.append((command, address))
     try:
         with Board() as board:
             assert board.hears(_request(b"MPOTA status")) == []
@@ -239,7 +239,7 @@ def test_only_the_status_is_told_to_everyone_and_only_by_an_open_board():
                 assert board.hears(_request(b"MPOTA status")) == [(_NO_PASSWORD, HOST)]
         assert len(answered) == 1
     finally:
-        control.answer = real
+        control.begin = real
 
 
 def test_a_request_of_another_shape_gets_no_answer():
@@ -283,8 +283,8 @@ def _asked(board, command, address=HOST):
 
 def test_a_host_that_knows_the_password_gets_its_request_done_once():
     answered = []
-    real = control.answer
-    control.answer = lambda listener, command, address: answered.append((command, address))
+    real = control.begin
+    control.begin = lambda listener, command, address: answered.append((command, address))
     try:
         for command in (b"status", b"confirm", b"reject", b"revert"):
             with Board(password="secret") as board:
@@ -296,7 +296,7 @@ def test_a_host_that_knows_the_password_gets_its_request_done_once():
                 assert board.talk is None
                 del answered[:]
     finally:
-        control.answer = real
+        control.begin = real
 
 
 def test_a_wrong_proof_counts_as_a_wrong_password():

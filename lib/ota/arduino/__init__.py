@@ -12,8 +12,7 @@ from micropython import const
 from ustruct import calcsize
 from utime import ticks_add, ticks_diff, ticks_ms
 
-from .. import log
-from ..callbacks import Callbacks
+from .. import Callbacks, log
 
 _LONGEST = const(256)  # bytes of a datagram
 # As long as a host waits for an answer: an invitation that may be older is dropped.
@@ -43,8 +42,8 @@ class ArduinoOTA(Callbacks):
     # Failed transfers in a row on a board without a password, and the end of the pause after them.
     failed_transfers = 0
     pause_until = None
-    # What the next step begins with: a module of this package, its function, and what follows the
-    # listener in the call. What this step has loaded has left by then: the heap may be nearly full.
+    # What the next step begins with: a module of this package, and what its `begin` is called with
+    # after the listener. What this step has loaded has left by then: the heap may be nearly full.
     next = None
     # The bytes of heap that were free when an update was to begin.
     free = None
@@ -52,7 +51,7 @@ class ArduinoOTA(Callbacks):
     is_off = False
     # The UDP socket, None while nothing is listened for, and what tells that a datagram is there.
     socket = poll = None
-    _handled = None  # when handle() was called last, in ticks
+    last = None  # when handle() was called last, in ticks
     _is_short = False  # whether the log says already that there is no memory
 
     def __init__(self, ota):
@@ -83,12 +82,12 @@ class ArduinoOTA(Callbacks):
                 return False
             self.begin()
         now = ticks_ms()
-        if self._handled is not None and ticks_diff(now, self._handled) > _PATIENCE_MS:
+        if self.last is not None and ticks_diff(now, self.last) > _PATIENCE_MS:
             # Nobody waits any more for an answer to what came while the application was away.
             for _ in range(64):
                 if self.poll.poll(0):
                     self.socket.recvfrom(1)
-        self._handled = now
+        self.last = now
         if self.ask_at is not None and ticks_diff(self.ask_at, now) <= 0:
             self.ask_at = None  # ticks come round after 12 days
         if self.pause_until is not None and ticks_diff(self.pause_until, now) <= 0:
@@ -136,10 +135,10 @@ class ArduinoOTA(Callbacks):
     def begin_update(self, invitation, address):
         """Let the update begin that the host at *address* has announced, and may bring."""
         self.forget()
-        self.next = "session", "begin_update", (invitation, address)
+        self.next = "session", (invitation, address)
 
     def _go_on(self):
-        (name, function, arguments), self.next = self.next, None
+        (name, arguments), self.next = self.next, None
         if self.talk is None:
             self.ota.unload()
         try:
@@ -147,13 +146,13 @@ class ArduinoOTA(Callbacks):
                 self.free = gc.mem_free()
                 if self.free < _LEAST_WORDS * calcsize("P") and "ota.updater" not in sys.modules:
                     raise MemoryError
-            module = __import__("ota.arduino." + name, globals(), None, (function,))
-            getattr(module, function)(self, *arguments)
+            module = __import__("ota.arduino." + name, globals(), None, ("begin",))
+            module.begin(self, *arguments)
         except MemoryError as e:
             if name != "session":
                 self.send("ERR: ERROR[14]: Out of memory\n", arguments[1])
                 raise
-            self.next = "refusal", "refuse", arguments + (e,)
+            self.next = "refusal", arguments + (e,)
 
     def _receive(self):
         # Takes one datagram; returns whether there was one.

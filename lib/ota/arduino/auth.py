@@ -23,7 +23,7 @@ _MAX_DELAY_MS = const(8000)
 _OWN_MS = const(2000)
 
 
-def begin_talk(listener, invitation, address):
+def begin(listener, invitation, address):
     """Begin to ask the host at *address* for the password, if *invitation* allows it.
 
     *invitation* may also be the command of a request, bytes. There is one talk at a time: see

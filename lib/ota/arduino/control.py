@@ -14,7 +14,7 @@ _ANSWER_BYTES = const(256)  # at most: as many as a request has
 _SETTLE_MS = const(100)
 
 
-def answer(listener, command, address):
+def begin(listener, command, address):
     """Do *command*, bytes, for the host at *address*, and answer it once, when it is done."""
     ota = listener.ota
     restarts = False

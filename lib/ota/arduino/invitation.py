@@ -59,7 +59,7 @@ def take(listener, data, address):
         if invitation is None:
             pass
         elif ota.has_password():
-            listener.next = "auth", "begin_talk", (invitation, address)
+            listener.next = "auth", (invitation, address)
         elif listener.pause_until is not None:
             wait_s = ticks_diff(listener.pause_until, ticks_ms()) // 1000 + 1
             text = "ERR: ERROR[33]: failed transfers, try again in %d s\n" % wait_s
@@ -79,7 +79,7 @@ def _take_request(listener, data, address):
     get = listener.ota.settings.get
     if get("password") or get("password_sha256"):
         if len(words) == 2:
-            listener.next = "auth", "begin_talk", (command, address)
+            listener.next = "auth", (command, address)
             return
         if not (listener.talk and listener.talk.takes(data, address)):
             return
@@ -87,7 +87,7 @@ def _take_request(listener, data, address):
     elif listener.ota.has_password() or command != b"status":
         listener.send(_NO_PASSWORD, address)
         return
-    listener.next = "control", "answer", (command, address)
+    listener.next = "control", (command, address)
 
 
 def read_invitation(data):

@@ -10,7 +10,7 @@ from ..errors import OTAError
 _NO_MEMORY = const(14)
 
 
-def refuse(listener, invitation, address, problem):
+def begin(listener, invitation, address, problem):
     """Tell the host at *address* why its update does not begin; for want of heap, restart for it.
 
     *problem* is the exception that says why, MemoryError where it is for want of heap.

@@ -43,14 +43,14 @@ _VETOED = const(32)
 _NO_MEMORY = const(14)
 
 
-def begin_update(listener, invitation, address):
+def begin(listener, invitation, address):
     """Begin the update that the host at *address* has announced, or let it be refused."""
     try:
         listener.session = Session(listener, invitation, address)
         listener.session.begin()
     except Exception as e:
         listener.session = None
-        listener.next = "refusal", "refuse", (invitation, address, e)
+        listener.next = "refusal", (invitation, address, e)
 
 
 class Session:

@@ -8,8 +8,7 @@ work. RAM: about 1 KB.
 from micropython import const
 from utime import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
-from .. import log
-from ..callbacks import Callbacks
+from .. import Callbacks, log
 
 _PULL = const(3)  # restart.PULL
 

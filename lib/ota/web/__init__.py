@@ -6,8 +6,7 @@ about 800 bytes.
 
 from micropython import const
 
-from .. import log
-from ..callbacks import Callbacks
+from .. import Callbacks, log
 from ..clock import after, is_past
 
 # Connections that are held, and that may wait to be taken.
