@@ -38,7 +38,7 @@ THROUGHPUT = 0.95
 FLASH_TIME = 0.6
 OLD_FLASH_MS_PER_100_KB = 2959
 
-# A boot on trial, beyond an ordinary one: how often the image is read, and records written. For each
-# record littlefs reads some 12 KB of its own.
+# A boot on trial, beyond an ordinary one: how often the image is read, and records written. For
+# each record littlefs reads some 12 KB of its own.
 TRIAL_READS = 1
 TRIAL_RECORDS = 2

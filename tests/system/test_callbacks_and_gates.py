@@ -3,6 +3,7 @@
 import pytest
 from device import APP, COMMANDED_APP, Device
 from mpota.arduino.outcomes import ConnectionLostError, WrongPasswordError
+from raw_host import RawHost
 
 pytestmark = pytest.mark.parallel
 
@@ -145,6 +146,17 @@ def test_a_window_that_is_over_refuses_updates_until_the_next_one_or_an_open_gat
     device.command("setattr(ota, 'gate', None)")
     device.refuses(device.image(), NOT_NOW)
     device.command("ota.allow_for(60)")
+    device.takes_an_update()
+
+
+def test_the_listener_tells_what_kind_of_update_was_announced_last(device):
+    device.update(device.next_image(COMMANDED_APP))
+    with RawHost(device.board.ip) as host:
+        for command, size in ((0, 0), (100, 1000), (0, 0)):  # none of them begins
+            host.invite(size, command=command)
+            assert host.answer().startswith("ERR: ERROR[")
+            start = device.command("ota.arduino.command")
+            device.board.wait_for(f"gives {command}$", start=start)
     device.takes_an_update()
 
 
