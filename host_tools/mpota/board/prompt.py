@@ -69,6 +69,7 @@ class Prompt:
 
     def __init__(self, port: str, tell: Callable[[str], None]) -> None:
         self._port, self._tell = port, tell
+        self._is_at_prompt = False  # since the last call, after which no program was started
 
     def execute(self, program: str) -> str:
         """Run *program* on the board and return what it prints. Raises CommandError."""
@@ -130,12 +131,15 @@ class Prompt:
     def reset(self) -> None:
         """Reset the chip."""
         self._mpremote("resume", "exec", "--no-follow", "import machine; machine.reset()")
+        self._is_at_prompt = False
 
     # mpremote
 
     def _mpremote(self, *arguments: str) -> str:
         for attempt in range(_ATTEMPTS):
-            self._interrupt()
+            if not self._is_at_prompt:
+                self._interrupt()
+            self._is_at_prompt = False
             try:
                 done = subprocess.run(
                     [sys.executable, "-m", "mpremote", "connect", self._port, *arguments],
@@ -146,6 +150,7 @@ class Prompt:
             else:
                 said = (done.stdout + done.stderr).decode(errors="replace")
                 if done.returncode == 0:
+                    self._is_at_prompt = True
                     return done.stdout.decode(errors="replace").replace("\r\n", "\n")
                 if "Traceback" in said and not any(text in said for text in _BUSY):
                     raise _ProgramError(
