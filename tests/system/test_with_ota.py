@@ -147,7 +147,7 @@ def test_the_update_services_alone_are_those_of_the_system_rom(tmp_path):
             device.board.wait_for("app 2 runs", start=start)
         start = device.said
         device.board.reset()
-        device.board.wait_for(r"^\[ota\] E: boot: 10 boots without a healthy one", start=start)
+        start = device.line(r"^\[ota\] E: boot: 10 boots without a healthy one", start)
         device.board.network = True
         device.board.wait_for(r"^\[ota\] I: arduino: .* listens", start=start)
         assert not lines_of(device, start, "next ota")
