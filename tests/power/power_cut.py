@@ -1,9 +1,11 @@
 """One power cut in a scenario, and what must follow it; the command that repeats it."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from life import REFUSED, Life, repeatable
 from oracle import Verdict
@@ -80,16 +82,28 @@ def _cut_again(life: Life, case: Case) -> Verdict:
     return verdict
 
 
-def count_recovery(scenario: str, cut: int, torn: str = "none") -> tuple[int, bool]:
-    """Return how many flash operations the recovery from a cut takes, and whether it tries again.
+def run_second_cuts(
+    scenario: str, cut: int, torn: str, choose: Callable[[int, bool], Iterable[int]]
+) -> int:
+    """Cut before operation *cut*, and then before those of the recovery that *choose* names.
 
-    It does where the cut left the board as it was. Raises AssertionError with the way to repeat.
+    It is given how many operations the recovery takes, and whether that is another try, as it is
+    where the cut left the board as it was. Return how many cases those are. Raises AssertionError
+    with the way to repeat the case that failed.
     """
-    with Life(SCENARIOS[scenario]) as life, repeatable(life, Case(scenario, cut, torn).command):
-        life.cut(life.scenario.script, cut, torn)
-        verdict = life.judge()
-        script = life.next_script(verdict)
-        return life.run_to_the_end(script, verdict), script != ""
+    with Life(SCENARIOS[scenario]) as first:
+        with repeatable(first, Case(scenario, cut, torn).command):
+            first.cut(first.scenario.script, cut, torn)
+            after_cut = Path(shutil.copy(first.flash, first.flash.with_suffix(".cut")))
+            verdict = first.judge()
+            script = first.next_script(verdict)
+            total = first.run_to_the_end(script, verdict)
+        cases = [Case(scenario, cut, torn, second) for second in choose(total, script != "")]
+        for case in cases:
+            life = Life(SCENARIOS[scenario], flash=after_cut)
+            with life, repeatable(life, case.command):
+                life.recover(_cut_again(life, case))
+    return len(cases)
 
 
 def in_parallel(run: Callable, cases: Iterable) -> list:
