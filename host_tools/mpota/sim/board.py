@@ -196,6 +196,10 @@ class Board:
         """Let the access point refuse the board's key from now on, until `network` is set."""
         self.control[control.NETWORK] = control.KEY_IS_WRONG
 
+    def use_name_server(self, ip: str, port: int) -> None:
+        """Look names up there from now on, with lwIP's patience."""
+        self.control.set_text(control.NAME_SERVER, f"{ip}:{port}", control.TEXT_SIZE)
+
     def wait_for(self, pattern: str, timeout_s: float = 30, start: int = 0) -> re.Match[str]:
         """Wait for a line, from line number *start* on, in which the regular expression is found.
 

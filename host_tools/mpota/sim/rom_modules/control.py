@@ -35,6 +35,7 @@ TEXT_SIZE = 40  # of the texts that follow, with the NUL at their end
 TEXT_LENGTH = 32  # bytes that such a text has at most
 SSID = 256  # the name of the network that the station is to join, then the access point's own
 HOST_NAME = 336
+NAME_SERVER = 376  # where names are looked up, as "ip:port"; nothing: by the host's own means
 RTC = 512  # the 512 bytes of RTC user memory, 0x60001200 on the chip
 RTC_SIZE = 512
 

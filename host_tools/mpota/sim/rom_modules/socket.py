@@ -9,6 +9,7 @@ import io
 import control
 import shared
 import usocket  # the interpreter's own
+from name_server import look_up
 
 AF_INET = 2
 AF_INET6 = 10
@@ -23,7 +24,9 @@ IP_ADD_MEMBERSHIP = 1024
 IP_DROP_MEMBERSHIP = 1025
 TCP_NODELAY = 1
 
-_GET_FILENO = 10  # MP_STREAM_GET_FILENO of MicroPython's py/stream.h
+# MP_STREAM_CLOSE and MP_STREAM_GET_FILENO of MicroPython's py/stream.h
+_CLOSE = 4
+_GET_FILENO = 10
 
 
 def _pack(address):
@@ -36,6 +39,9 @@ def _unpack(raw):
 
 
 def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
+    server = shared.text(control.NAME_SERVER)
+    if server and not host.replace(".", "").isdigit():
+        host = look_up(host, server, shared.text(control.IP))
     raw = usocket.getaddrinfo(host, port)[0][-1]
     return [(AF_INET, SOCK_STREAM, 0, "", _unpack(raw))]
 
@@ -87,8 +93,12 @@ class socket(io.IOBase):
             raise OSError(errno.EINVAL)
 
     def ioctl(self, request, arg):
-        # For select: the number of the host's file.
-        return self._inner.fileno() if request == _GET_FILENO else -1
+        if request == _GET_FILENO:  # from select
+            return self._inner.fileno()
+        if request == _CLOSE:  # from a TLS socket around this one
+            self._inner.close()
+            return 0
+        return -1
 
     def __getattr__(self, name):
         # listen, send, recv, readinto, write, settimeout, close and so on are the same.
