@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -39,14 +40,18 @@ class WebSite:
     """Answers at `url` until the `with` ends; `pages` maps paths to functions.
 
     A page gets the connection, and closes nothing. `requests` has all that came, in their order.
+    With a *context* it speaks TLS.
     """
 
-    def __init__(self, ip: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, ip: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+    ) -> None:
         self.pages: dict[str, Page] = {}
         self.requests: list[Request] = []
         self._listener = socket.create_server((ip, port))
         self.address = self._listener.getsockname()
-        self.url = "http://{}:{}".format(*self.address)
+        self._context = context
+        self.url = ("https" if context else "http") + "://{}:{}".format(*self.address)
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> "WebSite":
@@ -78,6 +83,11 @@ class WebSite:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(_PATIENCE_S)
+        if self._context:
+            try:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
         with connection, contextlib.suppress(OSError):
             head = b""
             while not head.endswith(b"\r\n\r\n"):
