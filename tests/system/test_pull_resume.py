@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import struct
 
 import pytest
 import web_site
@@ -253,9 +254,9 @@ def test_another_address_does_not_go_on_with_it(device, site, large):
 
 @pytest.mark.parametrize(
     "spoil",
-    [lambda text: b"", lambda text: text[:-1], lambda text: text.replace(b"32768", b"49152"),
-     lambda text: b"\xff" * 300, lambda text: text * 3, lambda text: text.replace(b"1", b"2", 1)],
-    ids=["empty", "cut", "changed", "no text", "long", "other version"],
+    [lambda data: b"", lambda data: data[:-1], lambda data: data[:33] + b"\xc0" + data[34:],
+     lambda data: b"\xff" * 300, lambda data: data * 3],
+    ids=["empty", "cut", "changed", "blank", "long"],
 )  # fmt: skip
 def test_a_damaged_file_counts_as_none(device, site, large, spoil):
     url = break_off(device, site, "/damaged", large)
@@ -268,17 +269,25 @@ def test_a_damaged_file_counts_as_none(device, site, large, spoil):
 
 def test_the_file_says_what_the_specification_says(device, site, large):
     url = break_off(device, site, "/said", large)
-    page = StrongFile(large)
-    lines = device.files()[STATE].decode().split("\n")
-    chained = ""
+    chained = bytes(16)
     for at in (0, STEP_BYTES):
-        data = chained.encode() + large[at : at + STEP_BYTES]
-        chained = hashlib.sha256(data).hexdigest()[:32]
-    text = "\n".join(
-        ["mpota pull 1", hashlib.sha256(url.encode()).hexdigest()[:16], page.etag, chained,
-         str(len(large)), "32768", "0", "0", ""]
-    )  # fmt: skip
-    assert lines == [*text.split("\n")[:-1], hashlib.sha256(text.encode()).hexdigest()[:16], ""]
+        chained = hashlib.sha256(chained + large[at : at + STEP_BYTES]).digest()[:16]
+    address = hashlib.sha256(url.encode()).digest()[:8]
+    body = struct.pack("<4s8s16sIIIB", b"MPL1", address, chained, len(large), 32768, 0, 0)
+    body += StrongFile(large).etag.encode()
+    assert device.files()[STATE] == body + hashlib.sha256(body).digest()[:8]
+
+
+@pytest.mark.parametrize(("length", "starts"), [(79, [0, 32768]), (80, [0, 0])])
+def test_an_etag_that_is_too_long_for_the_file_resumes_nothing(device, site, large, length, starts):
+    etag = '"' + "x" * (length - 2) + '"'
+    path = f"/etag-{length}"
+    url = site.add(path, StrongFile(large, [40_000] * 5, etag=etag))
+    device.fails(url, -5, **SILENCE)
+    site.add(path, StrongFile(large, etag=etag))
+    device.installs(url, large)
+    assert len(device.files()[STATE]) <= 128
+    assert [site.asked(path)[0].start, site.asked(path)[-1].start] == starts
 
 
 def test_an_update_that_keeps_its_place_programs_little_more_than_its_size(device, site, large):

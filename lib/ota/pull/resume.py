@@ -5,17 +5,24 @@ RAM: about 500 bytes while loaded.
 """
 
 import uos
+import ustruct
 from micropython import const
-from ubinascii import hexlify
 from uhashlib import sha256
 
 from .. import log
 
 _FOLDER = const("/.ota")
 _PATH = const("/.ota/pull")
-_LONGEST = const(512)  # bytes of the file
-_FIRST_LINE = const("mpota pull 1\n")
-_LINES = const(8)
+# The file has 128 bytes at most, since littlefs keeps so many without a sector of their own: to
+# write it takes a millisecond, and not 45 more to erase one.
+_LONGEST = const(128)
+# magic, SHA-256 of the address (its beginning), digest, size, position, sequence, failures; the
+# validator and a check follow.
+_FORMAT = const("<4s8s16sIIIB")
+_HEAD = const(41)
+_CHECK = const(8)
+_MAGIC = const(b"MPL1")
+VALIDATOR_LIMIT = const(_LONGEST - _HEAD - _CHECK)  # bytes; a longer one is not kept
 
 # So many bytes of the image are programmed between two writes of the file, at least.
 STEP_BYTES = const(16384)
@@ -27,28 +34,28 @@ class Place:
     validator = ""  # the file's ETag, or the date of its last change; "": it cannot be resumed
     size = 0  # of the file, in bytes
     position = 0  # up to where the idle slot has the image, a multiple of STEP_BYTES
-    digest = ""  # of that: of the digest before the last STEP_BYTES, as hex, and of those bytes
+    digest = bytes(16)  # of that: of the digest before the last STEP_BYTES, and of those bytes
     sequence = 0  # of the release in the file, where it is complete
     failures = 0  # in a row, of boots of the services alone
 
     def __init__(self, url):
-        self._address = _digest(url.encode())
+        self._address = sha256(url.encode()).digest()[:8]
         try:
-            with open(_PATH) as f:
-                text = f.read(_LONGEST)
-        except (OSError, UnicodeError):
+            with open(_PATH, "rb") as f:
+                data = f.read(_LONGEST + 1)
+        except OSError:
             return
-        lines = text[len(_FIRST_LINE) :].split("\n")
-        end = text.rfind("\n", 0, -1) + 1  # before the check
-        if (
-            text[: len(_FIRST_LINE)] != _FIRST_LINE
-            or text[end:-1] != _digest(text[:end].encode())
-            or len(lines) != _LINES + 1
-            or lines[0] != self._address
-        ):
+        body = data[:-_CHECK]
+        if len(body) < _HEAD or sha256(body).digest()[:_CHECK] != data[-_CHECK:]:
             return
-        self.validator, self.digest = lines[1:3]
-        self.size, self.position, self.sequence, self.failures = [int(n) for n in lines[3:7]]
+        magic, address, digest, size, position, sequence, failures = ustruct.unpack(_FORMAT, body)
+        if magic == _MAGIC and address == self._address:
+            self.digest = digest
+            self.size = size
+            self.position = position
+            self.sequence = sequence
+            self.failures = failures
+            self.validator = body[_HEAD:].decode()
 
     def checking(self, start, buffer):
         """Forget the position if the slot at *start* does not hold what was programmed.
@@ -56,24 +63,24 @@ class Place:
         A generator; *buffer* is a memoryview of 1024 bytes to read into.
         """
         position, digest = self.position, self.digest
-        self.position, self.digest = 0, ""
+        self.begin(self.validator, self.size, self.sequence)
         while self.position < position:
             yield from self.advance(start, buffer)
         if self.digest != digest:
             log.info("pull: the slot holds something else by now: the download starts over")
-            self.position, self.digest = 0, ""
+            self.begin(self.validator, self.size, self.sequence)
 
     def advance(self, start, buffer):
         """Count the next STEP_BYTES in the slot at *start* as programmed; as `checking`."""
         from ..hal import flash_read
 
-        chained = sha256(self.digest.encode())
+        chained = sha256(self.digest)
         start += self.position
         for at in range(start, start + STEP_BYTES, len(buffer)):
             flash_read(at, buffer)
             chained.update(buffer)
             yield True
-        self.digest = hexlify(chained.digest()[:16]).decode()
+        self.digest = chained.digest()[:16]
         self.position += STEP_BYTES
 
     def may_resume(self):
@@ -86,26 +93,24 @@ class Place:
         self.size = size
         self.sequence = sequence
         self.position = 0
-        self.digest = ""
+        self.digest = bytes(16)
 
     def store(self):
         """Write the file. Raises OSError when the flash does not take it."""
-        text = _FIRST_LINE + "%s\n%s\n%s\n%d\n%d\n%d\n%d\n" % (
+        body = ustruct.pack(
+            _FORMAT,
+            _MAGIC,
             self._address,
-            self.validator,
             self.digest,
             self.size,
             self.position,
             self.sequence,
-            self.failures,
+            min(self.failures, 255),
         )
+        body += self.validator.encode()
         try:
             uos.mkdir(_FOLDER)
         except OSError:
             pass  # it is there
-        with open(_PATH, "w") as f:
-            f.write(text + _digest(text.encode()) + "\n")
-
-
-def _digest(data):
-    return hexlify(sha256(data).digest()[:8]).decode()
+        with open(_PATH, "wb") as f:
+            f.write(body + sha256(body).digest()[:_CHECK])
