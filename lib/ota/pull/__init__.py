@@ -10,6 +10,12 @@ from utime import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 from .. import Callbacks, log
 
+# For what is read of flash, and for the head of a reply: a header that is looked at must fit into
+# it, and an address that is redirected to has 1 KB at times.
+_BLOCK_BYTES = const(1280)
+
+_AGAIN_S = const(30)
+
 _PULL = const(3)  # restart.PULL
 
 
@@ -125,6 +131,7 @@ class HTTPUpdate(Callbacks):
             elif not ota.allows_updates():
                 self.deadline = ota.uptime_s + 1
                 return False
+            self.deadline = ota.uptime_s + _AGAIN_S  # where there is no memory to begin
             self._begin(self.url or ota.settings.get("update_url"), None, "sketch", True)
         end = ticks_add(ticks_ms(), ota.settings.get("step_ms", 25))
         while self.session and self.session.step() and ticks_diff(end, ticks_ms()) > 0:
@@ -162,6 +169,8 @@ class HTTPUpdate(Callbacks):
         return self.result
 
     def _begin(self, url, version, mode, is_check):
+        # The one long piece of memory of a question comes before what is loaded for it.
+        block = bytearray(_BLOCK_BYTES)
         from .session import Session
 
-        self.session = Session(self, url, version, mode, is_check)
+        self.session = Session(self, block, url, version, mode, is_check)

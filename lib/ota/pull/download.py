@@ -111,7 +111,8 @@ def _judge(session):
             pass  # it is longer; or bad, which the Updater says
     if sequence not in (session.running, session.rejected):
         sequence = 0
-    session.rest = bytes(session.rest)  # without all of the buffer that the reply came through
+    session.rest = bytes(session.rest)
+    session.block = None  # its place is the Updater's
     return head[:filled], sequence
 
 

@@ -18,12 +18,12 @@ _BLOCK_BYTES = const(1024)
 
 # One long text, of which the compiler makes one object: each short one would cost 16 bytes of heap.
 _HEADERS = const(
-    "User-Agent: ESP8266-http-Update\r\nConnection: close\r\nx-ESP8266-Chip-ID: %d\r\n"
-    "x-ESP8266-STA-MAC: %s\r\nx-ESP8266-AP-MAC: %s\r\nx-ESP8266-free-space: %d\r\n"
-    "x-ESP8266-sketch-size: %d\r\nx-ESP8266-sketch-md5: %s\r\nx-ESP8266-chip-size: %d\r\n"
-    "x-ESP8266-sdk-version: %s\r\nx-ESP8266-mode: %s\r\nx-mpota-name: %s\r\n"
-    "x-mpota-sequence: %d\r\nx-mpota-outcome: %s\r\nx-mpota-boots: %d\r\nx-mpota-heap: %d\r\n"
-    "x-mpota-uptime: %d\r\nx-mpota-rssi: %d\r\n"
+    b"User-Agent: ESP8266-http-Update\r\nConnection: close\r\nx-ESP8266-Chip-ID: %d\r\n"
+    b"x-ESP8266-STA-MAC: %s\r\nx-ESP8266-AP-MAC: %s\r\nx-ESP8266-free-space: %d\r\n"
+    b"x-ESP8266-sketch-size: %d\r\nx-ESP8266-sketch-md5: %s\r\nx-ESP8266-chip-size: %d\r\n"
+    b"x-ESP8266-sdk-version: %s\r\nx-ESP8266-mode: %s\r\nx-mpota-name: %s\r\n"
+    b"x-mpota-sequence: %d\r\nx-mpota-outcome: %s\r\nx-mpota-boots: %d\r\nx-mpota-heap: %d\r\n"
+    b"x-mpota-uptime: %d\r\nx-mpota-rssi: %d\r\n"
 )
 
 _NO_HTTP = const(-7)
@@ -33,28 +33,28 @@ def composing(session, start):
     """Put together what goes to every server, and what goes to the session's own one alone.
 
     *start* is the byte of the file from which on it is wanted; None: from where it was broken off.
-    A generator whose value is that byte, and both texts. It tells *session* as well what runs, what
-    is not taken again, which slot is idle, and what is kept of a download. Raises OTAError.
+    A generator whose value is that byte, and both as bytes. It tells *session* as well what runs,
+    what is not taken again, which slot is idle, and what is kept of a download. Raises OTAError.
     """
     service = session.service
     ota = service.ota
     get = ota.settings.get
     boot_record = load_for_update()
+    view = memoryview(session.block)[:_BLOCK_BYTES]
     if start is None:
         start = 0
         if session.mode == "sketch":
             session.place = Place(session.url)
             if session.place.position:
-                buffer = memoryview(bytearray(_BLOCK_BYTES))
-                yield from session.place.checking(slots.start(boot_record.idle), buffer)
-                buffer = None
+                yield from session.place.checking(slots.start(boot_record.idle), view)
             start = session.place.position
     active = boot_record.active
     manifest = {}
     if active:
-        yield from _completing(boot_record, active)
+        yield from _completing(boot_record, active, view)
         try:
-            manifest = slots.manifest_of(active)
+            hal.flash_read(slots.start(active), view)
+            manifest = slots.read_manifest(view)
         except OTAError as e:
             log.error("pull: slot %s: %s", active, e)
     session.running = manifest.get("sequence", 0)
@@ -105,10 +105,10 @@ def composing(session, start):
         ota.uptime_s,
         ota.wifi.rssi,
     )
-    return start, headers + more, own
+    return start, headers + more.encode(), own.encode()
 
 
-def _completing(boot_record, slot):
+def _completing(boot_record, slot, buffer):
     # Has the MD5 of what was received into *slot* in the record: servers of old ask for it, but not
     # everybody who brings an image announces one. A generator.
     sequence, size, digest = boot_record.received[slot]
@@ -117,7 +117,6 @@ def _completing(boot_record, slot):
     from ..md5 import md5
 
     start = slots.start(slot)
-    buffer = memoryview(bytearray(_BLOCK_BYTES))
     if not size:
         hal.flash_read(start, buffer[:16])
         size = slots.romfs_bytes(buffer[:16]) + slots.FOOTER_BYTES

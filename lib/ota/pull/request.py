@@ -1,7 +1,6 @@
 """A question to a server, from the look-up of its name to the head of its reply; redirects too.
 
-Loaded until the head is there. RAM: about 1.5 KB while loaded, beside the request and 1,280 bytes
-for the head to arrive through.
+Loaded until the head is there. RAM: about 1.5 KB while loaded, beside the request.
 """
 
 import gc
@@ -14,11 +13,9 @@ from usocket import AF_INET, SOCK_STREAM, getaddrinfo, socket
 from ..clock import is_past
 from ..errors import OTAError
 from ..http import Head, HTTPError
+from .resume import VALIDATOR_LIMIT
 
-# A header that is looked at must fit into it: an address that is redirected to has 1 KB at times.
-_BUFFER_BYTES = const(1280)
 _SIP_BYTES = const(128)
-_VALIDATOR_LIMIT = const(200)  # characters; a longer one is not kept
 _MAX_REDIRECTS = const(10)
 _REDIRECTS = const((301, 302, 303, 307, 308))
 
@@ -49,7 +46,7 @@ def asking(session, start, headers, own_headers):
     """Ask the server of *session*, and tell the session what it replies; redirects are followed.
 
     *start* is the byte of the file that is asked for. *headers* go to every server, *own_headers*
-    to the session's own one alone; both are text. A generator. Raises OTAError with a number below
+    to the session's own one alone; both are bytes. A generator. Raises OTAError with a number below
     0, also for a reply that brings neither an image nor the answer that there is none.
     """
     service = session.service
@@ -62,10 +59,8 @@ def asking(session, start, headers, own_headers):
         is_own = own == (is_secure, host, port)
         if port != (443 if is_secure else 80):
             host = "%s:%d" % (host, port)
-        text = "GET %s HTTP/1.0\r\nHost: %s\r\n" % (path, host) + headers
-        text += own_headers + "\r\n" if is_own else "\r\n"
-        yield from _flush(session, text.encode())
-        text = None
+        first = b"GET %s HTTP/1.0\r\nHost: %s\r\n" % (path, host)
+        yield from _flush(session, first + headers + (own_headers if is_own else b"") + b"\r\n")
         fields = yield from _read(session)
         location = _parse(fields, b"location")
         if session.status not in _REDIRECTS or mode == "none" or not location:
@@ -195,8 +190,7 @@ def _flush(session, request):
 def _read(session):
     # Gives the session the reply's status, and what of the body has come with its head; a generator
     # whose value are the headers.
-    buffer = bytearray(_BUFFER_BYTES)
-    head = Head(buffer, _WANTED)
+    head = Head(session.block, _WANTED)
     stream = _Reader(session.tcp)
     session.listen()
     filled = 0
@@ -214,7 +208,7 @@ def _read(session):
     if len(words) < 2 or words[0][:5] != b"HTTP/" or len(words[1]) != 3 or not words[1].isdigit():
         raise OTAError(_NO_HTTP)
     session.status = int(words[1])
-    session.rest = memoryview(buffer)[: head.filled]
+    session.rest = memoryview(session.block)[: head.filled]
     return head.fields
 
 
@@ -245,7 +239,7 @@ def _judge(session, start, fields):
     if status != 200 and not (start and status in (206, 416)):
         raise OTAError(_WRONG_CODE, "HTTP %d" % status)
     validator = _parse(fields, b"etag") or _parse(fields, b"last-modified")
-    if len(validator) > _VALIDATOR_LIMIT:
+    if len(validator) > VALIDATOR_LIMIT:
         validator = ""
     session.left = _number(fields, b"content-length")
     session.start = _start(session, start, validator, fields) if start else 0

@@ -18,6 +18,7 @@ _WAIT_MS = const(2)
 # A question takes so many times the service's `timeout_ms` at most.
 _GRACE = const(8)
 
+_BLOCK_BYTES = const(1280)
 _NOT_MODIFIED = const(304)
 
 _STREAM_TIMEOUT = const(6)
@@ -29,8 +30,9 @@ _TIMEOUT = const(-11)
 class Session:
     """A question to *url* for *mode*, "sketch", "spiffs" or "version"; *service* is an HTTPUpdate.
 
-    *version* is what the board says it runs. With *is_check* the board asks by itself: it says the
-    version of its MANIFEST, and what it cannot take calls no `on_start`.
+    *block* is a bytearray of 1,280 bytes, of which this is the only owner. *version* is what the
+    board says it runs. With *is_check* the board asks by itself: it says the version of its
+    MANIFEST, and what it cannot take calls no `on_start`.
     """
 
     # The connection and until when something must come, in ticks.
@@ -53,8 +55,9 @@ class Session:
     updater = None  # of the update that has begun, or is to begin
     is_news = False  # whether the server has something that the board does not have
 
-    def __init__(self, service, url, version, mode, is_check):
+    def __init__(self, service, block, url, version, mode, is_check):
         self.service = service
+        self.block = block
         self.url = url
         self.version = version
         self.mode = mode
@@ -110,6 +113,8 @@ class Session:
 
         A generator; see request.py for what it leaves in the session.
         """
+        if self.block is None:  # it was given up for an update, which has broken off
+            self.block = bytearray(_BLOCK_BYTES)
         from .headers import composing
 
         start, headers, own_headers = yield from composing(self, start)
