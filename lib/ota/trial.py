@@ -20,8 +20,10 @@ _KEYS = const("/ota.keys")
 _DAMAGED = const(37)
 
 # The heap that an update needs to begin beside an application, while this module is loaded: where
-# the rest comes after a restart, and otherwise; in words, as in restart.py.
+# the rest comes after a restart, for an invitation and for a question to a server; and otherwise.
+# In words, as in restart.py.
 _RESTART_WORDS = const(700)
+_QUESTION_WORDS = const(1750)
 _UPDATE_WORDS = const(2300)
 
 
@@ -63,8 +65,12 @@ def confirm(ota):
 def _can_update(ota):
     # Whether the application leaves enough heap to begin an update, if need be by a restart.
     gc.collect()
-    may_restart = ota.has_password() and ota.settings.get("restart_for_update", True)
-    words = _RESTART_WORDS if may_restart else _UPDATE_WORDS
+    words = _UPDATE_WORDS
+    if ota.settings.get("restart_for_update", True):
+        if ota.has_password():
+            words = _RESTART_WORDS
+        elif ota.settings.get("update_url"):
+            words = _QUESTION_WORDS
     needed = words * ustruct.calcsize("P")
     free = gc.mem_free()
     if free < needed:
