@@ -9,6 +9,7 @@ from pathlib import Path
 
 import budgets
 import measure
+import measure_pull
 from rich.console import Console
 from rich.table import Table
 
@@ -49,6 +50,8 @@ def _measure(folder: Path, table: Table) -> None:
     table.add_section()
     _add_heap(folder, table)
     table.add_section()
+    _add_pull(folder, table)
+    table.add_section()
     for bits in (2048, 4096):
         check = measure.verification(folder, bits)
         table.add_row(f"verifying a signature of {bits} bits, of hashing 100 KB",
@@ -72,6 +75,21 @@ def _add_heap(folder: Path, table: Table) -> None:
             table.add_row("heap, scaled to the chip: idle, listener on",
                           _kb(heap.idle), f"≤ {budgets.IDLE_KB} KB")  # fmt: skip
         table.add_row(f"peak over idle, {what}", _kb(heap.peak), f"≤ {budget} KB")
+
+
+def _add_pull(folder: Path, table: Table) -> None:
+    ours_s, theirs_s = measure_pull.seconds(folder, ROUNDS)
+    table.add_row("pull, of the speed of a loop that receives and writes, flash time included",
+                  f"{theirs_s / ours_s:.1%}", f"≥ {budgets.THROUGHPUT:.0%}")  # fmt: skip
+    pull = measure_pull.heap(folder)
+    upload = measure.heap(folder, auth="classic")
+    table.add_row("peak over idle, pull, beyond that of an upload with an MD5",
+                  _kb(pull.peak - upload.peak), f"≤ {budgets.PULL_OVER_UPLOAD_KB} KB")  # fmt: skip
+    table.add_row("peak over idle, a question to a server", _kb(pull.question),
+                  f"≤ {budgets.QUESTION_KB} KB")  # fmt: skip
+    sent, received = measure_pull.bytes_per_idle_poll(folder)
+    table.add_row("bytes that a board sends, and gets, for a question without an update",
+                  f"{sent}, {received}", "")  # fmt: skip
 
 
 def _kb(bytes_here: int) -> str:

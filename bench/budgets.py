@@ -31,6 +31,11 @@ PROGRAMMED_PER_BYTE = 1.05
 # Of the throughput of a loop that receives, counts and writes in the same order.
 THROUGHPUT = 0.95
 
+# A board that asks a server: the peak of its update's heap over that of an upload with an MD5, as
+# servers announce one; the heap of a question.
+PULL_OVER_UPLOAD_KB = 1.5
+QUESTION_KB = 8
+
 # Flash time of an update of 100 KB by the flash chip's data sheet, of that of the version of
 # 2026-11-25 (commit 9f58077). Its simulated board counted 1,598 programs of 128 bytes and 53 erases
 # for an image of 101,888 bytes, from the invitation to the confirmation. Half a page is taken for

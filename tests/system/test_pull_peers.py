@@ -138,7 +138,7 @@ def test_a_download_from_nginx_goes_on_after_a_power_cut(tmp_path, nginx):
         nginx.put("app.img", data)
         device.board.wait_for("bytes announced")
         deadline = time.monotonic() + 30
-        while b"\n32768\n" not in device.files().get("/.ota/pull", b""):
+        while device.files().get("/.ota/pull", bytes(41))[32:36] != b"\0\x80\0\0":  # 32768
             assert time.monotonic() < deadline, device.files().get("/.ota/pull")
             time.sleep(0.01)
         start = device.boot("power")

@@ -1,0 +1,219 @@
+"""What boards that ask a server take of heap, flash and network: printed, and bounded.
+
+The budgets are those of bench/budgets.py, in KB on the chip.
+"""
+
+import contextlib
+import http.client
+import threading
+import time
+
+import boards
+import budgets
+import measure
+import measure_pull
+import pytest
+from device import APP, COMMANDED_APP, Device
+from filling import leaving
+from mpota.image.directory import pack_directory
+from mpota.server.simple import ImageFolder, SimpleServer
+from mpota.sim.rom import ARCHITECTURE
+from pulling import filler
+from web_site import StrongFile, WebSite, file, status
+
+
+def kb(bytes_here):
+    return bytes_here * budgets.SCALE / 1024
+
+
+@pytest.fixture
+def site():
+    with WebSite() as site:
+        yield site
+
+
+def test_the_heap_of_a_pull_is_little_more_than_that_of_an_upload(tmp_path, record_property):
+    pull = measure_pull.heap(tmp_path)
+    upload = measure.heap(tmp_path, auth="classic")
+    record_property("heap of a pull, scaled", f"peak {kb(pull.peak):.1f} KB over idle")
+    record_property("heap of a question, scaled", f"{kb(pull.question):.1f} KB over idle")
+    assert kb(pull.peak - upload.peak) <= budgets.PULL_OVER_UPLOAD_KB
+    assert kb(pull.question) <= budgets.QUESTION_KB
+
+
+def test_a_pull_is_nearly_as_fast_as_a_loop_that_receives_and_writes(tmp_path, record_property):
+    ours_s, theirs_s = measure_pull.seconds(tmp_path, 2)
+    record_property("pull, of the speed of a loop, flash included", f"{theirs_s / ours_s:.1%}")
+    assert theirs_s / ours_s >= budgets.THROUGHPUT / budgets.TOLERANCE
+
+
+def test_an_idle_poll_is_short(tmp_path, record_property):
+    sent, received = measure_pull.bytes_per_idle_poll(tmp_path)
+    record_property("bytes of an idle poll", f"{sent} sent, {received} received")
+    # Each in one packet.
+    assert sent <= 1460 and received <= 536
+
+
+# Asks as often as it is told, and says how much of the heap is in use then.
+ASKING_APP = (
+    """
+import gc
+
+def ask(ota, times):
+    for _ in range(times):
+        ota.pull.check()
+        while ota.pull.is_checking:
+            ota.pull.handle()
+    gc.collect()
+    return gc.mem_alloc()
+"""
+    + COMMANDED_APP
+)
+
+
+def test_a_hundred_questions_leave_the_heap_where_it_was(tmp_path, site, record_property):
+    url = site.add("/", status("304 Not Modified"))
+    with Device(tmp_path, ASKING_APP, update_url=url, update_interval_s=3600) as device:
+
+        def in_use(times):
+            said = device.command(f"ask(ota, {times})")
+            return int(device.board.wait_for(r"gives (\d+)", start=said)[1])
+
+        in_use(2)
+        before, after = in_use(2), in_use(100)
+        record_property("heap that 100 questions keep", f"{after - before} bytes")
+        # One block kept of each would be 3,200.
+        assert abs(after - before) <= 512
+        assert len(site.requests) == 104
+
+
+# Little heap
+
+
+ALONE = "boot: the services run alone, for one update"
+
+
+def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, site):
+    with full_board(tmp_path, site) as device:
+        is_full(device)
+        start = device.said
+        data = device.next_image(APP, {"data.bin": filler(30_000)})
+        site.add("/", StrongFile(data))
+        device.confirmed(start)
+        lines = device.board.lines[start:]
+        assert sum(ALONE in line for line in lines) == 1
+        # The equipment was made safe before the restart, and nothing is called after it.
+        assert lines.count("on_start") == 1 and "update ended" not in lines
+        assert device.record.outcome == "confirmed: 2" and device.board.violation == ""
+
+
+def full_board(folder, site, app=None, **settings):
+    """Give a board that polls, with an application that leaves little heap when it has begun."""
+    site.add("/", status("304 Not Modified"))
+    settings = {"update_url": site.url + "/", "update_interval_s": 1} | settings
+    return Device(folder, app or leaving(boards.chip_kb(10)), **settings)
+
+
+def is_full(device):
+    """Wait until a question finds the heap as full as the application leaves it."""
+    device.board.wait_for("pull: no update", start=device.line("^leaves"))
+
+
+def test_an_update_that_fails_after_the_restart_is_told_and_the_next_question_waits(tmp_path, site):
+    data = boards.small_image("2", 2, {"data.bin": filler(30_000)})
+    with full_board(tmp_path, site) as device:
+        is_full(device)
+        site.add("/", file(data[:20_000] + b"?" + data[20_001:]))
+        alone = device.line(ALONE)
+        device.board.wait_for("app 1 runs, outcome: failed: .*ERROR.37.", start=alone)
+        files = device.files()
+        assert files["/.ota/pull"][40] == 1  # failures
+        asked = len(site.requests)
+        device.board.wait_for("^leaves", start=alone)
+        assert len(site.requests) == asked
+
+
+def test_an_application_may_refuse_the_restart(tmp_path, site):
+    app = leaving(boards.chip_kb(10)).replace(
+        'ota.on_start(lambda: print("on_start"))', "ota.on_start(lambda: 1 // 0)"
+    )
+    with full_board(tmp_path, site, app) as device:
+        is_full(device)
+        site.add("/", StrongFile(boards.small_image("2", 2)))
+        device.board.wait_for(r"pull: Update error: ERROR\[32\]")
+        assert device.board.boots == 1
+
+
+def test_where_the_setting_forbids_it_there_is_no_restart(tmp_path, site):
+    with full_board(tmp_path, site, restart_for_update=False) as device:
+        is_full(device)
+        site.add("/", StrongFile(boards.small_image("2", 2)))
+        device.board.wait_for(r"pull: Update error: ERROR\[14\]: Out of memory: \d+ of \d+ bytes")
+        assert device.board.boots == 1
+
+
+class Browser:
+    """Has the page of a board open: asks for it again and again, and counts what it gets."""
+
+    def __init__(self, ip: str, port: int) -> None:
+        self._address = (ip, port)
+        self.pages = 0
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._browse)
+
+    def __enter__(self) -> "Browser":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _browse(self) -> None:
+        while not self._is_over.wait(0.05):
+            for path in ("/", "/samples.csv"):
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    connection = http.client.HTTPConnection(*self._address, timeout=5)
+                    connection.request("GET", path)
+                    reply = connection.getresponse()
+                    self.pages += reply.status == 200 and len(reply.read()) > 10
+                    connection.close()
+
+
+def test_the_logger_polls_and_updates_while_its_page_is_open(tmp_path, record_property):
+    def release(sequence):
+        packed = pack_directory(
+            boards.ROOT / "examples" / "logger",
+            version=f"1.{sequence}.0", sequence=sequence, architecture=ARCHITECTURE,
+        )  # fmt: skip
+        return packed.data
+
+    updates = 3
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "logger.img").write_bytes(release(1))
+    with SimpleServer(("127.0.0.1", 0), ImageFolder(images, print)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            settings = {
+                "update_url": f"http://127.0.0.1:{server.server_port}/",
+                "update_interval_s": 1,
+                "confirm_s": 2,
+            }
+            board = boards.board_with(tmp_path, release(1), **settings)
+            with board, Browser(board.ip, 8080) as browser:
+                start = 0
+                for sequence in range(2, 2 + updates):
+                    board.wait_for("pull: no update", start=start)
+                    pages = browser.pages
+                    while browser.pages < pages + 10:
+                        time.sleep(0.01)
+                    start = len(board.lines)
+                    (images / "logger.img").write_bytes(release(sequence))
+                    board.wait_for("is confirmed", start=start)
+            record_property("updates of the logger with its page open", f"{updates}/{updates}")
+            assert board.violation == ""
+        finally:
+            server.shutdown()
+            thread.join()
