@@ -234,7 +234,8 @@ def test_with_ota_brings_this_versions_package(garden, tmp_path):
         f".ota/{path.relative_to(device_root() / 'lib').with_suffix('.mpy').as_posix()}"
         for path in (device_root() / "lib" / "ota").rglob("*.py")
     }
-    assert brought == sources and ".ota/ota/__init__.mpy" in brought
+    assert brought == sources | {".ota/ota/web/page.html.gz"}
+    assert ".ota/ota/__init__.mpy" in brought
     assert {name: files[name] for name in files.keys() - brought} == without.files
     # The path that the board imports it from, as tracebacks show it.
     assert b"/app/.ota/ota/__init__.mpy" in files[".ota/ota/__init__.mpy"]
