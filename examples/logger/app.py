@@ -1,7 +1,8 @@
 """Log the signal strength and the free heap, and show both as a chart in the browser.
 
 An ordinary asyncio application: a task that measures, a web server, settings in /data/config.json,
-modules in lib/, a page in the image. The update services run beside it.
+modules in lib/, a page in the image. The update services run beside it; their page is served by the
+application's own server, at /update.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from samples import Samples
 async def main(ota):
     settings = config.load()
     samples = Samples(settings["keep"])
-    server = Server(samples, settings["title"])
+    server = Server(samples, settings["title"], ota.web)
+    ota.web.end()  # the port is the application's, whatever the board's settings say
 
     @ota.on_start
     def pause():

@@ -25,6 +25,8 @@ _DAMAGED = const(37)
 _RESTART_WORDS = const(700)
 _QUESTION_WORDS = const(1750)
 _UPDATE_WORDS = const(2300)
+# What the update page takes while somebody looks at it, and gives back.
+_PAGE_WORDS = const(1100)
 
 
 def become_healthy(ota):
@@ -73,6 +75,8 @@ def _can_update(ota):
             words = _QUESTION_WORDS
     needed = words * ustruct.calcsize("P")
     free = gc.mem_free()
+    if ota.own_web and ota.own_web.session:
+        free += _PAGE_WORDS * ustruct.calcsize("P")
     if free < needed:
         text = "trial: not confirmed: the application leaves %d bytes of heap, an update needs %d"
         log.error(text, free, needed)

@@ -1,6 +1,8 @@
 """Boards with the update page, and clients of it: curl, and one that says bytes as a test wants."""
 
+import hashlib
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -106,10 +108,15 @@ def connect(ip: str) -> socket.socket:
 
 def hear(connection: socket.socket) -> Answer:
     """Read an answer, until the board closes."""
+    return parse(hear_bytes(connection))
+
+
+def hear_bytes(connection: socket.socket) -> bytes:
+    """Read all that the board says until it closes."""
     said = b""
     while data := connection.recv(4096):
         said += data
-    return parse(said)
+    return said
 
 
 def form(*parts: tuple[str, str | None, bytes], boundary: str = "xyz", preamble: bytes = b"",
@@ -122,3 +129,45 @@ def form(*parts: tuple[str, str | None, bytes], boundary: str = "xyz", preamble:
             head += f'; filename="{file}"\r\nContent-Type: application/octet-stream'
         body += f"{head}\r\n\r\n".encode() + content + b"\r\n"
     return body + f"--{boundary}--\r\n".encode() + epilogue
+
+
+def challenges(answer: bytes) -> dict[str, dict[str, str]]:
+    """Give the challenges of a 401: "MD5", "SHA-256" or "Basic" → its parameters."""
+    found = {}
+    lines = answer.decode().partition("\r\n\r\n")[0].split("\r\n")
+    for line in lines:
+        if line.startswith("WWW-Authenticate: "):
+            scheme, _, rest = line.removeprefix("WWW-Authenticate: ").partition(" ")
+            parameters = dict(re.findall(r'(\w+)="?([^",]*)"?', rest))
+            found[parameters.get("algorithm", scheme)] = parameters
+    return found
+
+
+def digest(
+    challenge: dict[str, str],
+    *,
+    user: str = "mpota",
+    password: str = "geheim",
+    method: str = "GET",
+    uri: str = "/update",
+    count: int = 1,
+    **changes: str,
+) -> str:
+    """Give the header Authorization that proves *password*; *changes* replace its parameters."""
+    name = challenge["algorithm"]
+
+    def h(text: str) -> str:
+        return hashlib.new(name.replace("-", ""), text.encode()).hexdigest()
+
+    fields = {
+        "username": user, "realm": challenge["realm"], "nonce": challenge["nonce"], "uri": uri,
+        "algorithm": name, "qop": "auth", "nc": f"{count:08x}", "cnonce": "0a4f113b",
+    } | {key: value for key, value in changes.items() if key != "response"}  # fmt: skip
+    ha1 = h(f"{fields['username']}:{fields['realm']}:{password}")
+    middle = ":".join(fields[key] for key in ("nonce", "nc", "cnonce", "qop"))
+    fields["response"] = h(f"{ha1}:{middle}:{h(f'{method}:{uri}')}")
+    fields |= changes
+    return "Digest " + ", ".join(
+        f"{key}={value}" if key in ("nc", "qop", "algorithm") else f'{key}="{value}"'
+        for key, value in fields.items() if value != "-"
+    )  # fmt: skip

@@ -1,19 +1,29 @@
-"""The pages: the chart, whose HTML is a file of the image, and the samples as CSV."""
+"""The pages: the chart, whose HTML is a file of the image, the samples as CSV, the update page."""
 
 import gc
 
 
 class Server:
-    """Serves *samples* under the name *title*; `serve` is for asyncio.start_server."""
+    """Serves *samples* under the name *title*; `serve` is for asyncio.start_server.
 
-    def __init__(self, samples, title):
+    *web* is `ota.web`, which gets what is for the update page.
+    """
+
+    def __init__(self, samples, title, web):
         self._samples = samples
         self._title = title
+        self._web = web
 
     async def serve(self, reader, writer):
-        """Answer one request: `/` or `/samples.csv`."""
+        """Answer one request: `/`, `/samples.csv` or `/update`."""
         try:
             line = await reader.readline()
+            path = line.split(b" ")[1] if line.count(b" ") == 2 else b""
+            if path.startswith(b"/update"):
+                # The socket, and what was read from it. From here on it is the page's to close.
+                self._web.take(writer.s, writer.get_extra_info("peername"), line)
+                writer = None
+                return
             while await reader.readline() not in (b"\r\n", b""):
                 pass
             if line[:6] == b"GET / ":
@@ -26,8 +36,9 @@ class Server:
         except OSError:
             pass  # the browser has gone
         finally:
-            writer.close()
-            await writer.wait_closed()
+            if writer:
+                writer.close()
+                await writer.wait_closed()
             gc.collect()
 
     async def _page(self, writer):

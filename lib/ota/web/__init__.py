@@ -98,7 +98,12 @@ class Web(Callbacks):
     def handle(self):
         """Do what can be done now, for `step_ms` or one piece; return whether it was anything."""
         if self.socket is None and not self.is_off:
-            self.begin()
+            try:
+                self.begin()
+            except OSError as e:
+                # The application may have a server of its own on this port.
+                self.is_off = True
+                log.error("web: there is no page: port: %s", e)
         try:
             if self.poll:
                 for _ in self.poll.ipoll(0):

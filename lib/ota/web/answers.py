@@ -58,6 +58,8 @@ def status(connection, method, path, query, fields):
     if updater:
         size = updater.progress + updater.remaining
         found = {"state": "updating", "done": updater.progress, "size": size}
+    elif ota.is_updating:  # and the restart is near
+        found = {"state": "updating"}
     else:
         from ..status import facts
 
@@ -65,7 +67,22 @@ def status(connection, method, path, query, fields):
         found["hostname"] = ota.settings["hostname"]
         found["space"] = ota.free_space()
         found["open"] = not connection.is_proved
+        found["before"] = _before(ota)
     yield from connection.answer(200, dumps(found), "application/json")
+
+
+def _before(ota):
+    # The version that revert() would try; None: there is none, as far as the marks tell.
+    from .. import slots
+    from ..record import load
+
+    boot_record = load()
+    if boot_record and not boot_record.trial and slots.is_accepted(boot_record.idle):
+        try:
+            return slots.manifest_of(boot_record.idle)["version"]
+        except OTAError:
+            pass  # what is in that slot is not whole
+    return None
 
 
 def act(connection, method, path, query, fields):

@@ -25,9 +25,10 @@ _SCRAP_BYTES = const(64)
 
 # How long a connection may be silent.
 _IDLE_MS = const(10000)
-# How long, and how much, a client that is refused may go on sending; how long one has to take the
-# answer, and its end, before the board restarts.
+# How long, and how much, a client that is refused may go on sending, and how long it may pause; how
+# long one has to take the answer, and its end, before the board restarts.
 _DRAIN_MS = const(5000)
+_QUIET_MS = const(1000)
 _REFUSED_BYTES = const(200000)
 _LINGER_MS = const(1000)
 _CLOSE_MS = const(200)
@@ -256,8 +257,14 @@ class Connection:
         To close with something unread resets the connection, which may destroy the answer.
         """
         self.late_at = after(_DRAIN_MS)
-        while self.readinto(memoryview(self.buffer)) != 0:
-            yield False
+        quiet_at = after(_QUIET_MS)
+        while not is_past(quiet_at):
+            n = self.readinto(memoryview(self.buffer))
+            if n == 0:
+                return
+            if n:
+                quiet_at = after(_QUIET_MS)
+            yield bool(n)
 
     def linger(self):
         """Give the client time to take the answer, before the board restarts. Never raises."""
