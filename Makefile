@@ -5,8 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
-.PHONY: help demo demo-signed demo-flash test campaigns campaigns-sample test-board lint bench sim flash clean
+.PHONY: help demo demo-signed demo-flash test screenshots campaigns campaigns-sample test-board lint bench \
+	sim flash clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,11 +22,14 @@ demo-signed: $(READY) ## The same with signed images, and what is refused
 demo-flash: $(READY) ## Flash a blank simulated board over serial, then update it over the air
 	@$(BIN)/python examples/demo_flash.py
 
-test: $(READY) ## Run every test; campaigns are sampled
-	@command -v openssl >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y openssl; } || \
-		{ echo "openssl is needed, to compare signatures with (Debian: apt-get install openssl)"; exit 1; }
+test: $(READY) $(AXE) ## Run every test; campaigns are sampled
+	@for tool in openssl curl chromium; do command -v $$tool >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$tool; } || \
+		{ echo "the tests need openssl, curl and chromium (Debian: apt-get install $$tool)"; exit 1; }; done
 	@$(BIN)/pytest -n auto
+
+screenshots: $(READY) ## Make the pictures of the update page in docs/images anew
+	@PYTHONPATH=tests:tests/host:tests/system $(BIN)/python tests/browser/screenshots.py docs/images
 
 campaigns: $(READY) ## Run the campaigns whole: power cuts, torn operations, seeded bugs
 	@$(BIN)/pytest -n auto --campaigns -m campaign
@@ -58,6 +63,13 @@ flash: $(READY) ## Set up a real board: PORT=/dev/ttyUSB0 [APP=DIR] [ARGS="more 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .pytest_cache .ruff_cache board.img
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What judges whether people with a screen reader can use the update page. Not part of this project.
+$(AXE): $(READY)
+	@command -v npm >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y npm; } || \
+		{ echo "npm is needed, to get axe-core for the tests (Debian: apt-get install npm)"; exit 1; }
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)/axe axe-core@4
 
 # The sources are installed in place, so that a change needs no new set-up.
 $(READY): pyproject.toml

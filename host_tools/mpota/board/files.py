@@ -4,13 +4,15 @@ import hashlib
 import json
 from pathlib import Path
 
-from mpota import image
+from mpota import image, page
 from mpota.board import record
 from mpota.image import romfs
 from mpota.image.compile import BOARD_ARCHITECTURE, compile_module
 
 # Where the firmware mounts the system ROM, and the folder in it that is on the board's path.
 _ROM, _LIB = "/rom", "lib"
+# Where the package looks for the page that it serves.
+_PAGE = "ota/web/page.html.gz"
 
 
 def device_root() -> Path:
@@ -25,7 +27,7 @@ def boot_files() -> dict[str, bytes]:
 
 
 def package_modules(architecture: str, prefix: str) -> dict[str, bytes]:
-    """Return the package `ota`, compiled for *architecture*: `ota/….mpy` → content.
+    """Return the package `ota`, compiled for *architecture*, and the page: `ota/….mpy` → content.
 
     *prefix* is the folder on the board that the package is imported from, an entry of its path.
     """
@@ -34,6 +36,7 @@ def package_modules(architecture: str, prefix: str) -> dict[str, bytes]:
     for source in sorted((lib / "ota").rglob("*.py")):
         name = source.relative_to(lib).with_suffix(".mpy").as_posix()
         modules[name] = compile_module(source.read_text(), f"{prefix}/{name}", architecture)
+    modules[_PAGE] = page.build()
     return modules
 
 

@@ -1,0 +1,342 @@
+// The update page: without it, the form alone posts the image. See docs/SPEC.md for the board's side.
+const $ = (id) => document.getElementById(id);
+const show = (id, is = true) => ($(id).hidden = !is);
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const kb = (n) => (n / 1024).toFixed(1) + " KB";
+
+// What is known of the board; the chosen file, its bytes and its MANIFEST.
+let board = {};
+let chosen = null;
+// Whether an update goes on, which then says itself what it does.
+let busy = false;
+
+function say(text, kind = "") {
+  $("say").textContent = text;
+  $("say").className = kind;
+}
+
+// Ask the board, and give up after 4 s: one that restarts does not answer.
+async function ask(path, method = "GET") {
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), 4000);
+  try {
+    const answer = await fetch("/update" + path, {
+      method,
+      cache: "no-store",
+      headers: { Accept: "application/json" },
+      signal: stop.signal,
+    });
+    return { status: answer.status, said: await answer.json().catch(() => ({})) };
+  } catch {
+    return { status: 0, said: {} };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const STATES = {
+  idle: "runs",
+  healthy: "runs, healthy",
+  trial: "on trial",
+  services: "update services only, without the application",
+  safe: "safe mode: the application never became healthy and is left out for now",
+  alone: "waits for the update that needs its memory",
+  updating: "takes an update",
+};
+
+function time(s) {
+  const parts = [[86400, "d"], [3600, "h"], [60, "min"]];
+  for (const [size, unit] of parts) {
+    if (s >= size) return (s / size).toFixed(s < 10 * size ? 1 : 0) + " " + unit;
+  }
+  return s + " s";
+}
+
+// Ask for the status and show it; return whether the board has answered.
+async function refresh() {
+  const { status, said } = await ask("/status");
+  if (status !== 200) return false;
+  board = said;
+  if (said.state === "updating") return true;
+  const [state, left] = said.state.split(" ");
+  const name = said.name || said.hostname;
+  const facts = {
+    Version: said.version ? `${said.version}, sequence ${said.sequence}` : "none",
+    State: STATES[state] + (left ? `, ${left} s left` : ""),
+    Slot: `${said.slot}, ${kb(said.space)} for an image`,
+    "Last update": said.outcome || "none is known",
+    Memory: kb(said.heap) + " free",
+    Firmware: "MicroPython " + said.firmware,
+    "On for": time(said.uptime),
+    Address: `${said.hostname}, ${said.address}`,
+  };
+  document.title = $("title").textContent = name + ": update";
+  $("facts").replaceChildren(
+    ...Object.entries(facts).flatMap(([key, value]) => {
+      const dt = document.createElement("dt");
+      const dd = document.createElement("dd");
+      dt.textContent = key;
+      dd.textContent = value;
+      return [dt, dd];
+    }),
+  );
+  const onTrial = state === "trial";
+  show("open", said.open);
+  show("act");
+  show("confirm", onTrial);
+  show("reject", onTrial);
+  show("revert", Boolean(said.before) && !onTrial);
+  $("revert").textContent = `Back to version ${said.before}`;
+  judge();
+  return true;
+}
+
+// SHA-256 (FIPS 180-4): crypto.subtle is there for https only.
+function sha256(data) {
+  const root = (p, n) => (Math.pow(p, 1 / n) % 1) * 2 ** 32 | 0;
+  const primes = [];
+  for (let n = 2; primes.length < 64; n++) if (primes.every((p) => n % p)) primes.push(n);
+  const k = primes.map((p) => root(p, 3));
+  const hash = primes.slice(0, 8).map((p) => root(p, 2));
+  const size = data.length;
+  const padded = new Uint8Array((size + 72) & ~63);
+  padded.set(data);
+  padded[size] = 128;
+  const view = new DataView(padded.buffer);
+  view.setUint32(padded.length - 4, size << 3);
+  const turn = (x, n) => (x >>> n) | (x << (32 - n));
+  const w = new Int32Array(64);
+  for (let at = 0; at < padded.length; at += 64) {
+    let [a, b, c, d, e, f, g, h] = hash;
+    for (let i = 0; i < 64; i++) {
+      if (i < 16) w[i] = view.getInt32(at + 4 * i);
+      else {
+        const x = w[i - 15];
+        const y = w[i - 2];
+        w[i] = w[i - 16] + w[i - 7] + (turn(x, 7) ^ turn(x, 18) ^ (x >>> 3)) + (turn(y, 17) ^ turn(y, 19) ^ (y >>> 10));
+      }
+      const s = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + k[i] + w[i];
+      const t = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+      [h, g, f, e, d, c, b, a] = [g, f, e, (d + s) | 0, c, b, a, (s + t) | 0];
+    }
+    [a, b, c, d, e, f, g, h].forEach((x, i) => (hash[i] = (hash[i] + x) | 0));
+  }
+  return hash.map((x) => (x >>> 0).toString(16).padStart(8, "0")).join("");
+}
+
+// Return what MANIFEST says, the first file of the ROMFS that *data* begins with; null: it is none.
+function manifest(data) {
+  if (data[0] !== 0xd2 || data[1] !== 0xcd || data[2] !== 0x31) return null;
+  let at = 3;
+  const number = () => {
+    let n = 0;
+    while (at < data.length) {
+      n = n * 128 + (data[at] & 127);
+      if (data[at++] < 128) break;
+    }
+    return n;
+  };
+  const text = (size) => new TextDecoder().decode(data.slice(at, (at += size)));
+  number();
+  number();
+  number();
+  if (text(number()) !== "MANIFEST") return null;
+  number();
+  const lines = text(number()).split("\n").map((line) => line.split(" "));
+  return Object.fromEntries(lines.filter((words) => words.length === 2));
+}
+
+// Say what the chosen file is, and whether the board can take it.
+function judge() {
+  if (!chosen) return;
+  $("go").disabled = true;
+  if (busy) return;
+  const { name, size, data, image } = chosen;
+  let text = `${name}, ${size} bytes`;
+  let isGood = false;
+  if (!size) text += ": the file is empty.";
+  else if (image) {
+    text = `${image.name} ${image.version}, sequence ${image.sequence}, ${size} bytes`;
+    const now = Number(board.sequence);
+    if (size > board.space) text += `: too large, a slot takes ${board.space} bytes. Larger things belong into /data.`;
+    else if (image.board && image.board !== "esp8266") text += `: for another board, ${image.board}.`;
+    else {
+      isGood = true;
+      text += ", fits.";
+      if (board.name && image.name !== board.name) text += ` The board runs another application, ${board.name}.`;
+      else if (image.sequence < now) text += ` Older than what runs, sequence ${now}.`;
+      else if (image.sequence == now) text += " This release runs already.";
+    }
+  } else if (data[0] === 0xe9) text += ": firmware or an Arduino sketch, not an application image.";
+  else if (data[0] === 0x1f && data[1] === 0x8b) text += ": a gzip; unpack it first.";
+  else text += ": not an application image; 'mpota pack' makes one.";
+  const onTrial = /^trial/.test(board.state);
+  if (isGood && onTrial) text += " First keep the version on trial, or take it back.";
+  $("what").textContent = text;
+  $("what").className = isGood ? "" : "bad";
+  $("go").disabled = !isGood || onTrial;
+}
+
+async function choose(file) {
+  if (!file || busy) return;
+  // More than that fits no slot: its beginning says what it is.
+  const part = file.size > 2 ** 20 ? file.slice(0, 1024) : file;
+  const data = new Uint8Array(await part.arrayBuffer());
+  chosen = { name: file.name, size: file.size, data, image: manifest(data) };
+  $("go").textContent = "Update";
+  say("");
+  judge();
+}
+
+// Send the image; return the status and what was said, and after how many seconds to try again.
+function send(onSent) {
+  return new Promise((done) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/update?sha256=" + sha256(chosen.data));
+    request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.onprogress = (e) => onSent(e.loaded);
+    request.onloadend = () =>
+      done({
+        status: request.status,
+        text: (request.response || {}).text || "",
+        again: Number(request.getResponseHeader("Retry-After")),
+      });
+    request.send(chosen.data);
+  });
+}
+
+// Show how far the board is. The browser's own count runs ahead of it, by what the network holds.
+function progress(done, begun) {
+  const seconds = (Date.now() - begun) / 1000;
+  $("bar").value = done / chosen.size;
+  $("speed").textContent = `${kb(done)} of ${kb(chosen.size)}, ${kb(done / Math.max(seconds, 0.1))}/s`;
+}
+
+// Send the image once; return whether that is the end of it. *before* is the board as it was.
+async function update(before) {
+  const begun = Date.now();
+  let sent = 0;
+  let ended = false;
+  say("Sending …");
+  show("run");
+  progress(0, begun);
+  const sending = send((loaded) => (sent = loaded));
+  sending.then(() => (ended = true));
+  let counts = false;
+  while (!ended) {
+    await Promise.race([sending, wait(400)]);
+    if (ended) break;
+    const { status, said } = await ask("/status");
+    if (status === 200 && said.done !== undefined) {
+      counts = true;
+      if (!ended) progress(said.done, begun);
+    } else if (!counts) progress(sent, begun);
+    if (status === 200 && said.done === said.size) say("Verifying …");
+  }
+  const { status, text, again } = await sending;
+  if (status === 200) {
+    progress(chosen.size, begun);
+    await follow(before);
+  } else if (status === 503 && again) {
+    say(text.replace("Update error: ", "") || "The board is busy.");
+    await wait(again * 1000);
+    for (let i = 0; i < 30 && !(await refresh()); i++) await wait(1000);
+    return false;
+  } else if (status === 0) {
+    say("The connection was lost. The board keeps the version that it has.", "bad");
+  } else if (status === 401) say("The password is wrong.", "bad");
+  else say("Refused: " + text.replace("Update error: ", ""), "bad");
+  return true;
+}
+
+// Follow the new version until it is confirmed or taken back.
+async function follow(before) {
+  show("run", false);
+  const { version, sequence } = chosen.image;
+  const from = before.version ? `${before.version} → ${version}` : version;
+  say(`${from}: verified. The board restarts …`);
+  const patience = Date.now() + 180000;
+  let last = Date.now();
+  for (;;) {
+    await wait(1000);
+    if (!(await refresh())) {
+      if (Date.now() > Math.max(patience, last + 120000)) {
+        say("The board does not come back to this page. Is the page on in the new version?", "bad");
+        return;
+      }
+      continue;
+    }
+    last = Date.now();
+    if (board.sequence == sequence) {
+      if (!/^trial/.test(board.state)) {
+        say(`${from}: confirmed.`, "good");
+        chosen = null;
+        $("form").reset();
+        $("what").textContent = "";
+        return;
+      }
+      say(`${from}: on trial. It is confirmed when it has been healthy for a while.`);
+    } else if (board.state !== "updating" && board.outcome !== before.outcome) {
+      say(`${version} did not stay: ${board.outcome}. ${board.version || "No version"} runs.`, "bad");
+      return;
+    }
+  }
+}
+
+$("form").onsubmit = async (e) => {
+  e.preventDefault();
+  if (busy || !chosen) return;
+  busy = true;
+  judge();
+  const before = board;
+  for (let tries = 0; tries < 5 && !(await update(before)); tries++);
+  busy = false;
+  show("run", false);
+  if (chosen) $("go").textContent = "Try again";
+  judge();
+};
+
+$("file").onchange = () => choose($("file").files[0]);
+document.ondragover = (e) => {
+  e.preventDefault();
+  $("drop").className = "over";
+};
+document.ondragleave = () => ($("drop").className = "");
+document.ondrop = (e) => {
+  e.preventDefault();
+  $("drop").className = "";
+  if (busy) return;
+  $("file").files = e.dataTransfer.files;
+  choose(e.dataTransfer.files[0]);
+};
+
+const SURE = {
+  reject: "Take this version back, and restart with the one before?",
+  revert: "Restart with the version before this one?",
+  restart: "Restart the board?",
+};
+for (const action of ["confirm", "reject", "revert", "restart"]) {
+  $(action).onclick = async () => {
+    if (SURE[action] && !confirm(SURE[action])) return;
+    const { status, said } = await ask("/" + action, "POST");
+    if (status) say(said.text || "", status < 300 ? "good" : "bad");
+    if (!busy) poll(1000);
+  };
+}
+
+// The status is asked for anew, at shorter intervals on trial, while somebody looks.
+let timer = 0;
+function poll(ms) {
+  clearTimeout(timer);
+  timer = setTimeout(async () => {
+    if (!busy && !document.hidden && !(await refresh())) say("The board does not answer.", "bad");
+    else if (!busy && $("say").textContent === "The board does not answer.") say("");
+    poll(/^trial/.test(board.state) ? 2000 : 10000);
+  }, ms);
+}
+
+show("or");
+$("go").disabled = true;
+poll(0);
