@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from mpota.arduino.outcomes import BusyError, NoAnswerError, UploadError
+from mpota.arduino.outcomes import BusyError, ConnectionLostError, NoAnswerError, UploadError
 from mpota.arduino.sockets import resolve
 from mpota.arduino.status import Status, ask_status
 
@@ -40,14 +40,29 @@ def await_ending(
     trial is in, and a detail of it, every second or so. A board that says nothing leaves it
     undecided. Raises UnknownHostError.
     """
+    address = resolve(board_ip)
+    return follow(
+        lambda patience_s: ask_status(address, board_port, password, patience_s),
+        sequence,
+        wait_s,
+        state,
+    )
+
+
+def follow(
+    ask: Callable[[float], Status],
+    sequence: int,
+    wait_s: float,
+    state: Callable[[str, str], None] = lambda stage, detail: None,
+) -> Ending:
+    """Do what `await_ending` does; `ask` gives the status, in so many seconds at most."""
     trial = _Trial(sequence)
-    board_ip = resolve(board_ip)
     until = trial.begun + wait_s
     while (left_s := until - time.monotonic()) > 0:
         state(*trial.state)
         try:
-            trial.heard(ask_status(board_ip, board_port, password, min(_PATIENCE_S, left_s)))
-        except (NoAnswerError, BusyError):
+            trial.heard(ask(min(_PATIENCE_S, left_s)))
+        except (NoAnswerError, BusyError, ConnectionLostError):
             trial.heard(None)
         except UploadError as error:  # such as another password: it is of no use to ask again
             return Ending("undecided", f"the board does not tell: {error}")

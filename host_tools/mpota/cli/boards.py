@@ -25,6 +25,7 @@ Password = Annotated[
     typer.Option(
         "-a",
         "--auth",
+        "--password",
         metavar="PASSWORD",
         envvar="MPOTA_PASSWORD",
         show_default=False,
@@ -32,7 +33,19 @@ Password = Annotated[
         "environment variable.",
     ),
 ]
+Pages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--http",
+        metavar="URL",
+        show_default=False,
+        help="Use the update page of the board, as http://192.168.4.1; several times for several "
+        "boards.",
+    ),
+]
+User = Annotated[str, typer.Option("--user", metavar="NAME", help="The user that the page knows.")]
 BOARD_PORT = arduino.BOARD_PORT
+PAGE_USER = "mpota"
 
 _Result = TypeVar("_Result")
 

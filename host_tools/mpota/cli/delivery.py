@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mpota import arduino
+from mpota import arduino, web
 from mpota.arduino.handshake import Handshake
-from mpota.arduino.trial import Ending, await_ending
+from mpota.arduino.trial import Ending, await_ending, follow
 from mpota.cli.boards import at_once
 from mpota.cli.progress import Display, LineProgress
 from mpota.errors import CommandError
+from mpota.web.client import Client
 
 _GOOD, _FAILED, _UNDECIDED = 0, 1, 2  # exit statuses
 _BEST_TO_WORST = (_GOOD, _UNDECIDED, _FAILED)
@@ -40,6 +41,7 @@ class Delivery:
     password: str
     classic: bool
     wait_s: float | None  # for the end of the trial; None: it is not waited for
+    user: str = ""  # of the boards' pages, which are used if it is given
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,52 @@ def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_st
 def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
     payload = delivery.payload
     try:
-        handshake = _send(board, delivery, shown)
+        tells = (
+            _send_to_page(board, delivery, shown)
+            if delivery.user
+            else _send(board, delivery, shown)
+        )
     except CommandError:
         shown.end("failed")
         raise
     shown.end("taken")
     if not payload.sequence:
         return _Result(_GOOD, "the board has verified and taken it")
-    if not handshake.strong:  # it is no board that tells its status
+    if not tells:
         return _Result(_GOOD, "the board has verified and taken it, and tells nothing more")
     if delivery.wait_s is None:
         return _Result(_GOOD, "the board has it, verified, and tries it when it restarts")
-    ending = await_ending(
-        board, delivery.port, delivery.password, payload.sequence, delivery.wait_s, shown.wait
-    )
+    ending = _ending(board, delivery, payload.sequence, delivery.wait_s, shown)
     shown.end(ending.verdict)
     return _judged(board, ending, delivery.wait_s)
 
 
-def _send(board: str, delivery: Delivery, shown: LineProgress) -> Handshake:
-    return arduino.upload(
+def _ending(
+    board: str, delivery: Delivery, sequence: int, wait_s: float, shown: LineProgress
+) -> Ending:
+    if delivery.user:
+        client = Client(board, delivery.user, delivery.password, delivery.classic)
+        return follow(lambda s: web.ask_status(client, s), sequence, wait_s, shown.wait)
+    return await_ending(board, delivery.port, delivery.password, sequence, wait_s, shown.wait)
+
+
+def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
+    web.upload(
+        delivery.payload.data,
+        url=board,
+        user=delivery.user,
+        password=delivery.password,
+        classic=delivery.classic,
+        name=delivery.payload.name,
+        progress=shown.advance,
+        state=shown.step,
+    )
+    return True
+
+
+def _send(board: str, delivery: Delivery, shown: LineProgress) -> bool:
+    # Whether the board tells its status: others than mpota's do not know the stronger handshake.
+    handshake = arduino.upload(
         delivery.payload.data,
         board_ip=board,
         board_port=delivery.port,
@@ -97,6 +125,7 @@ def _send(board: str, delivery: Delivery, shown: LineProgress) -> Handshake:
         state=shown.step,
         agreed=lambda handshake: _tell_handshake(handshake, shown),
     )
+    return handshake.strong
 
 
 def _tell_handshake(handshake: Handshake, shown: LineProgress) -> None:

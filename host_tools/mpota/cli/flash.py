@@ -196,7 +196,10 @@ class _Answers:
     ) -> dict[str, object]:
         if given.get("password"):
             present = board_settings.without_password(present)
-        return dict(present) | board_settings.for_board(given, present)
+        result = dict(present) | board_settings.for_board(given, present)
+        if board_settings.has_password(result):
+            result.setdefault("web", True)
+        return result
 
     def _ask(self, present: Mapping[str, object]) -> None:
         # Asks for what is missing, once.

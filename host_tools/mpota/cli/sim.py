@@ -1,7 +1,6 @@
 """`mpota sim`: a simulated ESP8266 on this computer, to try updates without a board."""
 
 import fcntl
-import hashlib
 import ipaddress
 import re
 import signal
@@ -16,6 +15,7 @@ import typer
 
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import FLASH_SIZE_BYTES, create_flash, read_flash
+from mpota.board.settings import derived
 from mpota.cli.pack import show_warnings
 from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
@@ -26,6 +26,7 @@ from mpota.sim.rom import ARCHITECTURE
 from mpota.sim.serial_port import SerialPort
 
 _READY = re.compile(r"arduino: (\S+) listens on port (\d+)")
+_PAGE = re.compile(r"web: (http://\S+)")
 _OTA_PORT = 8266
 _Maker = Callable[[Path], object]  # writes a flash image to the path
 _LEAST_HEAP_KB = 32  # with 28, the services do not start beside a small application
@@ -138,6 +139,8 @@ def _show(line: str, ip: str) -> None:
     typer.echo(f"{ip}| {line}")
     if found := _READY.search(line):
         typer.echo(f"board: ready, {found[1]} takes updates at {ip}:{found[2]}")
+    if found := _PAGE.search(line):
+        typer.echo(f"board: its update page is {found[1]}")
 
 
 def _show_flash_time(board: Board) -> None:
@@ -218,11 +221,9 @@ def _new_board(
         if not serial:  # by which a flash is mended
             read_flash(flash)
         return None
-    settings: dict[str, object] = {"ssid": "simulated"}
+    settings: dict[str, object] = {"ssid": "simulated", "web": True}
     if password:
-        # For the classic handshake, and for the stronger one.
-        settings["password_hash"] = hashlib.md5(password.encode()).hexdigest()
-        settings["password_sha256"] = hashlib.sha256(password.encode()).hexdigest()
+        settings |= derived(password)
     if confirm_after is not None:
         settings["confirm_s"] = confirm_after
     files, slots = boot_files() | settings_file(settings), {}

@@ -10,19 +10,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mpota import web
 from mpota.arduino.status import Status, ask_status
-from mpota.cli.boards import BOARD_PORT, Password, Port, at_once
+from mpota.cli.boards import BOARD_PORT, PAGE_USER, Pages, Password, Port, User, at_once
 from mpota.errors import CommandError
+from mpota.web.client import Client
 
 _FAILED = 1  # exit status
 
 
 def status(
     boards: Annotated[
-        list[str], typer.Argument(metavar="IP…", help="The boards' addresses or host names.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="IP…", help="The boards' addresses or host names."),
+    ] = None,
     port: Port = BOARD_PORT,
     auth: Password = "",
+    http: Pages = None,
+    user: User = PAGE_USER,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a list of JSON objects, one for each board.")
     ] = False,
@@ -31,9 +36,17 @@ def status(
 
     Exit status 1: at least one of them has not told it.
     """
-    results = dict(
-        zip(boards, at_once(boards, lambda board: ask_status(board, port, auth)), strict=True)
-    )
+    pages = http or []
+    boards = [*(boards or []), *pages]
+    if not boards:
+        raise CommandError("no board is given: name its address, or its page with --http")
+
+    def ask(board: str) -> Status:
+        if board in pages:
+            return web.ask_status(Client(board, user, auth))
+        return ask_status(board, port, auth)
+
+    results = dict(zip(boards, at_once(boards, ask), strict=True))
     told = {board: it for board, it in results.items() if isinstance(it, Status)}
     failures = {board: it for board, it in results.items() if isinstance(it, CommandError)}
     if as_json:
@@ -84,6 +97,7 @@ def _state(it: Status) -> str:
 _STATES = {
     "idle": "not healthy yet",
     "services": "services only",
+    "safe": "safe mode, without the application",
     "alone": "services only, for one update",
 }
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from mpota import image
-from mpota.cli.boards import BOARD_PORT, PORT_LIMIT, Password, Port
+from mpota.cli.boards import BOARD_PORT, PAGE_USER, PORT_LIMIT, Pages, Password, Port, User
 from mpota.cli.delivery import Delivery, Payload, deliver
 from mpota.cli.pack import show_warnings
 from mpota.cli.sign import SIGNED, application_key
@@ -24,14 +24,15 @@ _WAIT_S = 180.0
 def upload(
     context: typer.Context,
     ip: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "-i",
             "--ip",
             metavar="IP",
+            show_default=False,
             help="The board's address or host name; several times for several boards.",
         ),
-    ],
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE", help="An image, or an application's directory."),
@@ -55,12 +56,14 @@ def upload(
         ),
     ] = 0,
     auth: Password = "",
+    http: Pages = None,
+    user: User = PAGE_USER,
     classic: Annotated[
         bool,
         typer.Option(
             "--classic",
             help="Fall back to Arduino's MD5 handshake where the board does not answer the "
-            "SHA-256 one within 10 s.",
+            "SHA-256 one within 10 s; with --http, to what a page asks for in place of it.",
         ),
     ] = False,
     spiffs: Annotated[
@@ -105,7 +108,12 @@ def upload(
     )
     options = context.find_root().params  # where the command line looks for its own --debug
     options["debug"] = debug = debug or options["debug"]
-    if len(ip) > 1 and host_port:
+    boards = http or ip or []
+    if not boards or (http and ip):
+        raise CommandError("give the board's address with -i, or its page with --http")
+    if http and spiffs:
+        raise CommandError("the page takes applications and nothing else: leave out --spiffs")
+    if len(boards) > 1 and host_port:
         raise CommandError(
             "-P gives one port, and each of several boards needs one of its own: leave it out, or "
             "upload to one board after the other"
@@ -119,8 +127,9 @@ def upload(
         password=auth,
         classic=classic,
         wait_s=None if no_wait else wait_s,
+        user=user if http else "",
     )
-    raise typer.Exit(deliver(delivery, ip, console, debug))
+    raise typer.Exit(deliver(delivery, boards, console, debug))
 
 
 def _chosen(file: Path | None, image_file: Path | None) -> Path:
