@@ -305,7 +305,7 @@ SEEDED_BUGS = (
     SeededBug(
         "the watchdog is not armed in a trial",
         checks.hang_is_reset,
-        (("begin.py", 'if what in "AB" and', 'if what in "" and'),),
+        (("begin.py", "if ota.trial and not", "if False and not"),),
     ),
     SeededBug(
         "an update is taken during a trial",
