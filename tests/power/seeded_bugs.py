@@ -166,9 +166,9 @@ SEEDED_BUGS = (
     SeededBug(
         "the record names a slot before its image is verified",
         checks.cut_is_harmless("update"),
-        (("updater/__init__.py", "            self.slot = boot_record.idle\n",
-          "            self.slot = boot_record.idle\n"
-          "            boot_record.try_slot(self.slot)\n"),),
+        (("updater/__init__.py", "            if resume_at:\n                slots.erase_marks",
+          "            boot_record.try_slot(self.slot)\n"
+          "            if resume_at:\n                slots.erase_marks"),),
     ),
     SeededBug(
         "attempts are counted after the application is imported",
