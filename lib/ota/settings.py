@@ -9,6 +9,10 @@ from micropython import const
 from . import log
 
 _PATH = const("/ota.json")
+# The settings of the last healthy boot, for a boot that finds none, or broken ones: an application
+# that writes to /ota.json may lose its power half-way.
+_KEPT = const("/.ota/settings")
+_LONGEST = const(4096)  # bytes of a file that is kept
 
 # Name, kind, and the least and the most: of a number, or of the characters of a text. An `integer`
 # is a number without a fraction. A `hex` has so many digits. A text or hex may be null.
@@ -47,9 +51,10 @@ update_password text 0 64
 def read_settings(given):
     """Return the settings of /ota.json, a dict, with *given* over them.
 
-    The services must come up. So a file that is missing or broken is logged and counts as empty,
-    and a value that is wrong is logged and left out. Where that may have been a password, nobody
-    can update the board without one until it is mended; a wrong `auth` counts as strict.
+    The services must come up. So for a file that is missing or broken, that of the last healthy
+    boot counts, or an empty one; and a value that is wrong is logged and left out. Where that may
+    have been a password, nobody can update the board without one until it is mended; a wrong `auth`
+    counts as strict.
     """
     settings, is_broken = _read()
     settings.update(given)
@@ -77,18 +82,50 @@ def set_safe_pins():
         log.info("boot: safe_pins have their levels")
 
 
+def keep():
+    """Keep the settings, with which the board is healthy, unless they are kept already.
+
+    Raises OSError when the flash fails, and ValueError when the file is broken by now.
+    """
+    with open(_PATH, "rb") as f:
+        data = f.read(_LONGEST)
+    if len(data) < _LONGEST and data != _kept():
+        ujson.loads(data)
+        with open(_KEPT, "wb") as f:
+            f.write(data)
+
+
+def _kept():
+    try:
+        with open(_KEPT, "rb") as f:
+            return f.read(_LONGEST)
+    except OSError:
+        return None  # what is written next tells whether the flash fails
+
+
 def _read():
     # Returns the settings as they are in the file, and whether there is a file that is broken.
+    settings, problem = _load(_PATH)
+    if problem is None:
+        return settings, False
+    log.error("ota.json: %r", problem)
+    settings, _ = _load(_KEPT)
+    if settings is not None:
+        log.error("ota.json: those of the last healthy boot are used")
+        return settings, False
+    return {}, not isinstance(problem, OSError) or problem.errno != uerrno.ENOENT
+
+
+def _load(path):
+    # Returns the settings in a file and None, or None and why there are none.
     try:
-        with open(_PATH) as f:
+        with open(path) as f:
             settings = ujson.load(f)
         if not isinstance(settings, dict):
             raise ValueError("not an object")
-        return settings, False
+        return settings, None
     except (OSError, ValueError, TypeError) as e:  # TypeError: a key that no dict takes
-        is_broken = not isinstance(e, OSError) or e.errno != uerrno.ENOENT
-        log.error("ota.json: %r", e)
-        return {}, is_broken
+        return None, e
 
 
 def _is_right(name, value):

@@ -39,6 +39,12 @@ def become_healthy(ota):
             ota.since = ticks_ms()  # it was not possible: it is tried again after as long
             return
     ota.healthy = True
+    from . import settings
+
+    try:
+        settings.keep()
+    except (OSError, ValueError) as e:
+        log.error("ota.json is not kept: %s", e)
 
 
 def confirm(ota):

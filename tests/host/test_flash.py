@@ -132,4 +132,5 @@ def test_subpackages_are_compiled_too(tmp_path, monkeypatch):
 
 
 def test_settings_are_json():
-    assert settings_file({"ssid": "a"}) == {"/ota.json": b'{\n "ssid": "a"\n}\n'}
+    data = b'{\n "ssid": "a"\n}\n'
+    assert settings_file({"ssid": "a"}) == {"/ota.json": data, "/.ota/settings": data}

@@ -23,7 +23,7 @@ JOINS = APP.replace("    ota.on_error", """    import network
 )
 def test_broken_settings_keep_nothing_from_running_and_let_nobody_update(tmp_path, content):
     def broken(files):
-        del files["/ota.json"]
+        del files["/ota.json"], files["/.ota/settings"]
         if content is not None:
             files["/ota.json"] = content
 
@@ -126,7 +126,7 @@ def test_settings_are_not_changed_by_the_board(tmp_path):
     with Device(tmp_path, more={"of": ["the", "user's"]}) as device:
         before = device.files()["/ota.json"]
         device.takes_an_update()
-        assert device.files()["/ota.json"] == before
+        assert device.files()["/ota.json"] == device.files()["/.ota/settings"] == before
         expected = boards.SETTINGS | {"confirm_s": 0.1, "more": {"of": ["the", "user's"]}}
         assert json.loads(before) == expected
 

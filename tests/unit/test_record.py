@@ -240,6 +240,8 @@ def test_the_generation_grows_with_every_store():
 
 def test_the_record_needs_no_folder_beforehand():
     empty_board()
+    for name in os.listdir("/.ota"):
+        os.remove("/.ota/" + name)
     os.rmdir("/.ota")
     Record().store()
     assert os.listdir("/.ota") == ["record"]

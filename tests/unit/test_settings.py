@@ -39,7 +39,16 @@ class Said:
         log.error, log.info = self._real
 
 
+def _forget():
+    # Those of the last healthy boot.
+    try:
+        os.remove("/.ota/settings")
+    except OSError:
+        pass
+
+
 def _put(content):
+    _forget()
     with open("/ota.json", "w") as f:
         f.write(content if isinstance(content, str) else json.dumps(content))
 
@@ -72,6 +81,7 @@ def test_what_a_program_gives_takes_precedence():
 
 def test_a_missing_file_counts_as_empty():
     os.remove("/ota.json")
+    _forget()
     assert settings.read_settings({}) == {}
 
 
@@ -85,6 +95,41 @@ def test_a_broken_file_and_a_flash_that_does_not_answer_make_the_board_strict():
         assert settings.read_settings({}) == {"auth": "strict"}
     finally:
         del settings.open
+
+
+def test_a_broken_or_missing_file_counts_as_that_of_the_last_healthy_boot():
+    good = {"password": "x", "port": 1}
+    for broken in (None, "", "{", "[]", '{"a": "\xff'):
+        _put(good)
+        settings.keep()
+        if broken is None:
+            os.remove("/ota.json")
+        else:
+            with open("/ota.json", "w") as f:
+                f.write(broken)
+        with Said() as said:
+            assert settings.read_settings({}) == good, broken
+        assert "those of the last healthy boot" in said.lines[1], said.lines
+
+
+def test_what_is_kept_is_written_once_and_never_broken():
+    _put({"port": 1})
+    settings.keep()
+    written = []
+    settings.open = lambda path, mode="r": (written.append(mode), open(path, mode))[1]
+    try:
+        settings.keep()
+        assert written == ["rb", "rb"]
+    finally:
+        del settings.open
+    for broken in ("", "{", " " * 4096):
+        with open("/ota.json", "w") as f:
+            f.write(broken)
+        try:
+            settings.keep()
+        except ValueError:
+            pass
+        assert settings.read_settings({}) == {"port": 1}, broken
 
 
 def test_what_is_json_to_this_board_alone_does_no_harm():

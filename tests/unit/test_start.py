@@ -225,8 +225,9 @@ def test_settings_that_are_wrong_keep_no_service_from_starting():
     ):
         board = Board("pass")
         empty_board()
-        with open("/ota.json", "w") as f:
-            f.write(content)
+        for path in ("/ota.json", "/.ota/settings"):
+            with open(path, "w") as f:
+                f.write(content)
         board.port = 8266  # the default
         board.invite_at(1000)
         assert _is_about(board.run_to_reset(), _ONE_MINUTE_MS), content

@@ -47,8 +47,9 @@ def system_rom(architecture: str = BOARD_ARCHITECTURE) -> bytes:
 
 
 def settings_file(settings: dict[str, object]) -> dict[str, bytes]:
-    """Return /ota.json with *settings*."""
-    return {"/ota.json": json.dumps(settings, indent=1).encode() + b"\n"}
+    """Return /ota.json with *settings*, and the same as those of the last healthy boot."""
+    data = json.dumps(settings, indent=1).encode() + b"\n"
+    return {"/ota.json": data, "/.ota/settings": data}
 
 
 def first_record(application: bytes) -> dict[str, bytes]:
