@@ -6,7 +6,7 @@
 import gc
 import sys
 
-from micropython import const
+from micropython import const, heap_unlock
 from utime import ticks_add, ticks_diff, ticks_ms
 
 from . import log
@@ -16,6 +16,9 @@ _MAX_AWAY_MS = const(5000)
 # An error that lasts is said again after twice as long each time, from this to that.
 _SAY_AGAIN_MS = const(1000)
 _MAX_SAY_AGAIN_MS = const(3600000)
+
+# Where so much is free and a byte cannot be had, the heap is locked.
+_LOCKED_ABOVE_BYTES = const(1024)
 
 # The modules that stay in memory. Others are loaded when they are needed, and leave when a service
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
@@ -144,6 +147,10 @@ class OTA(Callbacks):
         now = ticks_ms()
         busy = False
         try:
+            # An application may have turned these off for good, without a thought of the services.
+            gc.enable()
+            if not sys.path:  # then no import finds any module, not even one that is loaded
+                sys.path.append("/rom/lib")
             get = self.settings.get  # It takes memory, so it may fail: inside of `try`.
             if not self.arduino:
                 self.begin()
@@ -175,6 +182,8 @@ class OTA(Callbacks):
             self.since = now
             self._say(e, now)
             gc.collect()
+            if isinstance(e, MemoryError):
+                _unlock_heap()
         finally:
             self._is_handling = False
         return busy
@@ -357,6 +366,15 @@ class OTA(Callbacks):
                 if module[:4] == "ota." and module + " " not in _RESIDENT:
                     _unload(module)
         gc.collect()
+
+
+def _unlock_heap():
+    # An application that locks the heap, and forgets it, leaves nobody any memory.
+    try:
+        bytearray(1)
+    except MemoryError:
+        if gc.mem_free() > _LOCKED_ABOVE_BYTES:
+            heap_unlock()
 
 
 def _unload(module):

@@ -63,6 +63,14 @@ def set_state(boots, what):
     umachine.mem32[_STATE] = _VERSION << 16 | boots << 8 | ord(what)
 
 
+def mount_files():
+    """Mount the file system where the firmware does. Raises OSError when it is mounted."""
+    import flashbdev
+    import vfs
+
+    vfs.mount(flashbdev.bdev, "/")
+
+
 def keep(data):
     """Keep *data*, at most 92 bytes, over the next reset; what a power cut leaves is not it."""
     data = data + bytes(_KEPT_BYTES - len(data))

@@ -175,7 +175,13 @@ def load_for_update():
     Raises OTAError 3 where an application runs and there is no record that is whole: it is not
     known then which slot must be left alone. The next boot mends it.
     """
-    record = load()
+    try:
+        record = load()
+    except OSError as e:
+        if e.errno != uerrno.ENODEV:
+            raise
+        hal.mount_files()  # the application has unmounted them
+        record = load()
     if record is None:
         if hal.get_state()[1].lower() in "ab":
             raise OTAError(_READ_FAILED, "boot record; restart the board")

@@ -55,6 +55,7 @@ class Wifi:
         get = self._settings.get
         if ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
             self._joined = now
+            station.active(True)  # the application may have turned it off
             station.connect(get("ssid"), get("key"))
         return False
 

@@ -71,6 +71,7 @@ class Said:
     def __enter__(self):
         class Sys:
             modules = sys.modules
+            path = sys.path
 
             def print_exception(_, e):
                 self.count += 1
