@@ -85,12 +85,11 @@ def set_safe_pins():
 def keep():
     """Keep the settings, with which the board is healthy, unless they are kept already.
 
-    Raises OSError when the flash fails, and ValueError when the file is broken by now.
+    Raises OSError when the flash fails.
     """
     with open(_PATH, "rb") as f:
         data = f.read(_LONGEST)
-    if len(data) < _LONGEST and data != _kept():
-        ujson.loads(data)
+    if len(data) < _LONGEST and data != _kept() and _load(_PATH)[1] is None:
         with open(_KEPT, "wb") as f:
             f.write(data)
 
@@ -120,6 +119,8 @@ def _load(path):
     # Returns the settings in a file and None, or None and why there are none.
     try:
         with open(path) as f:
+            if f.read(1) != "\ufeff":  # a mark that some editors put before a text
+                f.seek(0)
             settings = ujson.load(f)
         if not isinstance(settings, dict):
             raise ValueError("not an object")

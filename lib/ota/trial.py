@@ -43,7 +43,7 @@ def become_healthy(ota):
 
     try:
         settings.keep()
-    except (OSError, ValueError) as e:
+    except OSError as e:
         log.error("ota.json is not kept: %s", e)
 
 

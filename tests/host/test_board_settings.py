@@ -103,3 +103,10 @@ def test_a_damaged_settings_file_of_a_board_is_named():
     for data in (b"", b"{", b"[]", b"\xff"):
         with pytest.raises(CommandError, match="is damaged"):
             settings.read_json(data)
+
+
+def test_characters_are_written_as_the_board_reads_them():
+    assert (
+        settings.to_json({"ssid": "Gärten \U0001f331"}).decode()
+        == '{\n "ssid": "Gärten \U0001f331"\n}\n'
+    )

@@ -1,11 +1,11 @@
 """The files that go on a board: boot.py, main.py, the package in its ROM, settings, the record."""
 
 import hashlib
-import json
 from pathlib import Path
 
 from mpota import image, page
 from mpota.board import record
+from mpota.board.settings import to_json
 from mpota.image import romfs
 from mpota.image.compile import BOARD_ARCHITECTURE, compile_module
 
@@ -48,7 +48,7 @@ def system_rom(architecture: str = BOARD_ARCHITECTURE) -> bytes:
 
 def settings_file(settings: dict[str, object]) -> dict[str, bytes]:
     """Return /ota.json with *settings*, and the same as those of the last healthy boot."""
-    data = json.dumps(settings, indent=1).encode() + b"\n"
+    data = to_json(settings)
     return {"/ota.json": data, "/.ota/settings": data}
 
 

@@ -165,8 +165,12 @@ def read_json(data: bytes) -> dict[str, object]:
 
 
 def to_json(settings: Mapping[str, object]) -> bytes:
-    """Return /ota.json with *settings*."""
-    return json.dumps(settings, indent=1).encode() + b"\n"
+    """Return /ota.json with *settings*.
+
+    Characters are written as they are: MicroPython reads no pairs of escapes, which those outside
+    of Unicode's first 65,536 would need.
+    """
+    return json.dumps(settings, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def numbered(hostname: str, number: int, last: int) -> str:
