@@ -225,6 +225,43 @@ def test_callbacks_tell_of_an_update_in_order(tmp_path, on):
         assert lines.index("told end") < next(i for i, x in enumerate(lines) if "restart" in x)
 
 
+# Closes the page in the middle of the first update, from a callback of it or beside it.
+CLOSING = """
+import time
+
+def main(ota):
+    done = []
+    ota.on_start(lambda: print("told start"))
+    ota.on_progress(lambda at, of: at and done.append(1) or {within})
+    ota.on_error(lambda code: print("told error", code))
+    ota.on_end(lambda: print("told end"))
+    print("app {version} runs")
+    while not done:
+        ota.handle()
+    ota.web.end()
+    ota.on_progress(None)
+    ota.web.begin()
+    while True:
+        ota.handle()
+        time.sleep_ms(2)
+"""
+
+
+@pytest.mark.parametrize("within", ["None", "ota.web.end()"], ids=["beside", "in a callback"])
+def test_an_application_that_closes_the_page_in_an_update_hears_that_it_failed(tmp_path, within):
+    app = CLOSING.replace("{within}", within)
+    # One step a call: otherwise a fast machine would take all of the image in the first one.
+    with WebDevice(tmp_path, app, step_ms=0) as device:
+        start = device.said
+        with pytest.raises(OSError):
+            device.post(device.image(files={"data.bin": bytes(90_000)}))
+        device.board.wait_for("told error 3", start=start)
+        assert heard(device, start, "told") == ["start", "error 3"]
+        device.board.wait_for("web: http", start=start)
+        start = device.said
+        is_installed(device, start, device.post(device.next_image(APP)))
+
+
 def test_without_a_restart_the_answer_says_so(tmp_path):
     with WebDevice(tmp_path, reboot_on_success=False) as device:
         start = device.said

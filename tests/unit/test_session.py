@@ -496,6 +496,7 @@ def test_the_end_of_the_listener_in_the_middle_discards_the_update():
         update.send(_IMAGE[:5000])
         update.listener.end()
         assert update.is_over and _is_discarded(update)
+        assert update.calls[-1] == ("error", 3) and update.calls.count(update.calls[-1]) == 1
         update.hear()
         assert b"ERROR" not in update.result
 

@@ -133,6 +133,9 @@ class Session:
         except Exception as e:  # whatever it was, the application must hear of it
             yield from self._failed(e)
             return
+        except GeneratorExit:  # the application has ended the listener
+            self._call("end") if succeeded else self._call("error", self.stage)
+            raise
         finally:
             # Also when the session is closed in the middle. After success it does nothing.
             updater.abort(_STREAM_TIMEOUT)

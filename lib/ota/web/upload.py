@@ -79,6 +79,10 @@ def receive(connection, query, fields, is_form, boundary):
         error = OTAError(_NO_MEMORY)
     except Exception as e:  # whatever it was, the application must hear of it
         error = e
+    except GeneratorExit:  # the application has closed the page
+        if connection.is_updating:
+            web.ota.call("error", web, stage)
+        raise
     finally:
         # Also when the connection is closed in the middle. After success it does nothing.
         updater.abort(_STREAM_TIMEOUT)
@@ -139,7 +143,8 @@ def _succeed(connection):
         yield from connection.linger()
     except OSError as e:
         log.error("web: the client is gone: %s", e)
-    ota.call("end", connection.web)
+    finally:  # also when the application closes the page meanwhile
+        ota.call("end", connection.web)
     if reboots:
         log.info("web: restart")
         hal.reset()
