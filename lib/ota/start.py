@@ -45,3 +45,5 @@ def _run_application(services):
             asyncio.run(running)
         except asyncio.CancelledError:  # It is no subclass of Exception.
             raise RuntimeError("main was cancelled")
+        # The tasks that it started have ended with it: there is no application any more.
+        raise RuntimeError("the async main has returned")

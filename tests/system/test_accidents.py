@@ -82,3 +82,10 @@ def test_a_network_that_was_turned_off_is_joined_again(tmp_path):
         start = device.line("that was it")
         device.board.wait_for("wifi: joined", start=start, timeout_s=60)
         device.update(device.next_image(APP))
+
+
+@pytest.mark.parametrize("password", ["", "geheim"])
+def test_an_application_that_stays_away_for_4_s_at_a_time_takes_updates(tmp_path, password):
+    slow = APP.replace("time.sleep_ms(10)", "time.sleep_ms(4000)")
+    with Device(tmp_path, slow, password=password) as device:
+        device.update(device.next_image(APP))

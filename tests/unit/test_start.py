@@ -168,12 +168,19 @@ def test_in_safe_mode_the_services_run_and_the_application_does_not():
 
 
 def test_after_an_application_that_returns_the_services_run_on():
-    for application in ("def main(ota):\n    pass", "async def main(ota):\n    pass"):
-        board = Board(application)
-        board.reset_ms = _FIVE_MINUTES_MS * 4
-        board.invite_at(board.reset_ms - 10000)
-        assert board.run_to_reset() >= board.reset_ms
-        assert b"ERROR[5]" in board.answer() and _boots() == 0
+    board = Board("def main(ota):\n    pass")  # what it has set up are timers, say
+    board.reset_ms = _FIVE_MINUTES_MS * 4
+    board.invite_at(board.reset_ms - 10000)
+    assert board.run_to_reset() >= board.reset_ms
+    assert b"ERROR[5]" in board.answer() and _boots() == 0
+
+
+def test_an_async_application_that_returns_counts_as_one_that_raised():
+    application = "async def main(ota):\n    pass"
+    board = Board(application)
+    board.invite_at(_FIVE_MINUTES_MS - 10000)
+    assert _is_about(board.run_to_reset(), _FIVE_MINUTES_MS)
+    assert b"ERROR[5]" in board.answer() and _boots() == 1
 
 
 def test_an_async_application_has_the_services_beside_it():

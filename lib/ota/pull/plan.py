@@ -3,6 +3,7 @@
 RAM: about 300 bytes while loaded.
 """
 
+import uerrno
 import uos
 from micropython import const
 
@@ -55,8 +56,8 @@ def _has_keys():
     try:
         uos.stat("/ota.keys")
         return True
-    except OSError:
-        return False
+    except OSError as e:
+        return e.errno != uerrno.ENOENT
 
 
 def _interval_s(service):

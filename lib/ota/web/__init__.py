@@ -4,6 +4,7 @@ Waits for connections. What becomes of one is in connection.py, which is loaded 
 about 800 bytes.
 """
 
+import uerrno
 from micropython import const
 
 from .. import Callbacks, log
@@ -101,7 +102,9 @@ class Web(Callbacks):
             try:
                 self.begin()
             except OSError as e:
-                # The application may have a server of its own on this port.
+                if e.errno != uerrno.EADDRINUSE:
+                    raise  # it may pass
+                # The application has a server of its own on this port.
                 self.is_off = True
                 log.error("web: there is no page: port: %s", e)
         try:
