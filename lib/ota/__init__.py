@@ -23,10 +23,7 @@ _LOCKED_ABOVE_BYTES = const(1024)
 # The modules that stay in memory. Others are loaded when they are needed, and leave when a service
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
-_RESIDENT = const(
-    "ota.arduino ota.clock ota.log ota.md5 ota.md5_bytecode ota.md5_viper ota.pull "
-    "ota.start ota.web ota.wifi "
-)
+_RESIDENT = const("ota.arduino ota.log ota.md5_viper ota.pull ota.start ota.web ota.wifi ")
 
 # The bytes of the largest image that a slot takes.
 _SLOT_SPACE_BYTES = const(0x19000 - 256)
