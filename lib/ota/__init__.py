@@ -23,7 +23,7 @@ _LOCKED_ABOVE_BYTES = const(1024)
 # The modules that stay in memory. Others are loaded when they are needed, and leave when a service
 # has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
-_RESIDENT = const("ota.arduino ota.log ota.md5_viper ota.pull ota.start ota.web ota.wifi ")
+_RESIDENT = const("ota.arduino ota.log ota.md5_viper ota.pull ota.start ota.web ")
 
 # The bytes of the largest image that a slot takes.
 _SLOT_SPACE_BYTES = const(0x19000 - 256)
@@ -158,7 +158,9 @@ class OTA(Callbacks):
                 give_up()
             if self.watchdog:
                 self.watchdog.feed()
-            connected = self.wifi.check()
+            connected = self.station.isconnected()
+            if connected and not self.is_connected:
+                self._look_after_network(connected)
             away_ms = ticks_diff(now, self.last)
             if not connected or away_ms > _MAX_AWAY_MS:
                 self.since = now
@@ -171,6 +173,8 @@ class OTA(Callbacks):
             for service in self.services:
                 if connected or service.session:  # A session must time out without a network, too.
                     busy = service.handle() or busy
+            if not connected:  # after the services, since that needs memory as long as it lasts
+                self._look_after_network(connected)
             if not self.healthy and ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000:
                 self._become_healthy()
         except Exception as e:
@@ -184,6 +188,15 @@ class OTA(Callbacks):
         finally:
             self._is_handling = False
         return busy
+
+    def _look_after_network(self, connected):
+        # What has changed is noted first: where there is no memory for telling, the services go on.
+        was_connected, self.is_connected = self.is_connected, connected
+        from .wifi import look_after
+
+        look_after(self, was_connected)
+        if connected:
+            self.unload()
 
     def _count_uptime(self, now):
         seconds = ticks_diff(now, self.counted) // 1000
@@ -222,6 +235,11 @@ class OTA(Callbacks):
             or bool(self.arduino and self.arduino.session)
             or bool(self.own_web and self.own_web.is_updating)
         )
+
+    @property
+    def address(self):
+        """The board's IP address, as text."""
+        return self.station.ifconfig()[0]
 
     @property
     def web(self):

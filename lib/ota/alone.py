@@ -24,17 +24,17 @@ def serve(services):
     ms = _ALONE_MS if services.is_alone else _SERVICES_MS
     log.info("start: the services run alone for %d s", ms // 1000)
     deadline = after(ms)
-    was_offline = not services.wifi.is_connected
+    was_offline = not services.is_connected
     while services.is_updating or not is_past(deadline):
         if not services.handle():
             sleep_ms(10)
-        if was_offline and services.wifi.is_connected:
+        if was_offline and services.is_connected:
             # What was wrong with the application may have been that there was no network.
             was_offline = False
             deadline = after(_JOINED_MS)
     if services.kept:
         from .restart import note
 
-        missing = "upload" if services.wifi.is_connected else "network"
+        missing = "upload" if services.is_connected else "network"
         note("failed: no %s for %d s" % (missing, ms // 1000))
     reset()

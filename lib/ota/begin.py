@@ -5,9 +5,8 @@ import sys
 from micropython import const
 from utime import ticks_ms
 
-from . import hal
+from . import hal, wifi
 from .arduino import ArduinoOTA
-from .wifi import Wifi
 
 _OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session")
 
@@ -46,7 +45,7 @@ def begin(ota):
         modules += _OF_A_PULL
     for module in modules.split():
         __import__("ota." + module)
-    ota.wifi = Wifi(ota.settings)
+    wifi.join(ota)
     # What handle() changes gets its place now: there may be no memory for that later. In ticks:
     # when this was done, when there was trouble last, when handle() was called last; up to when
     # the seconds are counted in `uptime_s`, since ticks come round too soon; when the last error

@@ -35,7 +35,7 @@ def facts(ota):
     yield "heap", gc.mem_free()
     yield "firmware", "%d.%d.%d" % sys.implementation.version[:3]
     yield "uptime", ota.uptime_s
-    yield "address", ota.wifi.address
+    yield "address", ota.address
     if ota.own_pull:
         yield "pull", ota.own_pull.last_check[:_CHECK_LIMIT]
     yield "outcome", outcome

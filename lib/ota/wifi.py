@@ -1,5 +1,6 @@
-"""The Wi-Fi station: joining the network, and telling the log what becomes of it. RAM: about 400
-bytes.
+"""The Wi-Fi network: joining it, once more after a while, and telling the log what becomes of it.
+
+Loaded while there is no network, and when there is one again. RAM: about 400 bytes while loaded.
 """
 
 from micropython import const
@@ -15,59 +16,40 @@ _WRONG_KEY = const(2)
 _NO_SUCH_NETWORK = const(3)
 
 
-class Wifi:
-    """Joins the network of *settings* (`hostname`, `ssid`, `key`), and joins it again."""
+def join(ota):
+    """Begin to join the network of the settings of *ota* (`hostname`, `ssid`, `key`)."""
+    from .hal import join as join_by_chip
 
-    is_connected = False
-    _problem = None  # what was said last of why there is no network
+    get = ota.settings.get
+    ota.station = join_by_chip(get("hostname"), get("ssid"), get("key"))
+    ota.is_connected = False
+    ota.network_problem = None
+    ota.joined = ticks_ms()
+    if not ota.station.isconnected():
+        log.info("wifi: joining %s", _name(ota))
 
-    def __init__(self, settings):
-        from .hal import join
 
-        self._settings = settings
-        self._station = join(settings["hostname"], settings.get("ssid"), settings.get("key"))
-        self._joined = ticks_ms()  # when there was a network last, or its key was given
-        if not self._station.isconnected():
-            log.info("wifi: joining %s", self._name())
+def look_after(ota, was_connected):
+    """Tell the log what has become of the network of *ota*, and join it again when it is time."""
+    now = ticks_ms()
+    if ota.is_connected:
+        ota.network_problem = None
+        log.info("wifi: joined %s, address %s", _name(ota), ota.address)
+        return
+    if was_connected:
+        ota.joined = now
+        log.error("wifi: the network is lost")
+    status = ota.station.status()
+    if status != ota.network_problem and status in (_WRONG_KEY, _NO_SUCH_NETWORK):
+        ota.network_problem = status
+        problem = "the key is wrong" if status == _WRONG_KEY else "there is no such network"
+        log.error("wifi: %s: %s", _name(ota), problem)
+    get = ota.settings.get
+    if ticks_diff(now, ota.joined) > _JOIN_AGAIN_MS and get("ssid"):
+        ota.joined = now
+        ota.station.active(True)  # the application may have turned it off
+        ota.station.connect(get("ssid"), get("key"))
 
-    def check(self):
-        """Look after the network, and return whether there is one."""
-        station = self._station
-        now = ticks_ms()
-        if station.isconnected():
-            self._joined = now
-            self._problem = None
-            if not self.is_connected:
-                self.is_connected = True
-                log.info("wifi: joined %s, address %s", self._name(), self.address)
-            return True
-        if self.is_connected:
-            self.is_connected = False
-            log.error("wifi: the network is lost")
-        status = station.status()
-        if status != self._problem and status in (_WRONG_KEY, _NO_SUCH_NETWORK):
-            self._problem = status
-            log.error(
-                "wifi: %s: %s",
-                self._name(),
-                "the key is wrong" if status == _WRONG_KEY else "there is no such network",
-            )
-        get = self._settings.get
-        if ticks_diff(now, self._joined) > _JOIN_AGAIN_MS and get("ssid"):
-            self._joined = now
-            station.active(True)  # the application may have turned it off
-            station.connect(get("ssid"), get("key"))
-        return False
 
-    @property
-    def address(self):
-        """The board's IP address, as text."""
-        return self._station.ifconfig()[0]
-
-    @property
-    def rssi(self):
-        """The strength of the network's signal, in dBm."""
-        return self._station.status("rssi")
-
-    def _name(self):
-        return self._settings.get("ssid") or "the network that the chip knows"
+def _name(ota):
+    return ota.settings.get("ssid") or "the network that the chip knows"

@@ -1,17 +1,11 @@
 """Status, confirm, reject and revert, as a host asks for them."""
 
-from hardware_stubs import OWN_IP, Reset
+from hardware_stubs import OWN_IP, Reset, Station
 from ota import hal, slots
 from ota.arduino import control
 from ota.record import Record, load
 from sample_image import empty_board, fill_slot, image, marks_of, runs
 from udp_stub import HOST, Listener
-
-
-class Wifi:
-    """What the status asks of `ota.wifi.Wifi`."""
-
-    address = OWN_IP
 
 
 def _board(slot="b", trial=False, outcome="", **settings):
@@ -29,7 +23,7 @@ def _board(slot="b", trial=False, outcome="", **settings):
     runs(slot, trial)
     listener = Listener(**settings)
     listener.ota.slot, listener.ota.trial = slot, trial
-    listener.ota.wifi = Wifi
+    listener.ota.station = Station(Station.IF_STA)
     listener.ota.uptime_s = 4711
     listener.ota.begun = 0
     return listener

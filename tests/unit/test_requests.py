@@ -48,8 +48,7 @@ class Services:
     own_pull = None
     takes_confirm = True
 
-    class wifi:
-        address = "192.168.178.100"
+    address = "192.168.178.100"
 
     def __init__(self, settings):
         self.settings = settings

@@ -103,7 +103,7 @@ def composing(session, start):
         boot_record.attempts,
         gc.mem_free(),
         ota.uptime_s,
-        ota.wifi.rssi,
+        ota.station.status("rssi"),
     )
     return start, headers + more.encode(), own.encode()
 

@@ -56,7 +56,7 @@ class Web(Callbacks):
                 listener.close()
                 raise
             self.socket = listener
-            log.info("web: http://%s:%d/update", self.ota.wifi.address, port)
+            log.info("web: http://%s:%d/update", self.ota.address, port)
         self.is_off = False
 
     def end(self):

@@ -130,7 +130,7 @@ def _check_origin(ota, fields):
     colon = host.find(b":")
     name = host[:colon] if colon >= 0 and host[colon + 1 :].isdigit() else host
     hostname = ota.settings["hostname"].lower().encode()
-    if name not in (ota.wifi.address.encode(), hostname, hostname + b".local"):
+    if name not in (ota.address.encode(), hostname, hostname + b".local"):
         raise HTTPError(403, "this board is not the host that the request is for")
     if fields.get(b"origin", b"http://" + host).lower() != b"http://" + host:
         raise HTTPError(403, "requests from other pages are not answered")
