@@ -280,22 +280,20 @@ class Updater:
         self.trusted = self.keys
         if self.keys is None and _has_key_file():
             self.trusted = _KEYS
-        gc.collect()
-        # The block is first: what is loaded after it finds room in smaller pieces as well.
-        block = bytearray(_BLOCK_BYTES if self.trusted is None else _SIGNED_BLOCK_BYTES)
-        from . import verify
-
-        self._checks = verify
-        self.app = self.ota.settings.get("app") or verify.app_of(boot_record.active)
+        size = _BLOCK_BYTES
         if self.trusted is not None:
             from . import signature
 
             self.signature = signature
-            if signature.longest_key_bytes(self.trusted) >= _LONG_KEY_BYTES:
-                block = None
-                gc.collect()
-                block = bytearray(_LONG_BLOCK_BYTES)
-        block = memoryview(block)
+            is_long = signature.longest_key_bytes(self.trusted) >= _LONG_KEY_BYTES
+            size = _LONG_BLOCK_BYTES if is_long else _SIGNED_BLOCK_BYTES
+        gc.collect()
+        # The block comes before what else is loaded, which finds room in smaller pieces as well.
+        block = memoryview(bytearray(size))
+        from . import verify
+
+        self._checks = verify
+        self.app = self.ota.settings.get("app") or verify.app_of(boot_record.active)
         self.buffer = block[:_CHUNK_BYTES]
         self.pages = block[_CHUNK_BYTES : _CHUNK_BYTES + _PAGES_BYTES]
         self._reserve_md5()
