@@ -26,3 +26,64 @@ def main(ota):
 def leaving(free_bytes: int) -> str:
     """Give an application that leaves *free_bytes* of the heap to the services."""
     return APP.replace("{leaves}", str(free_bytes))
+
+
+# Evaluates what it is told by UDP, as device.COMMANDED_APP does, and can be told to hold the heap:
+# `leave(free, phase, ms)` holds all but so many bytes for so long, from now on or from when the
+# update that comes is in that phase.
+HOLDING_APP = """
+import gc, network, socket, time
+
+held = wanted = until = None
+
+def leave(free, phase="now", ms=3000):
+    global wanted
+    wanted = free, phase, ms
+
+def at(phase):
+    global held, wanted, until
+    if wanted and wanted[1] == phase:
+        (free, _, ms), wanted = wanted, None
+        print("holds", phase)
+        until = time.ticks_add(time.ticks_ms(), ms)
+        gc.collect()
+        while gc.mem_free() > free:
+            held = held, bytearray(64)
+            gc.collect()
+
+def let_go():
+    global held, until
+    held = until = None
+    gc.collect()
+    print("has let go")
+
+def main(ota):
+    ota.on_start(lambda: at("start"))
+    ota.on_progress(lambda done, total: at("last" if done == total else "progress"))
+    ota.on_error(lambda code: print("update failed, code", code))
+    ota.on_end(lambda: print("update ended"))
+    print("app {version} runs")
+    while not network.WLAN(network.WLAN.IF_STA).isconnected():
+        ota.handle()
+    commands = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    commands.bind(("", 7000))
+    commands.settimeout(0)
+    print("takes commands")
+    while True:
+        ota.handle()
+        try:
+            at("now")
+            if ota.arduino.talk:
+                at("asked")
+            if until is not None:  # what it takes to be told something is not there
+                if time.ticks_diff(until, time.ticks_ms()) <= 0:
+                    let_go()
+                time.sleep_ms(2)
+                continue
+            command = commands.recvfrom(400)[0]
+            print("gives", eval(command, globals(), {"ota": ota}))
+        except OSError:
+            time.sleep_ms(2)
+        except Exception as e:
+            print("raises", type(e).__name__, e)
+"""
