@@ -89,3 +89,15 @@ def test_an_application_that_stays_away_for_4_s_at_a_time_takes_updates(tmp_path
     slow = APP.replace("time.sleep_ms(10)", "time.sleep_ms(4000)")
     with Device(tmp_path, slow, password=password) as device:
         device.update(device.next_image(APP))
+
+
+def test_one_that_hangs_with_a_watchdog_of_its_own_is_reset_and_ends_in_safe_mode(tmp_path):
+    imports, hangs = "import machine", "machine.WDT()\n    while True: pass"
+    with Device(tmp_path, APP) as device:
+        # In its trial it is well; hanging is what it does from the boot after that on.
+        wait = "\n    while ota.trial: ota.handle()\n    print('its own')\n    "
+        device.update(device.next_image(clumsy((imports, wait + hangs))))
+        start = device.line("its own", device.said - 1)
+        device.board.wait_for("boot: 10 boots without a healthy one", start=start, timeout_s=90)
+        device.board.wait_for("listens on port", start=start)
+        device.update(device.next_image(APP))
