@@ -112,6 +112,7 @@ class OTA(Callbacks):
     kept = None
     # Whether handle() is at work: a callback that calls it again does nothing.
     _is_handling = False
+    uptime_s = 0  # seconds since begin()
     # The watchdog of a trial, the listener, and the kind of the error that handle() met last. What
     # there is from begin() on is in begin.py.
     watchdog = arduino = error = None

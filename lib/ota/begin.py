@@ -51,11 +51,13 @@ def begin(ota):
     # the seconds are counted in `uptime_s`, since ticks come round too soon; when the last error
     # is said again, and after how many milliseconds once more.
     ota.begun = ota.since = ota.last = ota.counted = ota.say_again = ticks_ms()
-    ota.uptime_s = ota.pause_ms = 0
+    ota.pause_ms = 0
     ota.error = None
     arduino = ArduinoOTA(ota)
     arduino.is_off = is_for_page
-    ota.services = [service for service in (arduino, ota.own_web, ota.own_pull) if service]
+    # Those that the program has made before; and no listener of a begin() that failed half-way.
+    others = [service for service in ota.services if not isinstance(service, ArduinoOTA)]
+    ota.services = [arduino] + others
     if is_for_page or get("web") and not ota.is_alone:
         ota.web.is_off = False
     ota.arduino = arduino  # at the end: begin() does nothing more where it is there

@@ -75,10 +75,10 @@ def _can_update(ota):
     gc.collect()
     words = _UPDATE_WORDS
     if ota.settings.get("restart_for_update", True):
-        if ota.has_password():
-            words = _RESTART_WORDS
-        elif ota.settings.get("update_url"):
+        if ota.settings.get("update_url"):
             words = _QUESTION_WORDS
+        elif ota.has_password():
+            words = _RESTART_WORDS
     needed = words * ustruct.calcsize("P")
     free = gc.mem_free()
     if ota.own_web and ota.own_web.session:

@@ -5,7 +5,7 @@ could not have it for itself after the trial. RAM: about 1 KB, in a boot on tria
 """
 
 from micropython import const
-from utime import ticks_diff, ticks_ms
+from utime import ticks_add, ticks_diff, ticks_ms
 
 from . import hal, log
 
@@ -21,9 +21,9 @@ class Watchdog:
         self.feed()
         self._timer = hal.timer(_PERIOD_MS, self._tick)
 
-    def feed(self):
-        """Say that the application is well."""
-        self._fed = ticks_ms()
+    def feed(self, away_ms=0):
+        """Say that the application is well, and that what it calls now may take *away_ms*."""
+        self._fed = ticks_add(ticks_ms(), away_ms)
 
     def _tick(self, timer):
         if not self._ota.trial:

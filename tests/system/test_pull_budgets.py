@@ -19,7 +19,8 @@ from mpota.image.directory import pack_directory
 from mpota.server.simple import ImageFolder, SimpleServer
 from mpota.sim.rom import ARCHITECTURE
 from pulling import filler
-from web_site import StrongFile, WebSite, file, status
+from signing import SignedDevice
+from web_site import StrongFile, WebSite, status
 
 
 def kb(bytes_here):
@@ -83,18 +84,24 @@ def test_a_hundred_questions_leave_the_heap_where_it_was(tmp_path, site, record_
             said = device.command("in_use()")
             return int(device.board.wait_for(r"gives (\d+)", start=said)[1])
 
+        # The collector takes what it finds on the C stack for pointers, and so keeps something that
+        # is over at times: the least of some looks is what is in use.
         in_use(2)
-        before, after = in_use(2), in_use(100)
+        before = min(in_use(1) for _ in range(5))
+        in_use(100)
+        after = min(in_use(1) for _ in range(5))
         record_property("heap that 100 questions keep", f"{after - before} bytes")
         # One block kept of each would be 3,200.
         assert abs(after - before) <= 512
-        assert len(site.requests) == 104
+        assert len(site.requests) == 112
 
 
 # Little heap
 
 
 ALONE = "boot: the services run alone, for one update"
+# Enough for a question, and not for an update that must be signed.
+_LEFT = boards.chip_kb(10)
 
 
 def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, site):
@@ -112,10 +119,10 @@ def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, 
 
 
 def full_board(folder, site, app=None, **settings):
-    """Give a board that polls, with an application that leaves little heap when it has begun."""
+    """Give a board with keys that polls; its application leaves little heap when it has begun."""
     site.add("/", status("304 Not Modified"))
     settings = {"update_url": site.url + "/", "update_interval_s": 1} | settings
-    return Device(folder, app or leaving(boards.chip_kb(10)), **settings)
+    return SignedDevice(folder, app or leaving(_LEFT), **settings)
 
 
 def is_full(device):
@@ -124,10 +131,10 @@ def is_full(device):
 
 
 def test_an_update_that_fails_after_the_restart_is_told_and_the_next_question_waits(tmp_path, site):
-    data = boards.small_image("2", 2, {"data.bin": filler(30_000)})
     with full_board(tmp_path, site) as device:
         is_full(device)
-        site.add("/", file(data[:20_000] + b"?" + data[20_001:]))
+        data = device.next_image(APP, {"data.bin": filler(30_000)})
+        site.add("/", StrongFile(data[:20_000] + b"?" + data[20_001:]))
         alone = device.line(ALONE)
         device.board.wait_for("app 1 runs, outcome: failed: .*ERROR.37.", start=alone)
         files = device.files()
@@ -138,7 +145,7 @@ def test_an_update_that_fails_after_the_restart_is_told_and_the_next_question_wa
 
 
 def test_an_application_may_refuse_the_restart(tmp_path, site):
-    app = leaving(boards.chip_kb(10)).replace(
+    app = leaving(_LEFT).replace(
         'ota.on_start(lambda: print("on_start"))', "ota.on_start(lambda: 1 // 0)"
     )
     with full_board(tmp_path, site, app) as device:

@@ -75,6 +75,31 @@ def test_a_name_is_looked_up_once_until_its_server_cannot_be_reached(device):
         assert len(names.asked) == 1
 
 
+def test_after_a_failure_the_name_is_looked_up_again(device):
+    # What answers at the old address may be anybody's by now.
+    with WebSite("127.0.0.6") as site, NameServer("127.0.0.6") as names:
+        device.board.use_name_server(*names.address)
+        site.add("/", status("404 Not Found"))
+        url = f"http://updates.example.org:{site.address[1]}/"
+        device.fails(url, -102)
+        device.fails(url, -102)
+        assert len(names.asked) == 2
+
+
+def test_a_silent_name_server_does_not_end_a_trial(tmp_path):
+    with NameServer(None) as names, PullingDevice(
+        tmp_path, confirm_s=3600, reboot_on_success=True
+    ) as device:  # fmt: skip
+        start = device.said
+        device.upload(device.next_image())
+        device.board.wait_for("takes commands", start=device.line("app 2 runs", start))
+        boots = device.board.boots
+        device.board.use_name_server(*names.address)
+        outcome = device.ask("available_version", "http://a.example.org/")
+        assert outcome.error == -1 and len(names.asked) == 4
+        assert device.board.boots == boots and device.record.trial != "-"
+
+
 def test_a_silent_name_server_stalls_the_board_for_7_s_and_no_longer(device, record_property):
     with NameServer(None) as names:
         device.board.use_name_server(*names.address)

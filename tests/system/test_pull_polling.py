@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import struct
 import threading
 import time
 
@@ -129,6 +130,31 @@ def test_a_release_that_was_taken_back_is_reported_and_not_fetched_again(tmp_pat
         good = device.next_image(APP)
         site.add("/", file(good))
         device.confirmed(start)
+
+
+def test_an_outcome_with_line_feeds_in_it_is_one_header(tmp_path, site):
+    raising = RAISING_APP.replace("of no use", "no\\r\\nx-evil: 1\\r\\n\\r\\n")
+    with Device(tmp_path, update_url=site.url + "/", **OFTEN) as device:
+        page = StrongFile(device.next_image(raising))
+        site.add("/", page)
+        device.board.wait_for("app 2 runs")
+        polls(device, 2)
+        headers = site.requests[-1].headers
+        assert headers["x-mpota-outcome"].startswith("taken back: 2: raised ValueError: no??x-evil")
+        assert "x-evil" not in headers and "x-mpota-rssi" in headers
+
+
+@pytest.mark.parametrize("kind", ["ETag", "nothing"])
+def test_a_release_that_waits_for_a_restart_is_not_fetched_again(tmp_path, site, kind):
+    with Device(tmp_path, update_url=site.url + "/", reboot_on_success=False, **OFTEN) as device:
+        data = device.next_image()
+        page = dict(servers(data))[kind]
+        site.add("/", page)
+        device.board.wait_for("pull: updated")
+        polls(device, 3)
+        assert len([line for line in device.board.lines if "bytes announced" in line]) == 1
+        assert device.record.trial == "b"
+        device.confirmed(device.boot())
 
 
 def test_a_server_that_knows_the_rejected_version_by_its_name_alone_does_no_harm(tmp_path, shelf):
@@ -300,6 +326,68 @@ def test_an_application_without_a_setting_asks_in_the_background(tmp_path, site)
         device.command(f"ota.pull.check({site.add('/', file(data))!r}), ota.pull.is_checking")
         device.board.wait_for(r"gives \(True, True\)", start=start)
         device.confirmed(start)
+
+
+OWN_MAIN = """
+from ota import OTA
+from ota.pull import HTTPUpdate
+ota = OTA()
+first, second = ota.pull, HTTPUpdate(ota)
+print("checks", first.is_checking, second.check({url!r}))
+while True:
+    ota.handle()
+"""
+
+
+def test_a_program_may_ask_before_it_calls_begin(tmp_path, site):
+    url = site.add("/", status("304 Not Modified"))
+    device = Device(tmp_path, update_url="http://127.0.0.1:9/", update_interval_s=3600)
+    main = OWN_MAIN.replace("{url!r}", repr(url)).encode()
+    # With a download that has failed in the services alone, whose pause goes on.
+    state = failed_place("http://127.0.0.1:9/")
+    files = {"/main.py": main, "/.ota/pull": state}
+    boards.change_files(device.board.flash, lambda f: f.update(files))
+    with device:
+        device.board.wait_for("checks False True")
+        device.board.wait_for("pull: no update")
+
+
+def failed_place(url):
+    """Give the file /.ota/pull of a board whose services alone have failed three times."""
+    body = struct.pack("<4s8s16sIIIB", b"MPL1", hashlib.sha256(url.encode()).digest()[:8],
+                       bytes(16), 0, 0, 0, 3)  # fmt: skip
+    return body + hashlib.sha256(body).digest()[:8]
+
+
+STEPPING_APP = (
+    """
+def steps(ota, url):
+    count = 0
+    ota.pull.check(url)
+    while ota.pull.is_checking:
+        count += ota.pull.handle()
+    return count
+"""
+    + COMMANDED_APP
+)
+
+
+def test_a_long_head_and_chunks_of_a_byte_are_taken_in_steps(tmp_path, site):
+    lines = {f"x_{n}": "y" * 70 for n in range(90)}
+    data = boards.small_image("2", 2, {"data.bin": bytes(1000)})
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in data)
+    site.add("/long-head", status("304 Not Modified", **lines))
+    site.add("/chunks", says(head(Transfer_Encoding="chunked") + chunks))
+    with Device(tmp_path, STEPPING_APP, step_ms=0, heap="72k") as device:
+
+        def steps(path):
+            start = device.command(f"steps(ota, {site.url + path!r})")
+            return int(device.board.wait_for(r"gives (\d+)", start=start)[1])
+
+        assert steps("/long-head") > 90 * 70 / 128
+        device.board.wait_for("pull: no update")
+        site.add("/chunks", says(head(Transfer_Encoding="chunked") + chunks[:3000]))
+        assert steps("/chunks") > 3000 / 6
 
 
 def test_an_application_may_have_one_of_its_own(tmp_path, site):

@@ -50,6 +50,17 @@ def test_an_application_may_be_away_for_5_s_and_no_longer():
         assert not chip.resets_at(10000) and chip.resets_at(10002)
 
 
+def test_a_call_that_takes_long_may_be_announced():
+    with Chip() as chip:
+        armed = _armed(Ota, chip)
+        armed.feed(7000)
+        assert not chip.resets_at(12000)
+        assert chip.resets_at(12001)
+        chip.now = 13000
+        armed.feed()
+        assert chip.resets_at(18001)
+
+
 def test_the_next_boot_finds_that_the_application_hung():
     hal.set_state(2, "B")
     with Chip() as chip:

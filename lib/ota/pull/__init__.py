@@ -93,6 +93,7 @@ class HTTPUpdate(Callbacks):
         allowed. What is found is installed. `is_checking` says when it is over.
         """
         ota = self.ota
+        ota.begin()
         self.url = url or self.url
         if ota.trial or not (self.url or ota.settings.get("update_url")):
             return False
@@ -147,14 +148,20 @@ class HTTPUpdate(Callbacks):
         self.last = self.ota.uptime_s
         if result == self.FAILED:
             self.failures += 1
+            self.address = (None, None)  # what is there may not be the server any more
             log.error("pull: %s", text)
         else:
             self.failures = 0
             log.info("pull: no update" if result == self.NO_UPDATES else "pull: updated")
+        self.ota.unload()  # first, since plan.py needs memory, too
         from .plan import plan
 
         plan(self, wait_s)
         self.ota.unload()
+
+    def new_block(self):
+        """Return what a question needs of memory in one piece: a Session's *block*."""
+        return bytearray(_BLOCK_BYTES)
 
     def _ask(self, url, version, mode):
         self.ota.begin()
@@ -169,8 +176,7 @@ class HTTPUpdate(Callbacks):
         return self.result
 
     def _begin(self, url, version, mode, is_check):
-        # The one long piece of memory of a question comes before what is loaded for it.
-        block = bytearray(_BLOCK_BYTES)
+        block = self.new_block()  # before what is loaded, which finds room in smaller pieces
         from .session import Session
 
         self.session = Session(self, block, url, version, mode, is_check)

@@ -54,6 +54,7 @@ def installing(session):
     if session.place:
         head, sequence = yield from _judge(session)
         if sequence:
+            session.is_news = False
             _mark(session, sequence)
             return service.NO_UPDATES
         if session.start:
@@ -100,6 +101,7 @@ def _judge(session):
             if not n:
                 break
             filled += n
+            yield True  # it may come in chunks of a byte
         if not slots.romfs_bytes(head):
             if session.is_check:
                 raise OTAError(_WRONG_MAGIC)
@@ -109,10 +111,8 @@ def _judge(session):
             break
         except OTAError:
             pass  # it is longer; or bad, which the Updater says
-    if sequence not in (session.running, session.rejected):
+    if sequence not in session.known:
         sequence = 0
-    session.rest = bytes(session.rest)
-    session.block = None  # its place is the Updater's
     return head[:filled], sequence
 
 

@@ -57,10 +57,12 @@ def composing(session, start):
             manifest = slots.read_manifest(view)
         except OTAError as e:
             log.error("pull: slot %s: %s", active, e)
-    session.running = manifest.get("sequence", 0)
-    session.rejected = boot_record.rejected
+    running = manifest.get("sequence", 0)
+    session.known = (running, boot_record.rejected)
+    if session.is_check and boot_record.trial:  # it is verified, and tried after the next restart
+        session.known += (boot_record.received[boot_record.trial][0],)
     session.slot = boot_record.idle
-    own = ""  # what only the session's own server may know
+    lines = list(service.headers)  # what only the session's own server may know
     basic = service.authorization
     if basic is None:
         user = get("update_user") if service.user is None else service.user
@@ -68,22 +70,20 @@ def composing(session, start):
         if user:
             basic = b2a_base64("%s:%s" % (user, password or "")).decode().strip()
     if basic:
-        own = "Authorization: Basic %s\r\n" % basic
-    for line in service.headers:
-        if "\n" in line:
-            raise OTAError(_NO_HTTP, "a header has a line feed in it")
-        own += line + "\r\n"
+        lines.append("Authorization: Basic " + basic)
+    own = _joined(lines)
     # The server is to send the rest of a file, or nothing where that has not changed.
-    more = ""
+    lines = []
     place = session.place
     if start:
-        more = "Range: bytes=%d-\r\nIf-Range: %s\r\n" % (start, place.validator)
-    elif place and place.sequence and place.sequence in (session.running, session.rejected):
-        name = "If-None-Match" if place.validator[-1:] == '"' else "If-Modified-Since"
-        more = "%s: %s\r\n" % (name, place.validator)
+        lines.append("Range: bytes=%d-" % start)
+        lines.append("If-Range: " + place.validator)
+    elif place and place.sequence and place.sequence in session.known:
+        name = "If-None-Match: " if place.validator[-1:] == '"' else "If-Modified-Since: "
+        lines.append(name + place.validator)
     version = session.version or (session.is_check and manifest.get("version"))
     if version:
-        more += "x-ESP8266-version: %s\r\n" % version
+        lines.append("x-ESP8266-version: " + version)
     _, size, md5 = boot_record.received[active or "a"]
     station, access_point = [hexlify(mac, ":").decode().upper() for mac in hal.macs()]
     gc.collect()
@@ -98,14 +98,27 @@ def composing(session, start):
         uos.uname().release,
         session.mode,
         manifest.get("name", ""),
-        session.running,
-        boot_record.outcome,
+        running,
+        _printable(boot_record.outcome),
         boot_record.attempts,
         gc.mem_free(),
         ota.uptime_s,
         ota.station.status("rssi"),
     )
-    return start, headers + more.encode(), own.encode()
+    return start, headers + _joined(lines), own
+
+
+def _joined(lines):
+    # *lines* of a head as bytes. None may bring a second one in.
+    for line in lines:
+        if "\n" in line or "\r" in line:
+            raise OTAError(_NO_HTTP, "a header has a line feed in it")
+    return ("\r\n".join(lines) + "\r\n" if lines else "").encode()
+
+
+def _printable(text):
+    # What an exception said is in it at times, and would end the header with a line feed.
+    return bytes([c if c >= 32 and c != 127 else 63 for c in text.encode()]).decode()
 
 
 def _completing(boot_record, slot, buffer):

@@ -49,7 +49,7 @@ def plan(service, wait_s):
             pause_s = min(retry_s << min(service.failures - 1, 12), _LONGEST_S)
         # Up to a tenth more or less, so that boards which started together ask one by one.
         pause_s = int(pause_s * (0.9 + 0.2 * _share()))
-        service.deadline = (ota.uptime_s or 0) + max(1, pause_s, min(wait_s, _LONGEST_S))
+        service.deadline = ota.uptime_s + max(1, pause_s, min(wait_s, _LONGEST_S))
 
 
 def _has_keys():

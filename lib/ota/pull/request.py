@@ -16,6 +16,8 @@ from ..http import Head, HTTPError
 from .resume import VALIDATOR_LIMIT
 
 _SIP_BYTES = const(128)
+# lwIP asks a name server that is silent four times in this time, and gives up.
+_LOOK_UP_MS = const(7000)
 _MAX_REDIRECTS = const(10)
 _REDIRECTS = const((301, 302, 303, 307, 308))
 
@@ -118,6 +120,7 @@ def join(url, location):
 def _connect(session, is_secure, host, port):
     service = session.service
     if service.address[0] != host:
+        _be_patient(service, _LOOK_UP_MS)
         try:
             address = getaddrinfo(host, port)[0][-1][0]  # which blocks
         except OSError as e:
@@ -152,12 +155,20 @@ def _connect(session, is_secure, host, port):
     session.poll.modify(tcp, POLLIN)
 
 
+def _be_patient(service, ms):
+    # In a trial, the application may ask for a version: the watchdog must not take what blocks in
+    # the chip's C code for a hang.
+    if service.ota.watchdog:
+        service.ota.watchdog.feed(ms)
+
+
 def _shake_hands(session, host):
     # Blocks, and proves nothing: this chip checks no certificate.
     import tls
 
     tcp = session.tcp
     gc.collect()
+    _be_patient(session.service, session.service.timeout_ms)
     try:
         tcp.settimeout(session.service.timeout_ms / 1000)
         context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
@@ -214,12 +225,16 @@ def _read(session):
 
 class _Reader:
     # A connection of which little is read at a time: of what follows the head, little is to be held
-    # until the update has begun.
+    # until the update has begun. It seems to have nothing more after each, since a head of 8 KB is
+    # too much for one step.
+    has_read = False
+
     def __init__(self, tcp):
         self.tcp = tcp
 
     def readinto(self, view):
-        return self.tcp.readinto(view[:_SIP_BYTES])
+        self.has_read = not self.has_read
+        return self.tcp.readinto(view[:_SIP_BYTES]) if self.has_read else None
 
 
 def _judge(session, start, fields):

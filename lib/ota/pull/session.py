@@ -18,7 +18,6 @@ _WAIT_MS = const(2)
 # A question takes so many times the service's `timeout_ms` at most.
 _GRACE = const(8)
 
-_BLOCK_BYTES = const(1280)
 _NOT_MODIFIED = const(304)
 
 _STREAM_TIMEOUT = const(6)
@@ -30,16 +29,17 @@ _TIMEOUT = const(-11)
 class Session:
     """A question to *url* for *mode*, "sketch", "spiffs" or "version"; *service* is an HTTPUpdate.
 
-    *block* is a bytearray of 1,280 bytes, of which this is the only owner. *version* is what the
+    *block* is what `new_block` of *service* gave, and this is its only owner. *version* is what the
     board says it runs. With *is_check* the board asks by itself: it says the version of its
     MANIFEST, and what it cannot take calls no `on_start`.
     """
 
     # The connection and until when something must come, in ticks.
     tcp = poll = deadline = None
-    # What headers.py finds out: the sequences of the release that runs and of the one that is not
-    # taken again, the slot that is idle, what is kept of the download, a resume.Place.
-    running = rejected = 0
+    # What headers.py finds out: the sequences of releases that are not to be fetched, which run, or
+    # were taken back, or wait for a restart; the slot that is idle; what is kept of the download, a
+    # resume.Place.
+    known = ()
     slot = "a"
     place = None
     # The reply, as request.py finds it: its status; the first byte of the file that it has, -1
@@ -114,7 +114,7 @@ class Session:
         A generator; see request.py for what it leaves in the session.
         """
         if self.block is None:  # it was given up for an update, which has broken off
-            self.block = bytearray(_BLOCK_BYTES)
+            self.block = self.service.new_block()
         from .headers import composing
 
         start, headers, own_headers = yield from composing(self, start)
@@ -143,6 +143,11 @@ class Session:
                 yield from self.asking(0)
             result = service.NO_UPDATES
             if self.status != _NOT_MODIFIED and self.mode != "version":
+                # Where the heap is too full even to look at it, the services alone do. They keep
+                # the validator of what they find, so that they are not asked for that again.
+                self.is_news = bool(self.validator)
+                self.rest = bytes(self.rest)
+                self.block = None  # its place is that of what is loaded now
                 from .download import installing
 
                 result = yield from installing(self)
