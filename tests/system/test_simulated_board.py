@@ -13,7 +13,14 @@ from mpota import sim
 from mpota.errors import CommandError
 from mpota.image.compile import compile_module
 from mpota.sim import Board, board_process, create_flash, read_flash, rom
-from mpota.sim.board import EXCEPTION, POWER_ON, SOFT_RESTART, SOFTWARE_WATCHDOG
+from mpota.sim.board import (
+    DEEP_SLEEP,
+    EXCEPTION,
+    POWER_ON,
+    RESET_PIN,
+    SOFT_RESTART,
+    SOFTWARE_WATCHDOG,
+)
 from mpota.sim.rom import ARCHITECTURE
 from mpota.sim.rom_modules import control
 from mpremote.romfs import VfsRomWriter
@@ -345,6 +352,22 @@ print("word", machine.mem32[0x600013FC])
         board.wait_for(f"^cause {POWER_ON} ", start=3)
 
 
+def test_a_board_that_sleeps_deeply_wakes_up_after_its_time_or_by_the_reset_button(tmp_path):
+    script = """
+import machine, time
+count = machine.RTC().memory()
+print("cause", machine.reset_cause(), len(count))
+machine.RTC().memory(count + b"x")
+machine.deepsleep(300 if len(count) < 2 else 0)
+"""
+    with board_that_runs(tmp_path, script) as board:
+        board.wait_for(f"^cause {POWER_ON} 0")
+        board.wait_for(f"^cause {DEEP_SLEEP} 1")
+        board.wait_for(f"^cause {DEEP_SLEEP} 2")
+        board.reset()
+        board.wait_for(f"^cause {RESET_PIN} 3")
+
+
 def test_rtc_memory_is_empty_after_a_power_cut(tmp_path):
     script = """
 import machine
@@ -463,7 +486,7 @@ print("joined after", time.ticks_diff(time.ticks_ms(), begun))
         assert int(board.wait_for(r"^joined after (\d+)")[1]) >= 395
 
 
-@pytest.mark.parametrize("call", ["ADC(0)", "PWM(machine.Pin(5), freq=50)", "deepsleep(1000)"])
+@pytest.mark.parametrize("call", ["ADC(0)", "PWM(machine.Pin(5), freq=50)", "lightsleep(1000)"])
 def test_what_is_not_simulated_says_so_in_one_line(tmp_path, call):
     script = f"import machine\ntry:\n machine.{call}\nexcept NotImplementedError as e:\n print(e)\n"
     with board_that_runs(tmp_path, script) as board:

@@ -20,6 +20,7 @@ POWER_ON = 0
 EXCEPTION = 2
 SOFTWARE_WATCHDOG = 3
 SOFT_RESTART = 4
+DEEP_SLEEP = 5
 RESET_PIN = 6
 
 DEFAULT_HEAP = "56k"  # as much as 38 KiB are on the board: objects are larger on a 64-bit machine
@@ -74,6 +75,7 @@ class Board:
         self._thread: threading.Thread | None = None
         self._wanted = False
         self._resets = 0
+        self._woken = threading.Event()  # by the reset button, or since the power is gone
         self._next_cause: int | None = None
         self._failure: BaseException | None = None  # what ended the keeper's thread
         self.control = ControlPage()
@@ -245,6 +247,7 @@ class Board:
     # The keeper's thread
 
     def _kill(self) -> None:
+        self._woken.set()
         process = self._process
         if process is not None:
             process.kill()
@@ -307,6 +310,7 @@ class Board:
         page[control.RESET_CAUSE] = cause
         page[control.WATCHDOG] = 0
         self.boots += 1
+        self._woken.clear()
         process = BoardProcess(
             self.flash, page, self._heap_bytes, own_bytes(), scripts, self._say, self._port
         )
@@ -329,6 +333,10 @@ class Board:
             return SOFTWARE_WATCHDOG
         if page[control.REQUEST] == control.REQUEST_RESET:
             return SOFT_RESTART
+        if page[control.REQUEST] == control.REQUEST_DEEP_SLEEP:
+            sleep_ms = page[control.SLEEP_MS]
+            if not self._woken.wait(sleep_ms / 1000 if sleep_ms else None):
+                return DEEP_SLEEP
         if self._next_cause is not None:
             cause, self._next_cause = self._next_cause, None
             return cause

@@ -30,6 +30,7 @@ BYTES_READ = 96
 JOIN_MS = 100  # from connect() until the station has joined
 MAY_INTERRUPT = 104  # 1: Ctrl-C interrupts the program, since the board has started as far as that
 RAW_PROMPT = 108  # 1: the prompt is the one for programs (raw REPL); as the board left it, too
+SLEEP_MS = 112  # of the deep sleep that the board has asked for; 0: until the reset button
 VIOLATION_TEXT = 128  # the first violation, NUL-terminated, 128 bytes
 TEXT_SIZE = 40  # of the texts that follow, with the NUL at their end
 TEXT_LENGTH = 32  # bytes that such a text has at most
@@ -58,6 +59,7 @@ REQUEST_RESET = 1
 REQUEST_POWER_CUT = 2
 REQUEST_SOFT_RESET = 3  # Ctrl-D at the prompt
 REQUEST_WATCHDOG = 4  # the watchdog of the chip's SDK has bitten
+REQUEST_DEEP_SLEEP = 5
 
 CANNOT_START = 3  # exit status of a process that could not become the board
 

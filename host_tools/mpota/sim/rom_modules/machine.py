@@ -21,6 +21,11 @@ def soft_reset():
     raise SystemExit
 
 
+def deepsleep(time_ms=0):
+    shared.words[control.SLEEP_MS // 4] = max(time_ms, 0)
+    shared.down(control.REQUEST_DEEP_SLEEP)
+
+
 def _not_simulated(name):
     def use(*_, **__):
         raise NotImplementedError("machine.%s is not simulated" % name)
@@ -37,7 +42,6 @@ SoftI2C = _not_simulated("SoftI2C")
 SoftSPI = _not_simulated("SoftSPI")
 UART = _not_simulated("UART")
 bitstream = _not_simulated("bitstream")
-deepsleep = _not_simulated("deepsleep")
 dht_readinto = _not_simulated("dht_readinto")
 lightsleep = _not_simulated("lightsleep")
 time_pulse_us = _not_simulated("time_pulse_us")
