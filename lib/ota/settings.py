@@ -61,7 +61,8 @@ def read_settings(given):
     for name in list(settings):
         if not _is_right(name, settings[name]):
             del settings[name]
-            is_broken = is_broken or name == "auth" or "password" in name or "ha1" in name
+            if name[:6] != "update":  # what a server wants to know opens nothing here
+                is_broken = is_broken or name == "auth" or "password" in name or "ha1" in name
     if is_broken or settings.get("auth", "classic") != "classic":
         settings["auth"] = "strict"
     return settings
