@@ -23,7 +23,7 @@ _DAMAGED = const(37)
 # the rest comes after a restart, for an invitation and for a question to a server; and otherwise.
 # In words, as in restart.py.
 _RESTART_WORDS = const(700)
-_QUESTION_WORDS = const(1750)
+_QUESTION_WORDS = const(1600)
 _UPDATE_WORDS = const(2300)
 # What the update page takes while somebody looks at it, and gives back.
 _PAGE_WORDS = const(1100)

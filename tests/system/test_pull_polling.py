@@ -387,7 +387,7 @@ def test_a_long_head_and_chunks_of_a_byte_are_taken_in_steps(tmp_path, site):
         assert steps("/long-head") > 90 * 70 / 128
         device.board.wait_for("pull: no update")
         site.add("/chunks", says(head(Transfer_Encoding="chunked") + chunks[:3000]))
-        assert steps("/chunks") > 3000 / 6
+        assert steps("/chunks") > 400  # of 500 bytes, some of which came with the head
 
 
 def test_an_application_may_have_one_of_its_own(tmp_path, site):
