@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
-.PHONY: help demo demo-signed demo-flash test screenshots campaigns campaigns-sample test-board lint bench \
-	sim flash clean
+.PHONY: help demo demo-signed demo-flash demo-pull test screenshots campaigns campaigns-sample \
+	test-board lint bench sim flash clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,6 +21,9 @@ demo-signed: $(READY) ## The same with signed images, and what is refused
 
 demo-flash: $(READY) ## Flash a blank simulated board over serial, then update it over the air
 	@$(BIN)/python examples/demo_flash.py
+
+demo-pull: $(READY) ## A simulated board asks a server by itself; a bad release, a power cut
+	@$(BIN)/python examples/demo_pull.py
 
 test: $(READY) $(AXE) ## Run every test; campaigns are sampled
 	@for tool in openssl curl chromium; do command -v $$tool >/dev/null || \
