@@ -5,7 +5,7 @@ import sys
 from micropython import const
 from utime import ticks_ms
 
-from . import hal, wifi
+from . import hal, log, wifi
 from .arduino import ArduinoOTA
 
 _OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session")
@@ -41,7 +41,8 @@ def begin(ota):
         modules += "restart arduino.auth "
         if get("auth", "classic") == "classic":
             modules += "md5 "
-    if get("update_url"):
+    has_pull = bool(get("update_url")) and _is_there("pull")
+    if has_pull:
         modules += _OF_A_PULL
     for module in modules.split():
         __import__("ota." + module)
@@ -58,8 +59,18 @@ def begin(ota):
     # Those that the program has made before; and no listener of a begin() that failed half-way.
     others = [service for service in ota.services if not isinstance(service, ArduinoOTA)]
     ota.services = [arduino] + others
-    if is_for_page or get("web") and not ota.is_alone:
+    if (is_for_page or get("web") and not ota.is_alone) and _is_there("web"):
         ota.web.is_off = False
     ota.arduino = arduino  # at the end: begin() does nothing more where it is there
-    if get("update_url"):
+    if has_pull:
         ota.pull  # noqa: B018 - makes it
+
+
+def _is_there(service):
+    # A release may bring this package without services that its application does not need.
+    try:
+        __import__("ota." + service)
+        return True
+    except ImportError as e:
+        log.error("begin: no %s: %s", service, e)
+        return False

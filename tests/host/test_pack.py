@@ -241,6 +241,23 @@ def test_with_ota_brings_this_versions_package(garden, tmp_path):
     assert b"/app/.ota/ota/__init__.mpy" in files[".ota/ota/__init__.mpy"]
 
 
+def test_with_ota_services_may_be_left_out_and_an_image_that_is_too_large_says_so(garden, tmp_path):
+    image_file = tmp_path / "x.img"
+    (garden / "large.bin").write_bytes(bytes(90_000))
+    failed = run(garden, "-o", image_file, "--with-ota")
+    assert failed.exit_code == 1 and not image_file.exists()
+    assert "are the update services" in failed.stderr and "--without web (" in failed.stderr
+    (garden / "large.bin").unlink()
+    done = run(garden, "-o", image_file, "--with-ota", "--without", "web", "--without", "pull")
+    assert done.exit_code == 0, done.stderr
+    brought = {n for n in image.read(image_file.read_bytes()).files if n.startswith(".ota/")}
+    assert not {n for n in brought if n.startswith((".ota/ota/web/", ".ota/ota/pull/"))}
+    assert {".ota/ota/http.mpy", ".ota/ota/arduino/session.mpy"} <= brought
+    for wrong in (["--without", "web"], ["--with-ota", "--without", "arduino"]):
+        failed = run(garden, "-o", image_file, *wrong)
+        assert failed.exit_code == 1 and "--without web or pull" in failed.stderr
+
+
 # Signing
 
 

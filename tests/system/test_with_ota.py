@@ -154,6 +154,25 @@ def test_the_update_services_alone_are_those_of_the_system_rom(tmp_path):
         device.takes_an_update()
 
 
+def test_a_release_may_do_without_services_that_the_settings_turn_on(tmp_path):
+    folder = tmp_path / "garden"
+    folder.mkdir()
+    (folder / "app.py").write_text(TELLING_APP.replace("{version}", "2"))
+    packed = pack_directory(
+        folder, name="small", version="2", sequence=2, with_ota=True, without=("web", "pull"),
+        architecture=ARCHITECTURE,
+    )  # fmt: skip
+    settings = {"web": True, "update_url": "http://127.0.0.1:1/", "heap": "64k"}
+    with Device(tmp_path, **settings) as device:
+        start = device.said
+        device.sequence = 2
+        device.update(packed.data)
+        said = device.board.lines[device.line("package /app/.ota/ota", start) - 6 :]
+        for service in ("web", "pull"):
+            assert any(f"begin: no {service}: " in line for line in said), said
+        device.takes_an_update()
+
+
 def test_pack_with_ota_makes_such_a_release(device, tmp_path):
     folder = tmp_path / "garden"
     shutil.copytree(boards.GARDEN / "1.0.0", folder)

@@ -1,6 +1,7 @@
 """The files that go on a board: boot.py, main.py, the package in its ROM, settings, the record."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 from mpota import image, page
@@ -13,6 +14,8 @@ from mpota.image.compile import BOARD_ARCHITECTURE, compile_module
 _ROM, _LIB = "/rom", "lib"
 # Where the package looks for the page that it serves.
 _PAGE = "ota/web/page.html.gz"
+# The services that a release may bring this package without.
+SERVICES = ("web", "pull")
 
 
 def device_root() -> Path:
@@ -26,10 +29,13 @@ def boot_files() -> dict[str, bytes]:
     return {f"/{name}": (device_root() / name).read_bytes() for name in ("boot.py", "main.py")}
 
 
-def package_modules(architecture: str, prefix: str) -> dict[str, bytes]:
+def package_modules(
+    architecture: str, prefix: str, without: Collection[str] = ()
+) -> dict[str, bytes]:
     """Return the package `ota`, compiled for *architecture*, and the page: `ota/….mpy` → content.
 
     *prefix* is the folder on the board that the package is imported from, an entry of its path.
+    *without* are the SERVICES that are left out.
     """
     lib = device_root() / _LIB
     modules = {}
@@ -37,7 +43,8 @@ def package_modules(architecture: str, prefix: str) -> dict[str, bytes]:
         name = source.relative_to(lib).with_suffix(".mpy").as_posix()
         modules[name] = compile_module(source.read_text(), f"{prefix}/{name}", architecture)
     modules[_PAGE] = page.build()
-    return modules
+    left_out = tuple(f"ota/{service}/" for service in without)
+    return {name: data for name, data in modules.items() if not name.startswith(left_out)}
 
 
 def system_rom(architecture: str = BOARD_ARCHITECTURE) -> bytes:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mpota.board.files import SERVICES
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError
@@ -29,6 +30,14 @@ def pack(
             help="Bring this version of the update services, beside the application.",
         ),
     ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SERVICE",
+            help="With --with-ota: leave out a service that the application does not need, "
+            f"{' or '.join(SERVICES)}; may be given twice.",
+        ),
+    ] = None,
     allow_downgrade: Annotated[
         bool,
         typer.Option(
@@ -42,12 +51,18 @@ def pack(
     Sources are compiled. Options left out come from [tool.mpota] in DIR/pyproject.toml, where
     'exclude', a list of globs, leaves files out. The image is signed when private.key lies in DIR.
     """
+    for service in without or ():
+        if not with_ota or service not in SERVICES:
+            raise CommandError(
+                f"--without {service}: give --with-ota, and --without {' or '.join(SERVICES)}"
+            )
     packed = pack_directory(
         directory,
         name=name,
         version=version,
         sequence=sequence,
         with_ota=with_ota,
+        without=without or (),
         downgrade=allow_downgrade,
         private_key=application_key(directory),
     )

@@ -3,6 +3,7 @@
 import fnmatch
 import glob
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from mpota import image
-from mpota.board.files import package_modules
+from mpota.board.files import SERVICES, package_modules
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.errors import CommandError
 from mpota.image import signature
@@ -52,6 +53,7 @@ def pack_directory(
     version: str | None = None,
     sequence: int | None = None,
     with_ota: bool = False,
+    without: Collection[str] = (),
     downgrade: bool = False,
     private_key: RSAPrivateKey | None = None,
     architecture: str = BOARD_ARCHITECTURE,
@@ -59,8 +61,8 @@ def pack_directory(
     """Make an image of the application in `directory`, its sources compiled for `architecture`.
 
     What is None comes from `[tool.mpota]` in the directory's pyproject.toml. With `with_ota`, the
-    image brings this version's package; with `downgrade`, a board may take it below its floor;
-    with a `private_key`, it is signed. Raises CommandError.
+    image brings this version's package, but for the SERVICES in `without`; with `downgrade`, a
+    board may take it below its floor; with a `private_key`, it is signed. Raises CommandError.
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is no directory: give the application's directory")
@@ -80,7 +82,7 @@ def pack_directory(
     files = _compiled(sources, architecture)
     if with_ota:
         folder = image.PACKAGE_FOLDER
-        package = package_modules(architecture, f"{_APPLICATION}/{folder}")
+        package = package_modules(architecture, f"{_APPLICATION}/{folder}", without)
         files |= {f"{folder}/{module}": code for module, code in package.items()}
     data = image.build(
         name=settings["name"],
@@ -92,7 +94,7 @@ def pack_directory(
     if private_key:
         data = signature.sign(data, private_key)
     if len(data) > IMAGE_LIMIT_BYTES:
-        raise _too_large(len(data), files)
+        raise _too_large(len(data), files, with_ota)
     return PackedImage(
         image.read(data).manifest, files, data, bool(private_key), warn_of_names(sources)
     )
@@ -184,10 +186,25 @@ def _compiled(files: dict[str, bytes], architecture: str) -> dict[str, bytes]:
     return compiled
 
 
-def _too_large(size: int, files: dict[str, bytes]) -> CommandError:
+def _too_large(size: int, files: dict[str, bytes], with_ota: bool) -> CommandError:
+    too_much = f"the image has {size} bytes and a slot takes {IMAGE_LIMIT_BYTES}"
+    if with_ota:
+        folder = f"{image.PACKAGE_FOLDER}/ota/"
+        sizes = [
+            f"--without {service} ({_size_of(files, f'{folder}{service}/')} bytes)"
+            for service in SERVICES
+        ]
+        return CommandError(
+            f"{too_much}, of which {_size_of(files, folder)} are the update services: leave out "
+            f"those that the application does not need: {', '.join(sizes)}"
+        )
     largest = max(files, key=lambda name: len(files[name]))
     return CommandError(
-        f"the image has {size} bytes and a slot takes {IMAGE_LIMIT_BYTES}: exclude files, and put "
+        f"{too_much}: exclude files, and put "
         "what is large, such as pages and pictures, into /data on the board (the largest file is "
         f"{largest}, {len(files[largest])} bytes)"
     )
+
+
+def _size_of(files: dict[str, bytes], folder: str) -> int:
+    return sum(len(data) for name, data in files.items() if name.startswith(folder))
