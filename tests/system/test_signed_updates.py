@@ -4,7 +4,7 @@ import hashlib
 import struct
 
 import pytest
-from device import APP, FAILED, REFUSED, Device
+from device import APP, COMMANDED_APP, FAILED, REFUSED, Device
 from handmade import image_with, manifest_text
 from mpota.arduino.outcomes import RefusedError
 from openssl_command import test_key
@@ -12,6 +12,7 @@ from own_transport import send as send_to_application
 from own_transport import serving
 from raw_host import PASSWORD, RawHost
 from signing import FIRST, SECOND, SignedDevice, key_file, signed, with_trailer
+from web_site import StrongFile, WebSite
 
 pytestmark = pytest.mark.parallel
 
@@ -86,11 +87,20 @@ def by_strong_handshake(device, data):
     return by_espota(device, data, auth="strict")
 
 
+def by_pull(device, data):
+    with WebSite() as site:
+        url = site.add("/", StrongFile(data))
+        start = device.command(f"(ota.pull.update({url!r}), ota.pull.last_error)")
+        match = device.board.wait_for(r"^gives \(\d, (-?\d+)\)|pull: restart", start=start)
+    return int(match[1] or 0)
+
+
 # With a password: a board without one makes a pause after some failures.
 TRANSPORTS = {
     "classic": (by_classic_handshake, APP, {"password": PASSWORD}),
     "SHA-256": (by_strong_handshake, APP, {"password": PASSWORD, "auth": "strict"}),
     "application": (send_to_application, updating(), {}),
+    "pull": (by_pull, COMMANDED_APP, {"heap": "72k"}),
 }
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
