@@ -9,6 +9,7 @@ from chromium import PHONE
 from device import APP
 from playwright.sync_api import Page, expect
 from web_client import WebDevice
+from web_site import WebSite, status
 
 PASSWORD = "geheim"
 expect.set_options(timeout=60_000)
@@ -92,6 +93,15 @@ def test_an_update_is_chosen_sent_tried_and_confirmed(browser, tmp_path, is_acce
         expect(fact(page, "Last update")).to_have_text("confirmed: 2")
         is_accessible(page)
         page.screenshot(path=tmp_path / "end.png", full_page=True)
+
+
+def test_a_board_that_asks_a_server_shows_how_that_ended(browser, tmp_path):
+    with WebSite() as site:
+        url = site.add("/", status("304 Not Modified"))
+        with WebDevice(tmp_path, update_url=url, update_interval_s=1) as device:
+            device.board.wait_for("pull: no update")
+            page = browser.open(device.url)
+            expect(fact(page, "Server")).to_have_text(re.compile(r"^\d+ s ago: no update$"))
 
 
 def test_a_file_can_be_dropped_and_a_browser_keeps_its_password_over_the_restart(

@@ -65,6 +65,7 @@ async function refresh() {
     State: STATES[state] + (left ? `, ${left} s left` : ""),
     Slot: `${said.slot}, ${kb(said.space)} for an image`,
     "Last update": said.outcome || "none is known",
+    ...("pull" in said && { Server: said.pull || "not asked yet" }),
     Memory: kb(said.heap) + " free",
     Firmware: "MicroPython " + said.firmware,
     "On for": time(said.uptime),
