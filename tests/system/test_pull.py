@@ -2,6 +2,8 @@
 
 import base64
 import select
+import socket
+import threading
 
 import boards
 import pytest
@@ -138,6 +140,38 @@ def test_further_headers_are_sent_and_none_can_split_the_request(device, site):
     assert (headers["x-place"], headers["x-shelf"]) == ("cellar", "3")
     device.fails(url, -7, headers=("x-place: cellar\r\nx-evil: 1",))
     assert len(site.asked("/headers")) == 1
+
+
+def test_headers_that_are_too_long_are_told(device, site):
+    url = site.add("/too-long-headers", status("304 Not Modified"))
+    for length in (400, 900):
+        device.command(f"setattr(ota.pull, 'headers', ('x-place: ' + {length} * 'y',))")
+        outcome = device.update(url)
+        assert outcome.error == (0 if length == 400 else -7), outcome
+    device.command("delattr(ota.pull, 'headers')")
+    assert "too long" in outcome.text
+    assert len(site.asked("/too-long-headers")) == 1
+
+
+def test_the_request_comes_in_one_piece(device, site):
+    pieces = []
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        answering = threading.Thread(target=lambda: pieces.append(answer_once(listener)))
+        answering.start()
+        assert device.update(url, "1.4.0").result == str(NO_UPDATES)
+        answering.join()
+    assert pieces[0].endswith(b"\r\n\r\n")
+
+
+def answer_once(listener):
+    """Answer a request by what its first packet has; return that."""
+    connection, _ = listener.accept()
+    with connection:
+        piece = connection.recv(65536)
+        connection.sendall(head("304 Not Modified"))
+    return piece
 
 
 @pytest.mark.parametrize(

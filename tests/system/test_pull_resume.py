@@ -62,9 +62,11 @@ def test_a_download_that_breaks_anywhere_goes_on_there(
     ran = campaign.sample(f"resume {how.__name__}", offsets, 8)
     for at in ran:
         page = StrongFile(data, [at], how)
-        device.installs(site.add("/breaks", page), data, **SILENCE)
-        # What had come before the break was not sent again, but for what a reset has thrown away.
-        assert page.sent == len(data) if how is not web_site.reset else page.sent < 2 * len(data)
+        timeout_ms = 400 if how is web_site.be_silent else 4000
+        device.installs(site.add("/breaks", page), data, timeout_ms=timeout_ms)
+        # What had come before the break was not sent again, but for what a reset has thrown away,
+        # and what comes so slowly on a busy machine that it counts as silence.
+        assert page.sent == len(data) if how is web_site.close else page.sent < 2 * len(data)
     record_property(f"downloads resumed after {how.__name__}", f"{len(ran)}/{len(offsets)}")
 
 

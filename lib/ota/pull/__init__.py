@@ -10,8 +10,8 @@ from utime import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 from .. import Callbacks, log
 
-# For what is read of flash, and for the head of a reply: a header that is looked at must fit into
-# it, and an address that is redirected to has 1 KB at times.
+# For what is read of flash, for the request, and for the head of the reply: a header that is looked
+# at must fit into it, and an address that is redirected to has 1 KB at times.
 _BLOCK_BYTES = const(1280)
 
 _AGAIN_S = const(30)

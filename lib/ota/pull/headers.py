@@ -17,24 +17,26 @@ from .resume import Place
 _BLOCK_BYTES = const(1024)
 
 # One long text, of which the compiler makes one object: each short one would cost 16 bytes of heap.
+# It is filled in line by line, since a long piece of memory may not be there.
 _HEADERS = const(
-    b"User-Agent: ESP8266-http-Update\r\nConnection: close\r\nx-ESP8266-Chip-ID: %d\r\n"
-    b"x-ESP8266-STA-MAC: %s\r\nx-ESP8266-AP-MAC: %s\r\nx-ESP8266-free-space: %d\r\n"
-    b"x-ESP8266-sketch-size: %d\r\nx-ESP8266-sketch-md5: %s\r\nx-ESP8266-chip-size: %d\r\n"
-    b"x-ESP8266-sdk-version: %s\r\nx-ESP8266-mode: %s\r\nx-mpota-name: %s\r\n"
-    b"x-mpota-sequence: %d\r\nx-mpota-outcome: %s\r\nx-mpota-boots: %d\r\nx-mpota-heap: %d\r\n"
-    b"x-mpota-uptime: %d\r\nx-mpota-rssi: %d\r\n"
+    b"User-Agent: ESP8266-http-Update\nConnection: close\nx-ESP8266-Chip-ID: %d\n"
+    b"x-ESP8266-STA-MAC: %s\nx-ESP8266-AP-MAC: %s\nx-ESP8266-free-space: %d\n"
+    b"x-ESP8266-sketch-size: %d\nx-ESP8266-sketch-md5: %s\nx-ESP8266-chip-size: %d\n"
+    b"x-ESP8266-sdk-version: %s\nx-ESP8266-mode: %s\nx-mpota-name: %s\n"
+    b"x-mpota-sequence: %d\nx-mpota-outcome: %s\nx-mpota-boots: %d\nx-mpota-heap: %d\n"
+    b"x-mpota-uptime: %d\nx-mpota-rssi: %d\n"
 )
 
 _NO_HTTP = const(-7)
 
 
 def composing(session, start):
-    """Put together what goes to every server, and what goes to the session's own one alone.
+    """Write the headers of a request into the session's block, from its beginning on.
 
     *start* is the byte of the file from which on it is wanted; None: from where it was broken off.
-    A generator whose value is that byte, and both as bytes. It tells *session* as well what runs,
-    what is not taken again, which slot is idle, and what is kept of a download. Raises OTAError.
+    A generator whose value is that byte, and up to where the block has what goes to every server,
+    and what goes to the session's own one alone. It tells *session* as well what runs, what is not
+    taken again, which slot is idle, and what is kept of a download. Raises OTAError.
     """
     service = session.service
     ota = service.ota
@@ -62,32 +64,11 @@ def composing(session, start):
     if session.is_check and boot_record.trial:  # it is verified, and tried after the next restart
         session.known += (boot_record.received[boot_record.trial][0],)
     session.slot = boot_record.idle
-    lines = list(service.headers)  # what only the session's own server may know
-    basic = service.authorization
-    if basic is None:
-        user = get("update_user") if service.user is None else service.user
-        password = get("update_password") if service.password is None else service.password
-        if user:
-            basic = b2a_base64("%s:%s" % (user, password or "")).decode().strip()
-    if basic:
-        lines.append("Authorization: Basic " + basic)
-    own = _joined(lines)
-    # The server is to send the rest of a file, or nothing where that has not changed.
-    lines = []
-    place = session.place
-    if start:
-        lines.append("Range: bytes=%d-" % start)
-        lines.append("If-Range: " + place.validator)
-    elif place and place.sequence and place.sequence in session.known:
-        name = "If-None-Match: " if place.validator[-1:] == '"' else "If-Modified-Since: "
-        lines.append(name + place.validator)
     version = session.version or (session.is_check and manifest.get("version"))
-    if version:
-        lines.append("x-ESP8266-version: " + version)
     _, size, md5 = boot_record.received[active or "a"]
-    station, access_point = [hexlify(mac, ":").decode().upper() for mac in hal.macs()]
     gc.collect()
-    headers = _HEADERS % (
+    station, access_point = [hexlify(mac, ":").decode().upper() for mac in hal.macs()]
+    values = (
         int(hal.chip_id(), 16),
         station,
         access_point,
@@ -105,15 +86,52 @@ def composing(session, start):
         ota.uptime_s,
         ota.station.status("rssi"),
     )
-    return start, headers + _joined(lines), own
+    block = session.block
+    at = begun = taken = 0
+    while begun < len(_HEADERS):
+        end = _HEADERS.find(b"\n", begun)
+        line = _HEADERS[begun:end]
+        begun = end + 1
+        if b"%" in line:
+            line = line % values[taken]
+            taken += 1
+        at = _put(block, at, line)
+    # The server is to send the rest of a file, or nothing where that has not changed.
+    place = session.place
+    if start:
+        at = _put(block, at, b"Range: bytes=%d-" % start)
+        at = _put(block, at, "If-Range: " + place.validator)
+    elif place and place.sequence and place.sequence in session.known:
+        name = "If-None-Match: " if place.validator[-1:] == '"' else "If-Modified-Since: "
+        at = _put(block, at, name + place.validator)
+    if version:
+        at = _put(block, at, "x-ESP8266-version: " + version)
+    shared = at
+    for line in service.headers:
+        at = _put(block, at, line)
+    basic = service.authorization
+    if basic is None:
+        user = get("update_user") if service.user is None else service.user
+        password = get("update_password") if service.password is None else service.password
+        if user:
+            basic = b2a_base64("%s:%s" % (user, password or "")).decode().strip()
+    if basic:
+        at = _put(block, at, "Authorization: Basic " + basic)
+    return start, shared, at
 
 
-def _joined(lines):
-    # *lines* of a head as bytes. None may bring a second one in.
-    for line in lines:
-        if "\n" in line or "\r" in line:
-            raise OTAError(_NO_HTTP, "a header has a line feed in it")
-    return ("\r\n".join(lines) + "\r\n" if lines else "").encode()
+def _put(block, at, line):
+    # Writes *line*, text or bytes, to *block* at *at*; returns where it ends.
+    if isinstance(line, str):
+        line = line.encode()
+    if b"\n" in line or b"\r" in line:
+        raise OTAError(_NO_HTTP, "a header has a line feed in it")
+    end = at + len(line) + 2
+    if end > len(block) - 2:  # an empty line is to follow
+        raise OTAError(_NO_HTTP, "the headers are too long")
+    block[at : end - 2] = line
+    block[end - 2 : end] = b"\r\n"
+    return end
 
 
 def _printable(text):

@@ -41,8 +41,9 @@ def plan_first(service):
 def plan(service, wait_s):
     """Plan the next question for *service*, after *wait_s* at least, as its server wishes."""
     ota = service.ota
-    service.deadline = None
-    if ota.settings.get("update_url"):
+    if not ota.settings.get("update_url"):
+        service.deadline = None
+    else:
         pause_s = _interval_s(service)
         if service.failures:
             retry_s = min(int(pause_s), _RETRY_S)

@@ -1,6 +1,6 @@
 """A question to a server, from the look-up of its name to the head of its reply; redirects too.
 
-Loaded until the head is there. RAM: about 1.5 KB while loaded, beside the request.
+Loaded until the head is there. RAM: about 1.5 KB while loaded.
 """
 
 import gc
@@ -44,35 +44,50 @@ _UNAUTHORIZED = const(-108)
 _NO_VERSION = const(-109)
 
 
-def asking(session, start, headers, own_headers):
-    """Ask the server of *session*, and tell the session what it replies; redirects are followed.
+def asking(session, url, start, shared, end, redirects):
+    """Ask the server at *url*, and tell the session what it replies.
 
-    *start* is the byte of the file that is asked for. *headers* go to every server, *own_headers*
-    to the session's own one alone; both are bytes. A generator. Raises OTAError with a number below
-    0, also for a reply that brings neither an image nor the answer that there is none.
+    The session's block has headers: up to *shared* those that go to every server, up to *end* those
+    for the session's own one alone. *start* is the byte of the file that is asked for; *redirects*
+    that many have been followed. A generator whose value is the address that the server redirects
+    to, or None. Raises OTAError with a number below 0, also for a reply that brings neither an
+    image nor the answer that there is none.
     """
     service = session.service
     mode = service.redirects or service.ota.settings.get("update_redirects", "none")
-    url = session.url
-    own = split(url)[:3]
-    for _ in range(_MAX_REDIRECTS + 1):
-        is_secure, host, port, path = split(url)
-        yield from _connect(session, is_secure, host, port)
-        is_own = own == (is_secure, host, port)
-        if port != (443 if is_secure else 80):
-            host = "%s:%d" % (host, port)
-        first = b"GET %s HTTP/1.0\r\nHost: %s\r\n" % (path, host)
-        yield from _flush(session, first + headers + (own_headers if is_own else b"") + b"\r\n")
-        fields = yield from _read(session)
-        location = _parse(fields, b"location")
-        if session.status not in _REDIRECTS or mode == "none" or not location:
-            _judge(session, start, fields)
-            return
-        session.close_tcp()
-        url = join(url, location)
-        if is_secure and not split(url)[0]:
-            raise OTAError(_WRONG_CODE, "redirected from https to http")
-    raise OTAError(_WRONG_CODE, "too many redirects")
+    is_secure, host, port, path = split(url)
+    if split(session.url)[:3] != (is_secure, host, port):
+        end = shared
+    yield from _connect(session, is_secure, host, port)
+    if port != (443 if is_secure else 80):
+        host = "%s:%d" % (host, port)
+    block = session.block
+    block[end : end + 2] = b"\r\n"
+    end += 2
+    first = b"GET %s HTTP/1.0\r\nHost: %s\r\n" % (path, host)
+    view = memoryview(block)
+    n = len(first)
+    if n + end <= len(block):  # in one packet, which some servers insist on
+        view[n : n + end] = view[:end]
+        view[:n] = first
+        end += n
+    else:
+        yield from _flush(session, memoryview(first))
+    first = None
+    yield from _flush(session, view[:end])
+    view = None
+    fields = yield from _read(session)
+    location = _parse(fields, b"location")
+    if session.status not in _REDIRECTS or mode == "none" or not location:
+        _judge(session, start, fields)
+        return None
+    session.close_tcp()
+    if redirects == _MAX_REDIRECTS:
+        raise OTAError(_WRONG_CODE, "too many redirects")
+    url = join(url, location)
+    if is_secure and not split(url)[0]:
+        raise OTAError(_WRONG_CODE, "redirected from https to http")
+    return url
 
 
 def split(url):
@@ -186,7 +201,6 @@ def _shake_hands(session, host):
 def _flush(session, request):
     # A generator.
     at = 0
-    request = memoryview(request)
     session.listen()
     while at < len(request):
         try:

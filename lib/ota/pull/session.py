@@ -115,19 +115,23 @@ class Session:
         """
         if self.block is None:  # it was given up for an update, which has broken off
             self.block = self.service.new_block()
-        from .headers import composing
-
-        start, headers, own_headers = yield from composing(self, start)
-        composing = None
         unload = self.service.ota.unload
-        unload("ota.pull.headers")
-        if self.updater is None:
-            unload("ota.record", "ota.slots", "ota.hal")
-        from .request import asking
+        url = self.url
+        redirects = 0
+        while url:
+            from .headers import composing
 
-        yield from asking(self, start, headers, own_headers)
-        asking = headers = own_headers = None
-        unload("ota.pull.request", "ota.http")
+            start, shared, end = yield from composing(self, start)
+            composing = None
+            unload("ota.pull.headers")
+            if self.updater is None:
+                unload("ota.record", "ota.slots", "ota.hal")
+            from .request import asking
+
+            url = yield from asking(self, url, start, shared, end, redirects)
+            asking = None
+            unload("ota.pull.request", "ota.http")
+            redirects += 1
 
     def _run(self):
         service = self.service
