@@ -246,7 +246,7 @@ def test_a_connection_that_is_lost_half_way_is_told_and_the_file_kept(browser, t
 
 
 def test_an_update_that_needs_the_applications_memory_is_sent_again_by_itself(browser, tmp_path):
-    hungry = APP.replace("    print(", "    kept = bytearray(8000)\n    print(")
+    hungry = APP.replace("    print(", "    kept = bytearray(16000)\n    print(")
     settings = {"web_password": PASSWORD, "confirm_s": 1}
     with WebDevice(tmp_path, hungry, **settings) as device:
         page = browser.open(device.url, password=PASSWORD)

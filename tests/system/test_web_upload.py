@@ -308,7 +308,7 @@ def test_two_uploads_at_a_time_are_one_too_many(tmp_path):
 
 
 def test_an_update_that_has_begun_is_not_disturbed_by_others_where_the_heap_is_short(tmp_path):
-    with WebDevice(tmp_path) as device, connect(device.board.ip) as connection:
+    with WebDevice(tmp_path, heap="56k") as device, connect(device.board.ip) as connection:
         data = device.next_image(files={"data.bin": bytes(20_000)})
         start = device.said
         whole = request(device.board.ip, data)
