@@ -176,7 +176,11 @@ class OTA(Callbacks):
                     busy = service.handle() or busy
             if not connected:  # after the services, since that needs memory as long as it lasts
                 self._look_after_network(connected)
-            if not self.healthy and ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000:
+            if (
+                not self.healthy
+                and ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000
+                and not self.is_updating
+            ):
                 self._become_healthy()
         except Exception as e:
             # The flash, the network or the memory failed. The application goes on, but a board
@@ -361,6 +365,10 @@ class OTA(Callbacks):
             self.unload()
 
     def _become_healthy(self):
+        if self.trial and self.own_web:
+            # Whoever looks at the page must not make the heap too full for the trial to end well.
+            self.own_web.close_all()
+            self.unload()
         from .trial import become_healthy
 
         try:

@@ -8,7 +8,11 @@ from utime import ticks_ms
 from . import hal, log, wifi
 from .arduino import ArduinoOTA
 
-_OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session")
+_OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session ")
+_OF_THE_PAGE = const(
+    "web.connection web.request web.auth web.credentials web.answers "
+    "web.report web.act web.restart status "
+)
 
 
 def begin(ota):
@@ -41,6 +45,9 @@ def begin(ota):
         modules += "restart arduino.auth "
         if get("auth", "classic") == "classic":
             modules += "md5 "
+    has_page = (is_for_page or get("web") and not ota.is_alone) and _is_there("web")
+    if has_page and ota.has_password():
+        modules += _OF_THE_PAGE
     has_pull = bool(get("update_url")) and _is_there("pull")
     if has_pull:
         modules += _OF_A_PULL
@@ -59,7 +66,7 @@ def begin(ota):
     # Those that the program has made before; and no listener of a begin() that failed half-way.
     others = [service for service in ota.services if not isinstance(service, ArduinoOTA)]
     ota.services = [arduino] + others
-    if (is_for_page or get("web") and not ota.is_alone) and _is_there("web"):
+    if has_page:
         ota.web.is_off = False
     ota.arduino = arduino  # at the end: begin() does nothing more where it is there
     if has_pull:

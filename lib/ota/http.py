@@ -22,8 +22,8 @@ class HTTPError(Exception):
 class Head:
     """The head that arrives through *buffer*, a bytearray; its first *filled* bytes are there.
 
-    The first line must fit into *buffer*, and so must a header of *names*, a tuple of lower-case
-    bytes. Other headers are passed over, whatever their length.
+    The first line must fit into *buffer*, and so must a header of *names*: lower-case bytes, with a
+    space before and behind each name. Other headers are passed over, whatever their length.
     """
 
     line = None  # the first line, bytes, as soon as it is there
@@ -88,18 +88,17 @@ class Head:
         if start == end:
             return True
         name = self._name(start, end)
-        for wanted in self._names:
-            if name == wanted:
-                value = bytes(self._view[start + len(name) + 1 : end]).strip()
-                if self.fields.setdefault(wanted, value) != value:
-                    raise HTTPError(_BAD_REQUEST, "two different headers of one name")
+        if self._is_wanted(name):
+            value = bytes(self._view[start + len(name) + 1 : end]).strip()
+            if self.fields.setdefault(name, value) != value:
+                raise HTTPError(_BAD_REQUEST, "two different headers of one name")
         return False
 
     def _pass(self):
         # The buffer is full and there is no end of the line in it.
         if self.line is None:
             raise HTTPError(_LINE_TOO_LONG, "the first line is too long")
-        if not self._is_passing and self._name(0, self.filled) in self._names:
+        if not self._is_passing and self._is_wanted(self._name(0, self.filled)):
             raise HTTPError(_HEADERS_TOO_LARGE, "a header is too long")
         self._is_passing = True
 
@@ -112,32 +111,5 @@ class Head:
             raise HTTPError(_BAD_REQUEST, "a header without a name")
         return name
 
-
-def parameter(value, name):
-    """Return the parameter *name* of the header *value*, without quotes; None: it is not there.
-
-    All are bytes. A value is like `form-data; name="image"` or `Digest realm="x", nc=00000001`.
-    """
-    at = 0
-    while True:
-        equals = value.find(b"=", at)
-        if equals < 0:
-            return None
-        words = value[at:equals].replace(b",", b" ").replace(b";", b" ").split()
-        at = equals + 1
-        if value[at : at + 1] == b'"':
-            start = at + 1
-            at = value.find(b'"', start)
-            while at > 0 and value[at - 1] == 92:  # a quote behind a backslash is part of the text
-                at = value.find(b'"', at + 1)
-            if at < 0:
-                return None
-            end = at
-            at += 1
-        else:
-            start = at
-            while at < len(value) and value[at] not in b",; \t":
-                at += 1
-            end = at
-        if words and words[-1].lower() == name:
-            return value[start:end]
+    def _is_wanted(self, name):
+        return b" " + name + b" " in self._names

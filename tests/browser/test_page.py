@@ -246,12 +246,12 @@ def test_a_connection_that_is_lost_half_way_is_told_and_the_file_kept(browser, t
 
 
 def test_an_update_that_needs_the_applications_memory_is_sent_again_by_itself(browser, tmp_path):
-    hungry = APP.replace("    print(", "    kept = bytearray(16000)\n    print(")
+    hungry = APP.replace("    print(", "    kept = bytearray(24000)\n    print(")
     settings = {"web_password": PASSWORD, "confirm_s": 1}
     with WebDevice(tmp_path, hungry, **settings) as device:
         page = browser.open(device.url, password=PASSWORD)
         expect(fact(page, "Version")).to_be_visible()
-        choose(page, save(tmp_path, "new.img", release(device)))
+        choose(page, save(tmp_path, "new.img", release(device, app=APP)))
         start = device.said
         page.locator("#go").click()
         expect(said(page)).to_contain_text("the board restarts to make room")

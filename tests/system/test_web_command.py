@@ -86,9 +86,9 @@ def test_what_the_board_refuses_is_told_in_the_same_words(tmp_path):
 
 
 def test_an_update_that_needs_the_applications_memory_is_sent_again_by_itself(tmp_path):
-    hungry = APP.replace("    print(", "    kept = bytearray(16000)\n    print(")
+    hungry = APP.replace("    print(", "    kept = bytearray(24000)\n    print(")
     with WebDevice(tmp_path, hungry, web_password=PASSWORD) as device:
-        image = saved(tmp_path, device.next_image())
+        image = saved(tmp_path, device.next_image(APP))
         start = device.said
         status, said = run("upload", image, "--http", device.url, "-a", PASSWORD)
         assert status == 0, said

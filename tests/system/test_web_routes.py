@@ -39,6 +39,8 @@ ROUTES = """
     ota.web.route("/odd", odd)
 """
 APP_WITH_ROUTES = APP.replace("    print(", ROUTES.lstrip("\n") + "    print(")
+# Here, since several tests run at the same time, and Python's ast is not made for that.
+LOGGER = pack_directory(boards.ROOT / "examples" / "logger", architecture=ARCHITECTURE)
 LOGO = b"<svg>" + b"x" * 3000 + b"</svg>"
 
 
@@ -89,9 +91,8 @@ def test_pages_of_an_application_need_the_password_unless_it_says_not(tmp_path):
 
 @pytest.mark.parametrize("web", [True, False])
 def test_an_application_with_a_server_of_its_own_serves_the_update_page_as_well(tmp_path, web):
-    logger = pack_directory(boards.ROOT / "examples" / "logger", architecture=ARCHITECTURE)
     board = boards.board_with(
-        tmp_path, logger.data, confirm_s=0.1, web=web, web_password=PASSWORD, heap="80k"
+        tmp_path, LOGGER.data, confirm_s=0.1, web=web, web_password=PASSWORD, heap="80k"
     )
     with board:
         board.wait_for("listens on port")

@@ -4,11 +4,14 @@ import hashlib
 import random
 import socket
 import struct
+import time
 
 import pytest
 from device import APP
+from mpota.arduino.outcomes import RefusedError
+from raw_host import PASSWORD
 from test_callbacks_and_gates import PLAIN, RECORDER, heard
-from web_client import WebDevice, connect, form, hear, post, request, say
+from web_client import WebDevice, connect, form, hear, request, say
 
 pytestmark = pytest.mark.parallel
 
@@ -114,7 +117,7 @@ def test_a_form_without_a_chosen_file_is_no_update_and_no_error(tmp_path):
 
 
 def test_what_is_no_good_image_is_refused_with_a_true_status(tmp_path):
-    with WebDevice(tmp_path) as device, device.unharmed():
+    with WebDevice(tmp_path, web_password=PASSWORD) as device, device.unharmed():
         good = device.image()
         sha256 = hashlib.sha256(good).hexdigest()
         for data, status, words in (
@@ -321,7 +324,32 @@ def test_an_update_that_has_begun_is_not_disturbed_by_others_where_the_heap_is_s
 
 
 def test_the_answer_reaches_a_client_that_sends_all_before_it_reads(tmp_path):
-    with WebDevice(tmp_path) as device, device.unharmed():
+    with WebDevice(tmp_path, web_password=PASSWORD) as device, device.unharmed():
         # The refusal comes after 1,536 bytes; the rest is on its way all the same.
         for _ in range(3):
-            fails(device, post(device.board.ip, b"no image" * 10_000), 422, "ERROR[10]")
+            fails(device, device.post(b"no image" * 10_000), 422, "ERROR[10]")
+
+
+def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause(tmp_path):
+    # Or strangers could wear its flash out.
+    with WebDevice(tmp_path) as device:
+        damaged = device.image()[:-1] + b"x"
+        for pause_s in (0, 0, 2, 4):
+            deadline = time.monotonic() + 30
+            while (answer := device.post(damaged)).status == 503 and time.monotonic() < deadline:
+                time.sleep(0.2)
+            fails(device, answer, 422, "ERROR[37]")
+            if not pause_s:
+                continue
+            erases = device.board.erases
+            answer = device.post(damaged)
+            fails(device, answer, 503, "ERROR[33]", f"failed transfers, try again in {pause_s} s")
+            assert answer.headers["retry-after"] == str(pause_s)
+            assert device.board.erases == erases
+            # It is the same pause for the other way in.
+            assert device.fails(damaged, RefusedError).code == 33
+        start = device.said
+        # curl waits for as long as it is told by itself.
+        image = saved(tmp_path, device.next_image())
+        answer = device.curl("--retry", "3", "-F", f"image=@{image}")
+        is_installed(device, start, answer)

@@ -1,5 +1,6 @@
 """Boards with the update page, and clients of it: curl, and one that says bytes as a test wants."""
 
+import base64
 import hashlib
 import json
 import re
@@ -36,6 +37,7 @@ class WebDevice(Device):
         # An update by the page takes more heap than one by the listener, in objects, and these are
         # twice as large here as on the chip: 38 KiB there have as many words as 76 KiB here.
         super().__init__(folder, app, **{"web": True, "heap": "64k"} | settings)
+        self._web_password = str(settings.get("web_password", ""))
 
     def __enter__(self) -> "WebDevice":
         super().__enter__()
@@ -51,7 +53,9 @@ class WebDevice(Device):
         return curl(*arguments, self.url + path)
 
     def post(self, data: bytes, path: str = "", **headers: str) -> Answer:
-        """Post *data* as it is; a `_` in the name of a header stands for `-`."""
+        """Post *data* as it is, with the password; a `_` in a header's name stands for `-`."""
+        if self._web_password:
+            headers = {"Authorization": basic("mpota", self._web_password)} | headers
         return post(self.board.ip, data, path, **headers)
 
     def status(self) -> dict:
@@ -68,15 +72,12 @@ def curl(*arguments: str | Path) -> Answer:
 
 
 def parse(said: bytes) -> Answer:
-    """Take the last answer of *said* apart, behind all `100 Continue` and questions."""
-    while True:
-        head, _, body = said.partition(b"\r\n\r\n")
-        first, *lines = head.decode().split("\r\n")
-        status = int(first.split()[1])
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        if status != 100 and not body.startswith(b"HTTP/1.1 "):
-            return Answer(status, headers, body)
-        said = body
+    """Take the last answer of *said* apart, behind `100 Continue`, questions and refusals."""
+    *_, start = [found.start() for found in re.finditer(rb"HTTP/1\.[01] [0-9]{3} ", said)]
+    head, _, body = said[start:].partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return Answer(int(first.split()[1]), headers, body)
 
 
 def request(ip: str, data: bytes = b"", *, method: str = "POST", path: str = "/update",
@@ -143,6 +144,11 @@ def challenges(answer: bytes) -> dict[str, dict[str, str]]:
             parameters = dict(re.findall(r'(\w+)="?([^",]*)"?', rest))
             found[parameters.get("algorithm", scheme)] = parameters
     return found
+
+
+def basic(user: str, password: str) -> str:
+    """Give the header Authorization that says *password*."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def digest(

@@ -45,7 +45,7 @@ class Services:
 
     slot, trial, healthy, has_ended, is_alone, is_updating = "a", False, False, False, False, False
     begun, uptime_s = 0, 4711
-    own_pull = None
+    own_pull = own_web = None
     takes_confirm = True
 
     address = "192.168.178.100"

@@ -1,5 +1,6 @@
 """Uploads and requests by HTTP, to the update page of a board."""
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -35,7 +36,10 @@ def upload(
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
     client = Client(url, user, password, classic)
-    _status(client.ask("GET", "/status"))  # which asks for the password before anything is sent
+    # The board asks for the password here, before anything is sent. One that is short of memory has
+    # none for this answer, and takes the update after a restart.
+    with contextlib.suppress(BusyError):
+        _status(client.ask("GET", "/status"))
     path = "?sha256=" + hashlib.sha256(data).hexdigest()
     for left in reversed(range(_TRIES)):
         state(f"sending {name}")

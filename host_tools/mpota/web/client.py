@@ -114,7 +114,10 @@ class Client:
                 "the board does not take this user and password: check them and try again"
             )
         if answer.status == 503 and not answer.body:
-            raise BusyError("the board takes an update at the moment: try again when it has ended")
+            raise BusyError(
+                "the board takes an update at the moment, or has no memory for one more request: "
+                "try again"
+            )
         return answer
 
     def _once(

@@ -39,7 +39,8 @@ class ArduinoOTA(Callbacks):
     # Wrong passwords in a row, and when the next host may be asked for one, in ticks.
     failures = 0
     ask_at = None
-    # Failed transfers in a row on a board without a password, and the end of the pause after them.
+    # For pause.py: failed transfers in a row on a board without a password, by whatever service,
+    # and the end of the pause after them.
     failed_transfers = 0
     pause_until = None
     # What the next step begins with: a module of this package, and what its `begin` is called with
@@ -139,6 +140,9 @@ class ArduinoOTA(Callbacks):
 
     def _go_on(self):
         (name, arguments), self.next = self.next, None
+        web = self.ota.own_web
+        if name == "session" and web and not web.is_updating:
+            web.close_all()  # who looks at the page gives way
         if self.talk is None:
             self.ota.unload()
         try:

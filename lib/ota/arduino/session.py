@@ -27,11 +27,6 @@ _SETTLE_MS = const(500)
 # For the host to read the result before the connection closes.
 _LINGER_MS = const(1000)
 
-# The pause after failed transfers on a board without a password, doubled with each more.
-_PAUSE_MS = const(1000)
-_MAX_PAUSE_MS = const(64000)
-_FREE_FAILURES = const(2)
-
 # Codes of on_error, as in ArduinoOTA.h.
 _BEGIN_ERROR = const(1)
 _CONNECT_ERROR = const(2)
@@ -139,22 +134,13 @@ class Session:
         finally:
             # Also when the session is closed in the middle. After success it does nothing.
             updater.abort(_STREAM_TIMEOUT)
-            self._count(succeeded)
+            from ..pause import note
+
+            note(self.listener, succeeded or self.listener.ota.has_password())
             self._close_tcp()
         if self.listener.ota.settings.get("reboot_on_success", True):
             log.info("arduino: restart")
             hal.reset()
-
-    def _count(self, succeeded):
-        # On a board without a password, failed transfers bring a pause.
-        listener = self.listener
-        if succeeded or listener.ota.has_password():
-            listener.failed_transfers = 0
-            return
-        listener.failed_transfers += 1
-        doubled = listener.failed_transfers - _FREE_FAILURES
-        if doubled > 0:
-            listener.pause_until = after(min(_PAUSE_MS << min(doubled, 8), _MAX_PAUSE_MS))
 
     def _receive(self):
         # Connects to the host and writes all that was announced to the updater.

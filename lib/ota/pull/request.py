@@ -21,16 +21,9 @@ _LOOK_UP_MS = const(7000)
 _MAX_REDIRECTS = const(10)
 _REDIRECTS = const((301, 302, 303, 307, 308))
 
-_WANTED = (
-    b"content-length",
-    b"transfer-encoding",
-    b"content-range",
-    b"location",
-    b"etag",
-    b"last-modified",
-    b"retry-after",
-    b"x-md5",
-    b"x-version",
+_WANTED = const(
+    b" content-length transfer-encoding content-range location etag last-modified retry-after "
+    b"x-md5 x-version "
 )
 
 _NOT_CONNECTED = const(-1)

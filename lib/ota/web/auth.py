@@ -1,20 +1,18 @@
-"""The password of the update page: HTTP Digest (RFC 7616) with SHA-256 and MD5, and Basic. Loaded
-when a request comes. Protocol: docs/SPEC.md.
+"""Who may use the update page: whether a password is needed, what is asked of a client, and what
+becomes of its answer, which credentials.py checks. Loaded before that and after it.
 
-RAM: about 0.7 KB while loaded, and 0.3 KB of what is kept of nonces and wrong passwords.
+Protocol: docs/SPEC.md. RAM: about 0.6 KB while loaded, and 0.3 KB of what is kept of nonces and
+wrong passwords.
 """
 
 import uos
 from micropython import const
-from ubinascii import a2b_base64, hexlify
+from ubinascii import hexlify
 from uhashlib import sha256
 from utime import ticks_diff, ticks_ms
 
 from .. import log
 from ..clock import after
-from ..http import HTTPError, parameter
-
-_REALM = b"mpota"
 
 # After one wrong password of a client, its next one is looked at after twice this, after two after
 # twice as long again, and so on.
@@ -27,43 +25,54 @@ _NONCES = const(4)
 _NONCE_MS = const(3600000)
 
 
-def is_open(ota):
-    """Return whether everyone may use the page: the board has no password at all."""
-    return not (ota.has_password() or _has_own_password(ota.settings.get))
+def admit(connection, value):
+    """Return what is to be said to a client that may not go on, and which proofs are taken of it.
 
-
-def authenticate(connection, method, target, value):
-    """Raise HTTPError unless *value*, of the header Authorization, proves the password.
-
-    A generator: after wrong ones from the same address it waits.
+    *value* is that of its header Authorization, or None. What is to be said are the arguments of
+    Connection.say(), or None. The proofs are "SHA-256", "MD5" and "Basic"; none where no password
+    is needed. A generator: after wrong passwords from the same address it waits.
     """
     web = connection.web
     get = web.ota.settings.get
-    if is_open(web.ota):
-        return
-    if not (_can(get, b"SHA-256") or _can(get, b"MD5")):
-        raise HTTPError(403, "this board has a password, but none for this page: set web_password")
+    # A password in plain; the one that the listener has counts where there is none for the page.
+    own = get("web_password") or get("web_ha1_sha256") or get("web_ha1_md5")
+    password = get("web_password") if own else get("password")
+    if not own and not web.ota.has_password():
+        return None, ()
+    is_strict = get("auth", "classic") != "classic"
+    proofs = []
+    if password or get("web_ha1_sha256"):
+        proofs.append("SHA-256")
+    if not is_strict and (password or get("web_ha1_md5")):
+        proofs.append("MD5")
+    if not proofs:
+        return (403, "this board has a password, but none for this page: set web_password"), ()
+    if not is_strict:
+        proofs.append("Basic")
     guard = _guard(web)
     if value is None:
-        raise _unauthorized(guard, get, "user and password are needed")
+        return _unauthorized(guard, proofs, "user and password are needed"), proofs
     if _wait_ms(guard, connection.address):
-        yield from _wait(guard, connection)
-    if value[:7].lower() == b"digest ":
-        is_right = _check_digest(get, method, target, value)
-        is_stale = is_right and not _uses_up(
-            guard, parameter(value, b"nonce"), int(parameter(value, b"nc"), 16)
-        )
-    else:
-        is_right = _check_basic(get, value)
-        is_stale = False
-    if is_stale:
-        raise _unauthorized(guard, get, "the nonce is too old", True)
-    if not is_right:
+        return (yield from _wait(guard, connection)), proofs
+    return None, proofs
+
+
+def judge(connection, proofs, proof):
+    """Return what is to be said to a client whose password is not proved, as `admit` does.
+
+    *proof* is what credentials.check() has returned, with *proofs* of `admit`.
+    """
+    guard = _guard(connection.web)
+    if proof is None:
         _fail(guard, connection.address)
         log.error("web: authentication failed")
-        raise _unauthorized(guard, get, "wrong user or password")
+        return _unauthorized(guard, proofs, "wrong user or password")
+    nonce, count = proof
+    if nonce and not _uses_up(guard, nonce, count):
+        return _unauthorized(guard, proofs, "the nonce is too old", ", stale=true")
     guard["failures"].pop(connection.address, None)
     connection.is_proved = True
+    return None
 
 
 def _wait(guard, connection):
@@ -71,7 +80,7 @@ def _wait(guard, connection):
     if guard["waits"]:
         wait_s = _wait_ms(guard, connection.address) // 1000 + 1
         text = "wrong passwords; try again in %d s" % wait_s
-        raise HTTPError(429, text, "Retry-After: %d\r\n" % wait_s)
+        return 429, text, "Retry-After: %d\r\n" % wait_s
     guard["waits"] = True
     connection.is_served = False
     try:
@@ -138,100 +147,17 @@ def _uses_up(guard, nonce, count):
     return True
 
 
-def _unauthorized(guard, get, text, is_stale=False):
-    # The browser takes the first that it knows.
+def _unauthorized(guard, proofs, text, stale=""):
+    # The browser takes the first proof that it knows.
     guard["last"] += 1
     nonce = _nonce(guard, guard["last"]).decode()
     headers = ""
-    for algorithm in (b"SHA-256", b"MD5"):
-        if _can(get, algorithm):
-            headers += (
-                'WWW-Authenticate: Digest realm="mpota", qop="auth", algorithm=%s, nonce="%s"%s\r\n'
-                % (algorithm.decode(), nonce, ", stale=true" if is_stale else "")
-            )
-    if not _is_strict(get):
-        headers += 'WWW-Authenticate: Basic realm="mpota", charset="UTF-8"\r\n'
-    return HTTPError(401, text, headers)
-
-
-def _is_strict(get):
-    return get("auth", "classic") != "classic"
-
-
-def _has_own_password(get):
-    return get("web_password") or get("web_ha1_sha256") or get("web_ha1_md5")
-
-
-def _user(get):
-    return get("web_user", "mpota").encode()
-
-
-def _password(get):
-    # In plain; the one that the listener has counts where there is none for the page.
-    return get("web_password") if _has_own_password(get) else get("password")
-
-
-def _setting(algorithm):
-    return "web_ha1_md5" if algorithm == b"MD5" else "web_ha1_sha256"
-
-
-def _can(get, algorithm):
-    # Whether a password can be proved with *algorithm*, and that is good enough.
-    if algorithm == b"MD5" and _is_strict(get):
-        return False
-    return algorithm in (b"MD5", b"SHA-256") and (get(_setting(algorithm)) or _password(get))
-
-
-def _ha1(get, algorithm):
-    # The digest of user, realm and password, in hex.
-    ha1 = get(_setting(algorithm))
-    if ha1:
-        return ha1.lower().encode()
-    return _hex(algorithm, b":".join((_user(get), _REALM, _password(get).encode())))
-
-
-def _hex(algorithm, data):
-    if algorithm == b"SHA-256":
-        return hexlify(sha256(data).digest())
-    from ..md5 import md5
-
-    digest = md5()
-    digest.update(data)
-    return hexlify(digest.digest())
-
-
-def _check_digest(get, method, target, value):
-    names = (b"username", b"realm", b"uri", b"qop", b"nonce", b"nc", b"cnonce", b"response")
-    values = [parameter(value, name) for name in names]
-    algorithm = (parameter(value, b"algorithm") or b"MD5").upper()
-    if None in values or not _can(get, algorithm):
-        return False
-    user, realm, uri, qop, nonce, count, cnonce, response = values
-    if (user, realm, uri, qop) != (_user(get), _REALM, target, b"auth"):
-        return False
-    if len(count) != 8 or len(nonce) != 32:
-        return False
-    for c in count + nonce:
-        if c not in b"0123456789abcdefABCDEF":
-            return False
-    ha2 = _hex(algorithm, method + b":" + uri)
-    ha1 = _ha1(get, algorithm)
-    expected = _hex(algorithm, b":".join((ha1, nonce, count, cnonce, qop, ha2)))
-    return _is_same(expected, response)
-
-
-def _check_basic(get, value):
-    if value[:6].lower() != b"basic " or _is_strict(get):
-        return False
-    try:
-        user, password = a2b_base64(value[6:]).split(b":", 1)
-    except ValueError:  # no base64, or no colon
-        return False
-    algorithm = b"SHA-256" if _can(get, b"SHA-256") else b"MD5"
-    given = _hex(algorithm, b":".join((user, _REALM, password)))
-    return user == _user(get) and _is_same(_ha1(get, algorithm), given)
-
-
-def _is_same(a, b):
-    # By digests of the two, so that the time taken tells nothing.
-    return sha256(a).digest() == sha256(b).digest()
+    for proof in proofs:
+        headers += 'WWW-Authenticate: %s realm="mpota", ' % (
+            "Basic" if proof == "Basic" else "Digest"
+        )
+        if proof == "Basic":
+            headers += 'charset="UTF-8"\r\n'
+        else:
+            headers += 'qop="auth", algorithm=%s, nonce="%s"%s\r\n' % (proof, nonce, stale)
+    return 401, text, headers

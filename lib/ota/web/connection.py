@@ -1,4 +1,4 @@
-"""A connection to the update page: reading and answering, with bounds. Loaded when one comes.
+"""The connections to the update page: reading and answering, with bounds. Loaded when one comes.
 
 The request is read in request.py, and answered in answers.py or upload.py. RAM: about 1.4 KB while
 loaded, and 1.2 KB for each connection that has sent something.
@@ -11,13 +11,15 @@ import uerrno
 from micropython import const
 from ustruct import calcsize
 
-from .. import log
 from ..clock import after, is_past
 
-# Connections that are served at a time.
+# Connections that are held, and that are served at a time.
+_HELD = const(4)
 _SERVED = const(2)
 # The free heap that a connection needs beside an update, in words; the update needs none of it.
 _BESIDE_WORDS = const(1800)
+# With less than that an upload does not even try to begin beside the application.
+_UPLOAD_WORDS = const(2000)
 # The longest header that is looked at, and the most that is sent at a time; and the same for a
 # connection that is turned away.
 _BUFFER_BYTES = const(512)
@@ -70,6 +72,48 @@ def _free_words():
     return gc.mem_free() // calcsize("P")
 
 
+def serve(web):
+    """Take the connections that wait, and do for all of them what can be done now.
+
+    That lasts for `step_ms`, or one piece of each. Return whether it was anything.
+    """
+    for _ in web.poll.ipoll(0) if web.poll else ():
+        try:
+            _accept(web)
+        except OSError:
+            pass  # the client has gone already, or lwIP has no memory for one more
+    busy = False
+    end = after(web.ota.settings.get("step_ms", 25))
+    while web.session:
+        busy = False
+        for connection in list(web.session):
+            busy = (connection.tcp and connection.step()) or busy
+            if connection.tcp is None and connection in web.session:
+                web.session.remove(connection)
+        if not busy or is_past(end):
+            break
+    if not web.session:
+        web.ota.unload()
+    return busy
+
+
+def _accept(web):
+    if len(web.session) >= _HELD:
+        # One that has sent nothing gives way: browsers open one to spare.
+        spare = [held for held in web.session if held.buffer is None]
+        if not spare:
+            return
+        spare[0].close()
+        web.session.remove(spare[0])
+    tcp, address = web.socket.accept()
+    try:
+        tcp.setblocking(False)
+        web.session.append(Connection(web, tcp, address[0], b""))
+    except Exception:
+        tcp.close()
+        raise
+
+
 class Connection:
     """One connection, *tcp*, of the page *web*, and the one request that it brings.
 
@@ -110,9 +154,10 @@ class Connection:
             pass  # the client is gone, or too slow
         except MemoryError:
             if self.is_upload and not self.is_updating:
+                self.is_upload = False  # it is tried once
                 self._steps = self._restart()
                 return True
-            log.error("web: no memory for a request")
+            self.web.run_short()
             self._try_to_say_no()
         except Exception as e:
             sys.print_exception(e)
@@ -161,25 +206,85 @@ class Connection:
         yield from self.drain()
 
     def _serve(self, line):
+        # In stages, of which each is loaded when the one before has left: a request must need
+        # little heap. What was loaded leaves in the next step, since it is in use until then.
         from .request import read
 
         self.is_reading = True
-        answer = yield from read(self, line)
-        self.is_reading = False
+        answer, arguments, proof = yield from read(self, line)
         read = None
-        # In the next step, since what was loaded is in use as long as this one lasts.
         yield True
-        if not any(connection.is_reading for connection in self.web.session):
-            self.web.ota.unload("ota.web.request", "ota.web.auth", "ota.http")
-        yield from answer
+        self._unload("ota.web.request", "ota.http")
+        if proof:
+            refusal = yield from self._prove(*proof)
+            yield True
+            self._unload("ota.web.auth")
+            if refusal:
+                answer, arguments = "say", refusal
+        self.is_reading = False
+        if answer == "say":
+            yield from self.say(*arguments)
+        elif answer == "receive":
+            yield from self._receive(arguments)
+        else:
+            module, name = answer.split(".")
+            module = __import__("ota.web." + module, globals(), None, (name,))
+            yield from getattr(module, name)(self, *arguments)
+        self.web.is_short = False
+
+    def _unload(self, *modules):
+        if not any(other.is_reading for other in self.web.session if other is not self):
+            self.web.ota.unload(*modules)
+
+    def _prove(self, method, target, value):
+        # Returns what is to be said where the password is not proved, though it is needed.
+        from .auth import admit
+
+        refusal, proofs = yield from admit(self, value)
+        if refusal or not proofs:
+            return refusal
+        admit = None
+        yield True
+        self._unload("ota.web.auth")
+        from .credentials import check
+
+        proof = check(self.web.ota.settings.get, proofs, method, target, value)
+        check = None
+        yield True
+        self._unload("ota.web.credentials", "ota.web.parameter")
+        from .auth import judge
+
+        return judge(self, proofs, proof)
+
+    def _receive(self, arguments):
+        ota = self.web.ota
+        if ota.is_updating:
+            yield from self.say(409, "Update error: ERROR[15]: Update already running")
+            return
+        self.is_upload = True
+        # What another connection may have loaded, and no update needs.
+        ota.unload(
+            "ota.web.answers",
+            "ota.web.report",
+            "ota.web.act",
+            "ota.status",
+            "ota.trial",
+            "ota.restart",
+        )
+        if _free_words() < _UPLOAD_WORDS:
+            raise MemoryError  # what would be loaded for it would leave its names behind
+        from .upload import receive
+
+        yield from receive(self, *arguments)
 
     def _restart(self):
         # The heap is too full for the update. In a step of its own, since what that has loaded was
         # in use as long as the one before lasted.
         yield True
         self.web.ota.unload(
-            "ota.web.upload", "ota.updater.verify", "ota.updater.signature", "ota.updater"
-        )
+            "ota.web.upload", "ota.web.form", "ota.web.parameter", "ota.pause", "ota.slots",
+            "ota.record", "ota.updater.verify", "ota.updater.signature", "ota.updater",
+        )  # fmt: skip
         from .restart import restart
 
         yield from restart(self)

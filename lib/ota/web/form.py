@@ -9,6 +9,7 @@ from uctypes import addressof, bytearray_at
 
 from ..errors import OTAError
 from ..slots import IMAGE_LIMIT_BYTES
+from .parameter import parameter
 
 # What may follow the image in a form; it makes the image look too large, and browsers send less.
 _FORM_BYTES = const(2048)
@@ -28,13 +29,14 @@ def is_too_large(size):
 
 
 class Form:
-    """The form in the body of the request on *connection*; *boundary* is between its parts.
+    """The form in the body of the request on *connection*, of the content type *kind*.
 
     Its methods that read are generators, which yield whether something has come. Raises OTAError
     37 where the form is cut off.
     """
 
-    def __init__(self, connection, boundary):
+    def __init__(self, connection, kind):
+        boundary = parameter(kind, b"boundary")
         if not boundary or len(boundary) > _LONGEST_BOUNDARY:
             raise OTAError(_NO_DATA, "the form has no boundary")
         self._connection = connection

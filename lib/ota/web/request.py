@@ -1,5 +1,5 @@
 """What a request to the update page asks for, and whether it may. Loaded when one comes, and given
-back before it is answered. Protocol: docs/SPEC.md.
+back before the password is asked for. Protocol: docs/SPEC.md.
 
 RAM: about 1.5 KB while loaded.
 """
@@ -7,8 +7,7 @@ RAM: about 1.5 KB while loaded.
 from micropython import const
 
 from ..clock import after, is_past
-from ..errors import OTAError
-from ..http import Head, HTTPError, parameter
+from ..http import Head, HTTPError
 
 # How long the head of a request may take.
 _HEAD_MS = const(5000)
@@ -21,33 +20,24 @@ _SMALL_BYTES = const(256)
 # Of a body whose length is not known, so much is read before the connection is closed.
 _SOME_BYTES = const(65536)
 
-_RUNNING = const(15)
-
 # The headers that are looked at.
-_NAMES = (
-    b"host",
-    b"origin",
-    b"authorization",
-    b"accept",
-    b"accept-encoding",
-    b"content-type",
-    b"content-length",
-    b"transfer-encoding",
-    b"expect",
-    b"x-md5",
-    b"x-sha256",
+_NAMES = const(
+    b" host origin authorization accept accept-encoding content-type content-length "
+    b"transfer-encoding expect x-md5 x-sha256 "
 )
 
 
 def read(connection, line):
-    """Read the request that begins with *line*; return a generator that answers it.
+    """Read the request that begins with *line*; return what answers it, and what must be proved.
 
-    A generator. Raises OSError when the client is gone.
+    That is the module and the name of the function, its arguments after the connection, and the
+    method, the target and the header Authorization, or None where no password is needed. A
+    generator. Raises OSError when the client is gone.
     """
     try:
         return (yield from _read(connection, line))
     except HTTPError as e:
-        return connection.say(*e.args)
+        return "say", e.args, None
 
 
 def _read(connection, line):
@@ -80,25 +70,10 @@ def _read(connection, line):
             raise HTTPError(411, "Content-Length is missing")
         if path != b"/update" and size > _SMALL_BYTES:
             raise HTTPError(413, "a body of %d bytes at most" % _SMALL_BYTES)
-    if not is_open:
-        from .auth import authenticate
-
-        yield from authenticate(connection, method, target, fields.pop(b"authorization", None))
-    if name == "page" and method == b"POST":
-        if connection.web.ota.is_updating:
-            raise HTTPError(409, "Update error: %s" % OTAError(_RUNNING))
-        connection.is_upload = True
-        # What another connection may have loaded, and no update needs.
-        connection.web.ota.unload("ota.web.answers", "ota.status", "ota.trial", "ota.restart")
-        from .upload import receive
-
-        kind = fields.get(b"content-type", b"")
-        is_form = kind.lower().startswith(b"multipart/form-data")
-        boundary = parameter(kind, b"boundary") if is_form else None
-        return receive(connection, query, fields, is_form, boundary)
-    from . import answers
-
-    return getattr(answers, name)(connection, method, path, query, fields)
+    proof = None if is_open else (method, target, fields.pop(b"authorization", None))
+    if name == "answers.page" and method == b"POST":
+        return "receive", (query, fields), proof
+    return name, (method, path, query, fields), proof
 
 
 def _words(line):
@@ -140,13 +115,13 @@ def _route(web, path):
     # Returns the name of the function that answers, the methods that there are, and whether no
     # password is needed.
     if web.routes and path in web.routes:
-        return "application", "GET, HEAD, POST", web.routes[path][1]
+        return "answers.application", "GET, HEAD, POST", web.routes[path][1]
     if path == b"/update":
-        return "page", "GET, HEAD, POST", False
+        return "answers.page", "GET, HEAD, POST", False
     if path == b"/update/status":
-        return "status", "GET, HEAD", False
+        return "report.status", "GET, HEAD", False
     if path in (b"/update/confirm", b"/update/reject", b"/update/revert", b"/update/restart"):
-        return "act", "POST", False
+        return "act.act", "POST", False
     if path == b"/":
-        return "go_to_page", "GET, HEAD", True
+        return "answers.go_to_page", "GET, HEAD", True
     raise HTTPError(404, "there is nothing here; the update page is /update")

@@ -18,6 +18,7 @@ _U_FLASH = const(0)
 _BEGIN_ERROR = const(1)
 _RECEIVE_ERROR = const(3)
 _END_ERROR = const(4)
+_SUCCEEDED = const(0)
 
 _STREAM_TIMEOUT = const(6)
 _NO_MEMORY = const(14)
@@ -34,7 +35,7 @@ _STATUSES = const("400 5 13 16\n403 32 33\n408 6\n409 15 34\n413 4\n500 1 2 3\n5
 _BAD_IMAGE = const(422)
 
 
-def receive(connection, query, fields, is_form, boundary):
+def receive(connection, query, fields):
     """Take the update in the body of a request, which may be a form; answer; restart.
 
     A generator. Raises MemoryError where the heap is too full to begin.
@@ -45,6 +46,15 @@ def receive(connection, query, fields, is_form, boundary):
         text = "the board waits for the upload of another host"
         yield from connection.say(503, text, "Retry-After: 60\r\n")
         return
+    pause_s = 0
+    if not connection.is_proved and ota.arduino.pause_until is not None:
+        from ..pause import left_s
+
+        pause_s = left_s(ota.arduino)
+    if pause_s:
+        error = OTAError(_NOT_NOW, "failed transfers, try again in %d s" % pause_s)
+        yield from connection.say(503, _FAILURE % error, "Retry-After: %d\r\n" % pause_s)
+        return
     updater = Updater(ota, web)
     stage = _BEGIN_ERROR
     error = form = None
@@ -52,10 +62,11 @@ def receive(connection, query, fields, is_form, boundary):
         _expect(updater, query, fields)
         size = connection.filled + connection.left
         command = _U_FLASH
-        if is_form:
+        kind = fields.get(b"content-type", b"")
+        if kind.lower().startswith(b"multipart/form-data"):
             from .form import Form, is_too_large
 
-            form = Form(connection, boundary)
+            form = Form(connection, kind)
             if not is_too_large(size):
                 yield from _go_on(connection, fields)
                 command = yield from form.find()
@@ -75,6 +86,7 @@ def receive(connection, query, fields, is_form, boundary):
         stage = _END_ERROR
         for _ in updater.ending(True):
             yield True
+        stage = _SUCCEEDED
     except MemoryError:
         error = OTAError(_NO_MEMORY)
     except Exception as e:  # whatever it was, the application must hear of it
@@ -86,6 +98,10 @@ def receive(connection, query, fields, is_form, boundary):
     finally:
         # Also when the connection is closed in the middle. After success it does nothing.
         updater.abort(_STREAM_TIMEOUT)
+        if updater.has_started:
+            from ..pause import note
+
+            note(ota.arduino, connection.is_proved or stage == _SUCCEEDED)
     if error is None:
         yield from _succeed(connection)
     elif getattr(error, "code", 0) == _NO_MEMORY and not updater.has_started:

@@ -1,0 +1,95 @@
+"""What is seldom called of the update page, a Web: loaded for each of these calls.
+
+RAM: about 0.7 KB while loaded.
+"""
+
+import uerrno
+import uselect
+import usocket
+from micropython import const
+
+from .. import log
+
+# Connections that may wait to be taken.
+_BACKLOG = const(4)
+
+
+def begin(web):
+    """Listen for connections. Raises OSError when the port is taken."""
+    if web.socket is None:
+        port = web.ota.settings.get("web_port", 80)
+        listener = usocket.socket(usocket.AF_INET, usocket.SOCK_STREAM)
+        listener.setblocking(False)
+        try:
+            listener.setsockopt(usocket.SOL_SOCKET, usocket.SO_REUSEADDR, 1)
+            listener.bind(("", port))
+            listener.listen(_BACKLOG)
+            poll = uselect.poll()
+            poll.register(listener, uselect.POLLIN)
+        except Exception:
+            listener.close()
+            raise
+        web.socket, web.poll = listener, poll
+        log.info("web: http://%s:%d/update", web.ota.address, port)
+    web.is_off = False
+
+
+def start(web):
+    """Begin, where the settings ask for the page. Raises OSError for what may pass."""
+    try:
+        begin(web)
+    except OSError as e:
+        if e.errno != uerrno.EADDRINUSE:
+            raise
+        # The application has a server of its own on this port.
+        web.is_off = True
+        log.error("web: there is no page: port: %s", e)
+
+
+def end(web):
+    """Close all connections, and listen for none until `begin`; an update is discarded."""
+    web.is_off = True
+    close_all(web)
+    if web.socket:
+        web.socket.close()
+        web.socket = web.poll = None
+
+
+def close_all(web):
+    """Close all connections; an update is discarded."""
+    for connection in web.session:
+        connection.close()  # one that asks for it itself is closed by `serve`
+    web.session = [connection for connection in web.session if connection.tcp]
+
+
+def route(web, path, handler, is_open=False):
+    """Answer requests for *path*, as "/values", by `handler(request)`: see README.
+
+    The password that the page has is asked for, unless *is_open*.
+    """
+    web.routes = web.routes or {}
+    web.routes[path.encode()] = (handler, is_open)
+
+
+def take(web, connection, address, line=b""):
+    """Serve the socket *connection*, which another server on this board has accepted.
+
+    *address* is its client's (IP address, port), *line* what was read from it. It is closed when it
+    has been served.
+    """
+    from .connection import Connection
+
+    try:
+        connection.setblocking(False)
+        web.session.append(Connection(web, connection, address[0], line))
+    except Exception:
+        connection.close()
+        raise
+
+
+def turn_away(web):
+    """Close a connection that there is no memory for, so that its client is not kept waiting."""
+    try:
+        web.socket.accept()[0].close()
+    except OSError:
+        pass
