@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import http.server
 import os
 import re
@@ -15,8 +16,8 @@ from pathlib import Path
 import pytest
 from arduino_servers import older_sample, run, sample_of_today
 from device import APP, Device
-from pulling import NO_UPDATES, OK, PullingDevice, filler
-from web_site import WebSite
+from pulling import NO_UPDATES, OK, PULLING_APP, PullingDevice, filler
+from web_site import WebSite, status
 
 OFTEN = {"update_interval_s": 1}
 MAC = re.compile(r"([0-9A-F]{2}:){5}[0-9A-F]{2}")
@@ -222,6 +223,42 @@ def test_without_a_version_the_samples_do_as_they_always_did(tmp_path):
         assert device.update(today, "2").result == str(NO_UPDATES)
         assert device.update(today, "1").result == str(OK)
         assert device.ask("update_fs", today).error == -102
+
+
+RACING_APP = (
+    """
+def race(ota, url):
+    ota.pull.check(url)
+    for _ in range(3):
+        ota.pull.handle()
+    from ota.record import load_for_update
+    record = load_for_update()
+    is_in_it = record.received["b"][2] == bytes(16)
+    record.outcome = "written meanwhile"
+    record.store()
+    while ota.pull.is_checking:
+        ota.pull.handle()
+    return is_in_it
+"""
+    + PULLING_APP
+)
+
+
+def test_what_is_written_into_the_record_while_the_md5_is_worked_out_stays(tmp_path):
+    with WebSite() as site, PullingDevice(
+        tmp_path, RACING_APP, reboot_on_success=True, step_ms=0
+    ) as device:  # fmt: skip
+        data = device.next_image(files={"data.bin": filler(20_000)})
+        plain = site.add("/plain", lambda connection, _: connection.sendall(
+            b"HTTP/1.0 200 OK\r\n\r\n" + data))  # fmt: skip
+        start = device.command(f"ota.pull.update({plain!r})")
+        device.confirmed(start)
+        device.board.wait_for("takes commands", start=start)
+        url = site.add("/", status("304 Not Modified"))
+        said = device.command(f"race(ota, {url!r})", start=start)
+        device.board.wait_for("gives True", start=said)
+        assert device.record.outcome == "written meanwhile"
+        assert device.record.b.md5 == hashlib.md5(data).digest()
 
 
 def test_a_board_that_got_its_image_without_an_md5_tells_it_all_the_same(tmp_path):

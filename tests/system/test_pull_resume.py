@@ -67,7 +67,8 @@ def test_a_download_that_breaks_anywhere_goes_on_there(
         # What had come before the break was not sent again, but for what a reset has thrown away,
         # and what comes so slowly on a busy machine that it counts as silence.
         assert page.sent == len(data) if how is web_site.close else page.sent < 2 * len(data)
-    record_property(f"downloads resumed after {how.__name__}", f"{len(ran)}/{len(offsets)}")
+    name = {"close": "FIN", "reset": "RST", "be_silent": "silence"}[how.__name__]
+    record_property(f"downloads resumed after {name}", f"{len(ran)}/{len(offsets)}")
 
 
 @pytest.mark.campaign
@@ -290,6 +291,19 @@ def test_an_etag_that_is_too_long_for_the_file_resumes_nothing(device, site, lar
     device.installs(url, large)
     assert len(device.files()[STATE]) <= 128
     assert [site.asked(path)[0].start, site.asked(path)[-1].start] == starts
+
+
+def test_an_update_does_not_fail_for_want_of_the_file(device, site, large):
+    # A folder is in its place.
+    def spoil(files):
+        files.pop(STATE, None)
+        files[STATE + "/x"] = b""
+
+    restarted(device, device.change_files(spoil))
+    device.installs(site.add("/no-place", StrongFile(large, [40_000])), large, **SILENCE)
+    restarted(device, device.change_files(lambda files: files.pop(STATE + "/x")))
+    break_off(device, site, "/place", device.trial_image(60_000))
+    assert STATE in device.files()
 
 
 def test_an_update_that_keeps_its_place_programs_little_more_than_its_size(device, site, large):

@@ -157,5 +157,9 @@ def _completing(boot_record, slot, buffer):
         hal.flash_read(start + at, buffer[: count + 3 & ~3])
         digest.update(buffer[:count])
         yield True
-    boot_record.received[slot] = (sequence, size, digest.digest())
-    boot_record.store()
+    received = boot_record.received[slot] = (sequence, size, digest.digest())
+    # An update may have come to its end meanwhile, and have written the record.
+    boot_record = load_for_update()
+    if boot_record.active == slot:
+        boot_record.received[slot] = received
+        boot_record.store()

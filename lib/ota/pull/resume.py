@@ -96,7 +96,7 @@ class Place:
         self.digest = bytes(16)
 
     def store(self):
-        """Write the file. Raises OSError when the flash does not take it."""
+        """Write the file, if the flash takes it: no update fails for want of it."""
         body = ustruct.pack(
             _FORMAT,
             _MAGIC,
@@ -112,5 +112,8 @@ class Place:
             uos.mkdir(_FOLDER)
         except OSError:
             pass  # it is there
-        with open(_PATH, "wb") as f:
-            f.write(body + sha256(body).digest()[:_CHECK])
+        try:
+            with open(_PATH, "wb") as f:
+                f.write(body + sha256(body).digest()[:_CHECK])
+        except OSError as e:
+            log.error("pull: %s: %r", _PATH, e)
