@@ -12,12 +12,14 @@ from mpota import image
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import FILE_SYSTEM_END, FILE_SYSTEM_START, create_flash, read_flash
 from mpota.image.compile import compile_module
+from mpota.image.directory import pack_directory
 from mpota.sim import Board
 from mpota.sim.heap import BYTES_PER_CHIP_BYTE
 from mpota.sim.rom import ARCHITECTURE
 
 ROOT = Path(__file__).parent.parent
 GARDEN = ROOT / "examples" / "garden"
+_LOGGER = ROOT / "examples" / "logger"
 
 # What tests set differently from a board in the field: a trial is over at once.
 SETTINGS = {"ssid": "simulated", "confirm_s": 0.3}
@@ -48,6 +50,14 @@ def small_image(version: str, sequence: int, files: dict[str, bytes] | None = No
     """Return an image of an application that prints `app VERSION runs`; *files* replace or add."""
     contents = {"app.py": SMALL_APP.format(version=version).encode()} | (files or {})
     return application_image(contents, name="small", version=version, sequence=sequence)
+
+
+def logger_release(sequence: int) -> bytes:
+    """Return an image of the example `logger`, of that *sequence*."""
+    packed = pack_directory(
+        _LOGGER, version=f"1.{sequence}.0", sequence=sequence, architecture=ARCHITECTURE
+    )
+    return packed.data
 
 
 def application_image(files: dict[str, bytes], **fields: object) -> bytes:

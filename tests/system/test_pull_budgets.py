@@ -3,21 +3,17 @@
 The budgets are those of bench/budgets.py, in KB on the chip.
 """
 
-import contextlib
-import http.client
 import threading
-import time
 
 import boards
 import budgets
 import measure
 import measure_pull
 import pytest
+from browsing import Browser
 from device import APP, COMMANDED_APP, Device
 from filling import leaving
-from mpota.image.directory import pack_directory
 from mpota.server.simple import ImageFolder, SimpleServer
-from mpota.sim.rom import ARCHITECTURE
 from pulling import filler
 from signing import SignedDevice
 from web_site import StrongFile, WebSite, status
@@ -163,46 +159,11 @@ def test_where_the_setting_forbids_it_there_is_no_restart(tmp_path, site):
         assert device.board.boots == 1
 
 
-class Browser:
-    """Has the page of a board open: asks for it again and again, and counts what it gets."""
-
-    def __init__(self, ip: str, port: int) -> None:
-        self._address = (ip, port)
-        self.pages = 0
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._browse)
-
-    def __enter__(self) -> "Browser":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _browse(self) -> None:
-        while not self._is_over.wait(0.05):
-            for path in ("/", "/samples.csv"):
-                with contextlib.suppress(OSError, http.client.HTTPException):
-                    connection = http.client.HTTPConnection(*self._address, timeout=5)
-                    connection.request("GET", path)
-                    reply = connection.getresponse()
-                    self.pages += reply.status == 200 and len(reply.read()) > 10
-                    connection.close()
-
-
 def test_the_logger_polls_and_updates_while_its_page_is_open(tmp_path, record_property):
-    def release(sequence):
-        packed = pack_directory(
-            boards.ROOT / "examples" / "logger",
-            version=f"1.{sequence}.0", sequence=sequence, architecture=ARCHITECTURE,
-        )  # fmt: skip
-        return packed.data
-
     updates = 3
     images = tmp_path / "images"
     images.mkdir()
-    (images / "logger.img").write_bytes(release(1))
+    (images / "logger.img").write_bytes(boards.logger_release(1))
     with SimpleServer(("127.0.0.1", 0), ImageFolder(images, print)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -212,16 +173,14 @@ def test_the_logger_polls_and_updates_while_its_page_is_open(tmp_path, record_pr
                 "update_interval_s": 1,
                 "confirm_s": 2,
             }
-            board = boards.board_with(tmp_path, release(1), **settings)
+            board = boards.board_with(tmp_path, boards.logger_release(1), **settings)
             with board, Browser(board.ip, 8080) as browser:
                 start = 0
                 for sequence in range(2, 2 + updates):
                     board.wait_for("pull: no update", start=start)
-                    pages = browser.pages
-                    while browser.pages < pages + 10:
-                        time.sleep(0.01)
+                    browser.wait_for_pages(10)
                     start = len(board.lines)
-                    (images / "logger.img").write_bytes(release(sequence))
+                    (images / "logger.img").write_bytes(boards.logger_release(sequence))
                     board.wait_for("is confirmed", start=start)
             record_property("updates of the logger with its page open", f"{updates}/{updates}")
             assert board.violation == ""

@@ -115,17 +115,6 @@ def test_a_board_that_joins_too_late_for_others_is_waited_for_by_mpota(tmp_path)
         device.board.wait_for("app 2 runs", start=start)
 
 
-def test_an_application_that_leaves_enough_takes_an_update_without_a_restart(tmp_path):
-    app = filling.leaving(boards.chip_kb(16))
-    with SignedDevice(tmp_path, app, password=PASSWORD) as device:
-        is_full(device)
-        for _ in range(2):
-            start = device.said
-            device.update(device.next_image(files=SMALL_FILE))
-            is_full(device, device.line("^app ", start))
-            assert count(device, ALONE, start) == 0
-
-
 # What runs meanwhile
 
 
