@@ -10,6 +10,7 @@ from pathlib import Path
 import budgets
 import measure
 import measure_pull
+import measure_strangers
 from rich.console import Console
 from rich.table import Table
 
@@ -75,6 +76,15 @@ def _add_heap(folder: Path, table: Table) -> None:
             table.add_row("heap, scaled to the chip: idle, listener on",
                           _kb(heap.idle), f"≤ {budgets.IDLE_KB} KB")  # fmt: skip
         table.add_row(f"peak over idle, {what}", _kb(heap.peak), f"≤ {budget} KB")
+    boots = measure.boot_heap(folder)
+    table.add_row("a boot on trial, beyond a cold boot", _kb(boots.on_trial),
+                  f"≤ {budgets.TRIAL_KB} KB")  # fmt: skip
+    table.add_row("the boot after its confirmation, beyond a cold one", _kb(boots.after),
+                  f"≤ {budgets.LEFT_KB} KB")  # fmt: skip
+    strangers = measure_strangers.strangers(folder)
+    table.add_row("a talk with a stranger", _kb(strangers.talk), f"≤ {budgets.STRANGER_KB} KB")
+    table.add_row(f"what {measure_strangers.DATAGRAMS} datagrams of strangers leave",
+                  _kb(strangers.kept), f"≤ {budgets.LEFT_KB} KB")  # fmt: skip
 
 
 def _add_pull(folder: Path, table: Table) -> None:

@@ -25,6 +25,13 @@ UPLOADS = {
     "signed with 2048 bits and a password": ({"key_bits": 2048} | _STRONG, 12),
 }
 
+# What a stranger's talk with the board may take until it is over; what strangers' datagrams may
+# leave, from the second on, and what the boot after a confirmation may take beyond a cold one; what
+# one on trial may take beyond that.
+STRANGER_KB = 2.5
+LEFT_KB = 0.3
+TRIAL_KB = 1.2
+
 # Flash bytes programmed for each byte of an image.
 PROGRAMMED_PER_BYTE = 1.05
 

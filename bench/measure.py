@@ -36,6 +36,13 @@ class Heap(NamedTuple):
     peak: int
 
 
+class BootHeap(NamedTuple):
+    """Bytes of heap that a boot has more in use than a cold one: on trial, and after it."""
+
+    on_trial: int
+    after: int
+
+
 class Flash(NamedTuple):
     """What an update costs: bytes programmed for each byte of it, and ms of flash for 100 KB."""
 
@@ -85,6 +92,26 @@ def heap(folder: Path, *, key_bits: int = 0, password: str = "", auth: str = "au
             before = int(board.wait_for(r"^before the arithmetic (\d+)")[1])
             peak = max(peak, before + verification(folder, key_bits).heap_bytes)
     return Heap(idle - bare, peak - idle)
+
+
+def boot_heap(folder: Path) -> BootHeap:
+    """Measure what the boots after an update have in use, beyond a cold one of the same version."""
+    password = "a password of the usual length"
+    # In a trial that lasts longer than it takes to say what is in use.
+    with board_with(folder, "idle", password=password, confirm_s=2) as board:
+        board.wait_for("^idle")
+        start = len(board.lines)
+        send(board, image_of("idle", 2, 3000), password=password)
+        on_trial = int(board.wait_for(r"^idle (\d+)", start=start)[1])
+        board.wait_for("is confirmed", start=start)
+        start = len(board.lines)
+        board.reset()
+        after = int(board.wait_for(r"^idle (\d+)", start=start)[1])
+        board.power_off()
+        start = len(board.lines)
+        board.power_on()
+        cold = int(board.wait_for(r"^idle (\d+)", start=start)[1])
+    return BootHeap(on_trial - cold, after - cold)
 
 
 def flash(folder: Path) -> Flash:

@@ -25,6 +25,14 @@ def test_the_heap_of_an_update_is_bounded(tmp_path, record_property, what):
     assert kb(heap.peak) <= budget_kb * budgets.TOLERANCE
 
 
+def test_the_boots_after_an_update_have_the_heap_of_any_other(tmp_path, record_property):
+    boots = measure.boot_heap(tmp_path)
+    figures = f"{kb(boots.on_trial):.2f} KB on trial, {kb(boots.after):.2f} KB after it"
+    record_property("heap, scaled, beyond a cold boot", figures)
+    assert kb(boots.on_trial) <= budgets.TRIAL_KB * budgets.TOLERANCE
+    assert kb(boots.after) <= budgets.LEFT_KB * budgets.TOLERANCE
+
+
 def test_a_large_image_takes_no_more_heap_than_a_small_one(tmp_path):
     small, large = (measure.heap(tmp_path, image_bytes=size).peak for size in (3000, 100_000))
     # As much as it varies from one run to the next: the application does not see every moment.
