@@ -149,10 +149,11 @@ class OTA(Callbacks):
             gc.enable()
             if not sys.path:  # then no import finds any module, not even one that is loaded
                 sys.path.append("/rom/lib")
-            get = self.settings.get  # It takes memory, so it may fail: inside of `try`.
             if not self.arduino:
                 self.begin()
-            if self.trial and ticks_diff(now, self.begun) > get("trial_s", 600) * 1000:
+            # Nothing here takes memory by itself: where there is none, deadlines run all the same.
+            settings = self.settings
+            if self.trial and ticks_diff(now, self.begun) > settings.get("trial_s", 600) * 1000:
                 # First of all: where the heap is too full for that, the watchdog is not fed.
                 from .trial import give_up
 
@@ -176,11 +177,9 @@ class OTA(Callbacks):
                     busy = service.handle() or busy
             if not connected:  # after the services, since that needs memory as long as it lasts
                 self._look_after_network(connected)
-            if (
-                not self.healthy
-                and ticks_diff(now, self.since) >= get("confirm_s", 60) * 1000
-                and not self.is_updating
-            ):
+            confirm_ms = settings.get("confirm_s", 60) * 1000
+            is_time = ticks_diff(now, self.since) >= confirm_ms
+            if is_time and not self.healthy and not self.is_updating:
                 self._become_healthy()
         except Exception as e:
             # The flash, the network or the memory failed. The application goes on, but a board

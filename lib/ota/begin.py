@@ -59,7 +59,7 @@ def begin(ota):
     # the seconds are counted in `uptime_s`, since ticks come round too soon; when the last error
     # is said again, and after how many milliseconds once more.
     ota.begun = ota.since = ota.last = ota.counted = ota.say_again = ticks_ms()
-    ota.pause_ms = 0
+    ota.uptime_s = ota.pause_ms = 0
     ota.error = None
     arduino = ArduinoOTA(ota)
     arduino.is_off = is_for_page

@@ -31,32 +31,35 @@ class ArduinoOTA(Callbacks):
     `on_error`: 1 begin, 2 connect, 3 receive, 4 end.
     """
 
-    # The update that is going on, a session.Session; or the talk with a host that is to prove that
-    # it knows the password, an auth.Talk.
-    session = talk = None
-    # What kind of update was announced last: 0, an application. Arduino's getCommand().
-    command = None
-    # Wrong passwords in a row, and when the next host may be asked for one, in ticks.
-    failures = 0
-    ask_at = None
-    # For pause.py: failed transfers in a row on a board without a password, by whatever service,
-    # and the end of the pause after them.
-    failed_transfers = 0
-    pause_until = None
-    # What the next step begins with: a module of this package, and what its `begin` is called with
-    # after the listener. What this step has loaded has left by then: the heap may be nearly full.
-    next = None
-    # The bytes of heap that were free when an update was to begin.
-    free = None
     # Whether the application has called `end`: nothing is listened for until it calls `begin`.
     is_off = False
-    # The UDP socket, None while nothing is listened for, and what tells that a datagram is there.
-    socket = poll = None
-    last = None  # when handle() was called last, in ticks
-    _is_short = False  # whether the log says already that there is no memory
+    # What kind of update was announced last: 0, an application. Arduino's getCommand().
+    command = None
 
     def __init__(self, ota):
+        # Made here, since there may be no memory for a new attribute when it changes.
         self.ota = ota
+        # The update that is going on, a session.Session; or the talk with a host that is to prove
+        # that it knows the password, an auth.Talk.
+        self.session = self.talk = None
+        # Wrong passwords in a row, and when the next host may be asked for one, in ticks.
+        self.failures = 0
+        self.ask_at = None
+        # For pause.py: failed transfers in a row on a board without a password, by whatever
+        # service, and the end of the pause after them.
+        self.failed_transfers = 0
+        self.pause_until = None
+        # What the next step begins with: a module of this package, and what its `begin` is called
+        # with after the listener. What this step has loaded has left by then: the heap may be
+        # nearly full.
+        self.next = None
+        # The bytes of heap that were free when an update was to begin.
+        self.free = None
+        # The UDP socket, None while nothing is listened for, and what tells that a datagram is
+        # there.
+        self.socket = self.poll = None
+        self.last = None  # when handle() was called last, in ticks
+        self._is_short = False  # whether the log says already that there is no memory
 
     def begin(self):
         """Listen for invitations. Raises OSError when the port is taken."""

@@ -16,6 +16,9 @@ STAT_GOT_IP = 5
 AUTH_OPEN = 0
 AUTH_WPA_WPA2_PSK = 4
 
+# By control.NETWORK.
+_BY_NETWORK = (STAT_NO_AP_FOUND, STAT_GOT_IP, STAT_WRONG_PASSWORD)
+
 _connect_ms = 0  # when the station was last told to join, in ticks
 
 
@@ -57,12 +60,13 @@ class WLAN:
     def status(self, what=None):
         if what == "rssi":
             return -60
-        if self._interface != STA_IF or not self.active() or not shared.text(control.SSID):
+        # As on the chip, it takes no memory: the first character tells whether there is a name.
+        if self._interface != STA_IF or not self.active() or not shared.page[control.SSID]:
             return STAT_IDLE
         words = shared.words
         if time.ticks_diff(time.ticks_ms(), _connect_ms) < words[control.JOIN_MS // 4]:
             return STAT_CONNECTING
-        return (STAT_NO_AP_FOUND, STAT_GOT_IP, STAT_WRONG_PASSWORD)[words[control.NETWORK // 4]]
+        return _BY_NETWORK[words[control.NETWORK // 4]]
 
     def ifconfig(self):
         if not self.isconnected():
