@@ -1,0 +1,354 @@
+"""What a board gets, and when a roll-out goes on or stops: pure functions, without a database.
+
+`decide` is asked for every board that asks, `advance` for every roll-out once a tick. Both know
+nothing but their arguments, so every rule of who gets what stands here and is tested by itself.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+DEFAULT_CHANNEL = "stable"
+DEFAULT_TRIES = 3  # downloads of a release by one board, before it counts as failed
+
+
+class Arduino(StrEnum):
+    """Which of the Arduino world's two sample servers is followed for boards that are not ours.
+
+    Both go by the version where a board sends one. Where it sends none, `CLASSIC` compares the MD5
+    of what runs, and `CURRENT` has nothing for it.
+    """
+
+    CLASSIC = "classic"
+    CURRENT = "current"
+
+
+class BoardState(StrEnum):
+    """Whether a board may have updates: `PENDING` boards wait for an operator's word."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+class RolloutState(StrEnum):
+    """A roll-out's life: boards get its release while it is `RUNNING` or `COMPLETE`."""
+
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+    ABORTED = "aborted"
+
+
+GIVING = frozenset({RolloutState.RUNNING, RolloutState.COMPLETE})
+ENDED = frozenset({RolloutState.CANCELLED, RolloutState.ABORTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An image that boards can get.
+
+    `md5` is of what is sent, `content_md5` of what is in it: they differ where it is compressed.
+    `downgrade` is what its MANIFEST says: a board may take it below its floor.
+    """
+
+    id: int
+    application: str
+    version: str
+    sequence: int
+    md5: str
+    content_md5: str
+    size_bytes: int
+    sha256: str
+    channel: str = DEFAULT_CHANNEL
+    downgrade: bool = False
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A step of a roll-out: so many *percent* of the boards in *groups*, all of them if empty.
+
+    It ends when it has lasted for `soak_s` seconds and `needed` boards have confirmed the release.
+    """
+
+    percent: float = 100.0
+    soak_s: float = 0.0
+    needed: int = 0
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a release comes to its boards; `phase` counts `phases` from 0.
+
+    Only boards in `groups` take part, all if it is empty. `starts_at` is a time of day, in seconds
+    since 1970. Limits that are None do not exist.
+    """
+
+    id: int
+    release_id: int
+    state: RolloutState = RolloutState.RUNNING
+    phases: tuple[Phase, ...] = (Phase(),)
+    phase: int = 0
+    groups: frozenset[str] = frozenset()
+    starts_at: float | None = None
+    downloads_at_once: int | None = None
+    downloads_per_minute: int | None = None
+    abort_share: float = 0.2
+    abort_minimum: int = 5
+    tries: int = DEFAULT_TRIES
+    timeout_s: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """The update that a board was sent and has not told the end of; `count` are its downloads."""
+
+    release_id: int
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A board as it asks, with what is known of it.
+
+    `sequence` is None for a board that tells none, such as an Arduino sketch; `md5` is of what
+    runs. `floor` is the highest sequence that the board has confirmed of this application.
+    `failed` are the ids of releases whose update failed there. `pin` is the id of the only release
+    that the board may have.
+    """
+
+    mac: str
+    application: str
+    version: str | None = None
+    sequence: int | None = None
+    md5: str = ""
+    state: BoardState = BoardState.ACCEPTED
+    channel: str = DEFAULT_CHANNEL
+    group: str = ""
+    pin: int | None = None
+    floor: int = 0
+    failed: frozenset[int] = frozenset()
+    open: Try | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many downloads of a roll-out go on, and how many have begun in the last minute."""
+
+    at_once: int = 0
+    last_minute: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All releases, by their ids, and all roll-outs."""
+
+    releases: Mapping[int, Release] = field(default_factory=dict)
+    rollouts: tuple[Rollout, ...] = ()
+
+
+class Kind(StrEnum):
+    """What kind of answer a board gets."""
+
+    OFFER = "offer"
+    NOTHING = "nothing"
+    WAIT = "wait"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a board gets and `why`, in words for an operator.
+
+    An `OFFER` has the release, and the roll-out that it comes by, None for a pin. `NOTHING` has the
+    release that the board is to run, where there is one. `WAIT` has the seconds.
+    """
+
+    kind: Kind
+    why: str
+    release: Release | None = None
+    rollout: Rollout | None = None
+    wait_s: int = 0
+
+
+_RETRY_S = 60  # of a board that finds a limit reached; up to as much again, by the board
+
+
+def share_of(mac: str, rollout_id: int) -> float:
+    """Give the place of a board in a roll-out, from 0 up to 1: the same one every time.
+
+    Another roll-out has another order, so that it is not always the same boards that go first.
+    """
+    digest = hashlib.sha256(f"{rollout_id}:{mac}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def includes(rollout: Rollout, board: Board) -> bool:
+    """Tell whether the roll-out has come to the board.
+
+    A board that a phase includes stays included: later phases only add boards.
+    """
+    if rollout.groups and board.group not in rollout.groups:
+        return False
+    share = 100 * share_of(board.mac, rollout.id)
+    return any(
+        share < phase.percent and (not phase.groups or board.group in phase.groups)
+        for phase in rollout.phases[: rollout.phase + 1]
+    )
+
+
+def decide(
+    board: Board,
+    plan: Plan,
+    now: float,
+    load: Mapping[int, Load] | None = None,
+    arduino: Arduino = Arduino.CLASSIC,
+) -> Answer:
+    """Say what *board* gets at *now*, in seconds since 1970; *load* is by the roll-outs' ids."""
+    if board.state == BoardState.REFUSED:
+        return Answer(Kind.REFUSED, "the board is refused")
+    if board.state == BoardState.PENDING:
+        return Answer(Kind.NOTHING, "the board waits to be accepted")
+    if board.pin is not None:
+        return _pinned(board, plan, arduino)
+    if not any(release.application == board.application for release in plan.releases.values()):
+        return Answer(Kind.UNKNOWN, f"there is no release of {board.application or 'anything'}")
+    choices = list(_choices(board, plan, now))
+    if not choices:
+        return Answer(Kind.NOTHING, "no roll-out has come to this board")
+    release, rollout = max(choices, key=lambda choice: (choice[0].sequence, -choice[1].id))
+    if not _is_news(board, release, arduino):
+        return Answer(Kind.NOTHING, f"it runs {release.version}", release)
+    if board.open and board.open.release_id == release.id and board.open.count >= rollout.tries:
+        return Answer(Kind.NOTHING, f"{release.version} did not arrive", release)
+    if wait := _limit_reached(rollout, (load or {}).get(rollout.id, Load())):
+        return Answer(Kind.WAIT, wait, release, rollout, _retry_s(board))
+    return Answer(Kind.OFFER, f"roll-out {rollout.id}", release, rollout)
+
+
+def _pinned(board: Board, plan: Plan, arduino: Arduino) -> Answer:
+    release = plan.releases.get(board.pin or 0)
+    if release is None or release.withdrawn or release.application != board.application:
+        return Answer(Kind.NOTHING, "the board is pinned to a release that it cannot have")
+    if not _is_news(board, release, arduino):
+        return Answer(Kind.NOTHING, f"it runs {release.version}, which it is pinned to", release)
+    if release.id in board.failed:
+        return Answer(Kind.NOTHING, f"{release.version} failed on this board", release)
+    if release.sequence < _floor(board) and not release.downgrade:
+        return Answer(Kind.NOTHING, f"{release.version} is below the board's floor", release)
+    if board.open and board.open.release_id == release.id and board.open.count >= DEFAULT_TRIES:
+        return Answer(Kind.NOTHING, f"{release.version} did not arrive", release)
+    return Answer(Kind.OFFER, "pinned", release)
+
+
+def _choices(board: Board, plan: Plan, now: float) -> Iterable[tuple[Release, Rollout]]:
+    # What the board may run by a roll-out: newer releases, and the one that runs.
+    for rollout in plan.rollouts:
+        release = plan.releases.get(rollout.release_id)
+        if (
+            release is not None
+            and rollout.state in GIVING
+            and (rollout.starts_at is None or now >= rollout.starts_at)
+            and not release.withdrawn
+            and release.application == board.application
+            and release.channel == board.channel
+            and release.id not in board.failed
+            and release.sequence >= _floor(board)
+            and includes(rollout, board)
+        ):
+            yield release, rollout
+
+
+def _floor(board: Board) -> int:
+    return max(board.floor, board.sequence or 0)
+
+
+def _is_news(board: Board, release: Release, arduino: Arduino) -> bool:
+    if board.sequence is not None:
+        return board.sequence != release.sequence
+    if board.version is not None:
+        return board.version != release.version
+    if arduino == Arduino.CURRENT:
+        return False
+    return board.md5 not in (release.md5, release.content_md5)
+
+
+def _limit_reached(rollout: Rollout, load: Load) -> str:
+    at_once, per_minute = rollout.downloads_at_once, rollout.downloads_per_minute
+    if at_once is not None and load.at_once >= at_once:
+        return f"{load.at_once} downloads go on"
+    if per_minute is not None and load.last_minute >= per_minute:
+        return f"{load.last_minute} downloads have begun in this minute"
+    return ""
+
+
+def _retry_s(board: Board) -> int:
+    # Each board comes back at a time of its own.
+    return _RETRY_S + int(_RETRY_S * share_of(board.mac, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How the updates of a roll-out have ended so far, and how many go on."""
+
+    confirmed: int = 0
+    reverted: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    open: int = 0
+
+    @property
+    def bad(self) -> int:
+        """All that ended in another way than confirmed."""
+        return self.reverted + self.failed + self.timed_out
+
+    @property
+    def finished(self) -> int:
+        """All that ended."""
+        return self.confirmed + self.bad
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What becomes of a roll-out: its state and phase from now on, and why, in words."""
+
+    state: RolloutState
+    phase: int
+    why: str
+
+
+def advance(rollout: Rollout, counts: Counts, soaked_s: float, now: float) -> Step | None:
+    """Say what becomes of *rollout* at *now*, None: nothing new.
+
+    *soaked_s* is for how many seconds the phase has run, pauses not counted.
+    """
+    if rollout.state in (RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.COMPLETE):
+        bad, finished = counts.bad, counts.finished
+        if finished >= max(1, rollout.abort_minimum) and bad > rollout.abort_share * finished:
+            return Step(
+                RolloutState.ABORTED,
+                rollout.phase,
+                f"{bad} of {finished} boards did not keep it, and {rollout.abort_share:.0%} may: "
+                f"{counts.reverted} took it back, {counts.failed} failed, "
+                f"{counts.timed_out} timed out",
+            )
+    if rollout.state == RolloutState.SCHEDULED:
+        if rollout.starts_at is None or now >= rollout.starts_at:
+            return Step(RolloutState.RUNNING, 0, "it is time")
+        return None
+    if rollout.state != RolloutState.RUNNING:
+        return None
+    phase = rollout.phases[rollout.phase]
+    if soaked_s < phase.soak_s or counts.confirmed < phase.needed:
+        return None
+    if rollout.phase + 1 < len(rollout.phases):
+        following = rollout.phase + 1
+        share = rollout.phases[following].percent
+        return Step(RolloutState.RUNNING, following, f"phase {following + 1}: {share:g} %")
+    return Step(RolloutState.COMPLETE, rollout.phase, "its last phase is over")
