@@ -266,8 +266,9 @@ def test_a_sketch_is_judged_by_its_version_or_else_its_md5(told, arduino, kind):
 
 def test_a_try_that_does_not_arrive_is_repeated_so_often_and_no_more():
     rollout = Rollout(1, 2, tries=3)
-    kinds = [decide(board(open=Try(2, n)), plan(rollout), NOW).kind for n in (1, 2, 3)]
-    assert kinds == [Kind.OFFER, Kind.OFFER, Kind.NOTHING]
+    answers = [decide(board(open=Try(2, n)), plan(rollout), NOW) for n in (1, 2, 3)]
+    assert [answer.kind for answer in answers] == [Kind.OFFER, Kind.OFFER, Kind.NOTHING]
+    assert [answer.gives_up for answer in answers] == [False, False, True]
 
 
 def test_boards_that_find_a_limit_come_back_at_times_of_their_own():

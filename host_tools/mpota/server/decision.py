@@ -77,7 +77,7 @@ class Phase:
 
     percent: float = 100.0
     soak_s: float = 0.0
-    needed: int = 0
+    needed: int = 1
     groups: frozenset[str] = frozenset()
 
 
@@ -167,7 +167,8 @@ class Answer:
     """What a board gets and `why`, in words for an operator.
 
     An `OFFER` has the release, and the roll-out that it comes by, None for a pin. `NOTHING` has the
-    release that the board is to run, where there is one. `WAIT` has the seconds.
+    release that the board is to run, where there is one. `WAIT` has the seconds. `gives_up` is set
+    where the board has begun so many downloads of the release that its update counts as failed.
     """
 
     kind: Kind
@@ -175,6 +176,7 @@ class Answer:
     release: Release | None = None
     rollout: Rollout | None = None
     wait_s: int = 0
+    gives_up: bool = False
 
 
 _RETRY_S = 60  # of a board that finds a limit reached; up to as much again, by the board
@@ -225,8 +227,8 @@ def decide(
     release, rollout = max(choices, key=lambda choice: (choice[0].sequence, -choice[1].id))
     if not _is_news(board, release, arduino):
         return Answer(Kind.NOTHING, f"it runs {release.version}", release)
-    if board.open and board.open.release_id == release.id and board.open.count >= rollout.tries:
-        return Answer(Kind.NOTHING, f"{release.version} did not arrive", release)
+    if _is_used_up(board, release, rollout.tries):
+        return _given_up(release)
     if wait := _limit_reached(rollout, (load or {}).get(rollout.id, Load())):
         return Answer(Kind.WAIT, wait, release, rollout, _retry_s(board))
     return Answer(Kind.OFFER, f"roll-out {rollout.id}", release, rollout)
@@ -242,8 +244,8 @@ def _pinned(board: Board, plan: Plan, arduino: Arduino) -> Answer:
         return Answer(Kind.NOTHING, f"{release.version} failed on this board", release)
     if release.sequence < _floor(board) and not release.downgrade:
         return Answer(Kind.NOTHING, f"{release.version} is below the board's floor", release)
-    if board.open and board.open.release_id == release.id and board.open.count >= DEFAULT_TRIES:
-        return Answer(Kind.NOTHING, f"{release.version} did not arrive", release)
+    if _is_used_up(board, release, DEFAULT_TRIES):
+        return _given_up(release)
     return Answer(Kind.OFFER, "pinned", release)
 
 
@@ -277,6 +279,16 @@ def _is_news(board: Board, release: Release, arduino: Arduino) -> bool:
     if arduino == Arduino.CURRENT:
         return False
     return board.md5 not in (release.md5, release.content_md5)
+
+
+def _is_used_up(board: Board, release: Release, tries: int) -> bool:
+    going_on = board.open
+    return going_on is not None and going_on.release_id == release.id and going_on.count >= tries
+
+
+def _given_up(release: Release) -> Answer:
+    why = f"{release.version} was sent, and the board does not run it"
+    return Answer(Kind.NOTHING, why, release, gives_up=True)
 
 
 def _limit_reached(rollout: Rollout, load: Load) -> str:

@@ -1,0 +1,108 @@
+"""The plan as the database has it, as `decision` takes it; and the server's own time."""
+
+import time
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from mpota.server import decision
+from mpota.server.database import BAD, OPEN, Attempt, Board, Clock, Release, Rollout
+from mpota.server.decision import BoardState, RolloutState
+
+# A pause between two ticks that is longer counts as this long: the server was off, or somebody has
+# set the clock.
+LONGEST_PAUSE_S = 60.0
+
+
+def load(session: Session) -> tuple[int, decision.Plan]:
+    """Give the plan's revision and the plan.
+
+    Releases that were withdrawn, and roll-outs that have ended, are left out: nobody gets them.
+    """
+    revision = session.scalar(sa.select(Clock.revision)) or 0
+    releases = session.scalars(sa.select(Release).where(~Release.withdrawn))
+    rollouts = session.scalars(
+        sa.select(Rollout)
+        .where(Rollout.state.in_([str(state) for state in decision.GIVING]))
+        .order_by(Rollout.id)
+    )
+    return revision, decision.Plan(
+        {row.id: release(row) for row in releases}, tuple(rollout(row) for row in rollouts)
+    )
+
+
+def release(row: Release) -> decision.Release:
+    """Give a release as `decision` takes it."""
+    return decision.Release(
+        id=row.id,
+        application=row.application,
+        version=row.version,
+        sequence=row.sequence,
+        md5=row.blob.md5,
+        content_md5=row.blob.content_md5,
+        size_bytes=row.blob.size_bytes,
+        sha256=row.blob_sha256,
+        channel=row.channel,
+        downgrade=row.downgrade,
+        withdrawn=row.withdrawn,
+    )
+
+
+def rollout(row: Rollout) -> decision.Rollout:
+    """Give a roll-out as `decision` takes it."""
+    return decision.Rollout(
+        id=row.id,
+        release_id=row.release_id,
+        state=RolloutState(row.state),
+        phases=tuple(
+            decision.Phase(p.percent, p.soak_s, p.needed, frozenset(p.groups)) for p in row.phases
+        ),
+        phase=row.phase,
+        groups=frozenset(row.groups),
+        starts_at=row.starts_at,
+        downloads_at_once=row.downloads_at_once,
+        downloads_per_minute=row.downloads_per_minute,
+        abort_share=row.abort_share,
+        abort_minimum=row.abort_minimum,
+        tries=row.tries,
+        timeout_s=row.timeout_s,
+    )
+
+
+def board(row: Board, attempts: list[Attempt]) -> decision.Board:
+    """Give a board as `decision` takes it, with those of its *attempts* that count."""
+    failed = {a.release_id for a in attempts if a.state in BAD and not a.forgiven}
+    going_on = next((a for a in attempts if a.state == OPEN), None)
+    return decision.Board(
+        mac=row.mac,
+        application=row.application,
+        version=row.version,
+        sequence=row.sequence,
+        md5=row.md5,
+        state=BoardState(row.state),
+        channel=row.channel,
+        group=row.group_name,
+        pin=row.pin_id,
+        floor=row.floor,
+        failed=frozenset(failed),
+        open=decision.Try(going_on.release_id, going_on.tries) if going_on else None,
+    )
+
+
+def running_s(session: Session) -> float:
+    """Give the server's own time: see database.Clock."""
+    clock = session.get_one(Clock, 1)
+    return clock.running_s + _passed_s(clock.wall, time.time())
+
+
+def _passed_s(before: float, now: float) -> float:
+    return min(max(now - before, 0.0), LONGEST_PAUSE_S)
+
+
+def tick(session: Session, now: float) -> float:
+    """Let the server's own time go on to *now*, seconds since 1970; return by how many seconds."""
+    clock = session.get_one(Clock, 1, with_for_update=True)
+    passed_s = _passed_s(clock.wall, now)
+    clock.running_s += passed_s
+    clock.wall = now
+    return passed_s

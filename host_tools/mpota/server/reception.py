@@ -1,0 +1,363 @@
+"""Answers boards: at once from memory where nothing has changed, else from the database.
+
+Nearly all questions are repeated ones whose answer is that there is nothing. They need neither the
+database nor a decision. Whatever a board is given is decided and written down in one transaction.
+"""
+
+import hashlib
+import hmac
+import threading
+import time
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from mpota.server import decision, plan, reports
+from mpota.server.database import (
+    BAD,
+    FAILED,
+    OPEN,
+    REPLACED,
+    Attempt,
+    Board,
+    Clock,
+    Database,
+    Rollout,
+)
+from mpota.server.decision import Arduino, BoardState, Kind, Load, Plan, Release
+from mpota.server.options import Options
+from mpota.server.questions import SPIFFS, VERSION, Question
+
+TRANSFER_S = 30.0  # so long a download counts as going on
+_MINUTE_S = 60.0
+_KNOWN_LIMIT = 200_000  # boards whose last answer is kept in memory
+_SEEN_LIMIT = 200_000  # boards whose last-seen waits for the database
+_RETRIES = 5
+# What is written down whenever a board asks: for its row, in batches.
+_SEEN_COLUMNS = ("address", "heap", "uptime_s", "rssi", "boots", "free_space")
+_SEEN_NAMES = ("b_mac", "b_last_seen", *(f"b_{name}" for name in _SEEN_COLUMNS))
+_SEEN = (
+    sa.update(Board)
+    .where(Board.mac == sa.bindparam("b_mac"))
+    .values({name: sa.bindparam(f"b_{name}") for name in ("last_seen", *_SEEN_COLUMNS)})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a board gets: a status and, where there is one, the release; `has_body`: its bytes.
+
+    `why` is for an operator who reads the log.
+    """
+
+    status: int
+    why: str
+    release: Release | None = None
+    has_body: bool = False
+    wait_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The plan, and the answers that were given by it: by the board, its fingerprint and answer."""
+
+    revision: int
+    plan: Plan
+    known: dict[str, tuple[int, Reply]] = field(default_factory=dict)
+
+
+UNAUTHORIZED = Reply(401, "the secret is missing or wrong")
+
+
+class Reception:
+    """Answers for the server with these *options* and this *database*.
+
+    `ask` and `quick` may be called from several threads, as may `refresh` and `flush`.
+    """
+
+    def __init__(self, database: Database, options: Options) -> None:
+        self.database = database
+        self._options = options
+        self._arduino = Arduino(options.arduino)
+        self._state = _State(-1, Plan())
+        self._seen: dict[str, dict[str, object]] = {}
+        self._flushing = threading.Lock()
+
+    def quick(self, question: Question) -> Reply | None:
+        """Answer from memory, if the board has asked just this before and nothing has changed."""
+        known = self._state.known.get(question.mac)
+        if known is None or known[0] != question.fingerprint:
+            return None
+        self._see(question)
+        return known[1]
+
+    def ask(self, question: Question) -> Reply:
+        """Answer from the database, and write down what the board tells and what it is given.
+
+        Raises sqlalchemy's errors where the database does not answer.
+        """
+        if self._state.revision < 0:
+            self.refresh()
+        reply = self._read(question)
+        for left in reversed(range(_RETRIES)):
+            if reply is not None:
+                break
+            try:
+                reply = self._write(question)
+            except IntegrityError:  # another worker has registered the same board just now
+                if not left:
+                    raise
+        assert reply is not None
+        if reply.status not in (401, 403):
+            self._see(question)
+        return reply
+
+    def refresh(self) -> bool:
+        """Take over the plan from the database if it is another one; return whether it was."""
+        with self.database.reading() as session:
+            revision = session.scalar(sa.select(Clock.revision))
+            if revision == self._state.revision:
+                return False
+            self._state = _State(*plan.load(session))
+        return True
+
+    def flush(self) -> int:
+        """Write down when boards were last seen; return of how many boards.
+
+        What cannot be written now is kept for the next time.
+        """
+        with self._flushing:
+            seen, self._seen = self._seen, {}
+            if not seen:
+                return 0
+            try:
+                with self.database.writing() as session:
+                    # In one order in all workers, so that no two wait for each other.
+                    rows = [seen[mac] for mac in sorted(seen)]
+                    session.connection().execute(_SEEN, rows)
+            except Exception:
+                self._seen = dict(list((seen | self._seen).items())[:_SEEN_LIMIT])
+                raise
+            return len(seen)
+
+    def _see(self, question: Question) -> None:
+        seen = self._seen
+        if len(seen) < _SEEN_LIMIT:
+            values = (getattr(question, name) for name in _SEEN_COLUMNS)
+            row = (question.mac, time.time(), *values)
+            seen[question.mac] = dict(zip(_SEEN_NAMES, row, strict=True))
+
+    def _read(self, question: Question) -> Reply | None:
+        # The answer, if nothing need be written for it.
+        state = self._state
+        with self.database.reading() as session:
+            row = session.scalar(sa.select(Board).where(Board.mac == question.mac))
+            if row is None:
+                return self._unknown(session, question)
+            if not self._is_authorized(row, question):
+                return UNAUTHORIZED
+            application = self._application(row, question, state.plan)
+            if reports.is_news(row, question, application):
+                return None
+            board = plan.board(row, _counting(session, row))
+        answer = decision.decide(board, state.plan, time.time(), arduino=self._arduino)
+        if question.mode == VERSION:
+            return _version(answer)
+        if answer.gives_up:
+            return None
+        is_due = answer.kind in (Kind.OFFER, Kind.WAIT)
+        if is_due and question.mode != SPIFFS and not _has_it(question, answer):
+            return None
+        reply = _reply(answer, question)
+        if board.open is None and not is_due and len(state.known) < _KNOWN_LIMIT:
+            state.known[question.mac] = (question.fingerprint, reply)
+        return reply
+
+    def _write(self, question: Question) -> Reply:
+        now = time.time()
+        with self.database.writing() as session:
+            row = session.scalar(
+                sa.select(Board).where(Board.mac == question.mac).with_for_update()
+            )
+            if row is None:
+                row = self._registered(question, now)
+                session.add(row)
+            if not self._is_authorized(row, question):
+                return UNAUTHORIZED
+            current = self._state.plan
+            if session.scalar(sa.select(Clock.revision)) != self._state.revision:
+                _, current = plan.load(session)
+            application = self._application(row, question, current)
+            session.flush()
+            if reports.is_news(row, question, application):
+                reports.take(session, row, question, application, now)
+                session.flush()
+            board = plan.board(row, _counting(session, row))
+            answer = decision.decide(board, current, now, arduino=self._arduino)
+            if answer.gives_up:
+                _give_up(session, row, now)
+            if question.mode == VERSION:
+                return _version(answer)
+            if answer.kind != Kind.OFFER or question.mode == SPIFFS or _has_it(question, answer):
+                return _reply(answer, question)
+            running_s = plan.running_s(session)
+            if answer.rollout is not None and _is_limited(answer.rollout):
+                load = _load(session, answer.rollout.id, running_s)
+                answer = decision.decide(board, current, now, load, self._arduino)
+            if answer.kind == Kind.OFFER:
+                _offer(session, row, board, answer, question, running_s, now)
+            return _reply(answer, question)
+
+    def _unknown(self, session: Session, question: Question) -> Reply | None:
+        if self._options.board_secrets or not self._has_fleet_secret(question):
+            return UNAUTHORIZED
+        if self._options.unknown == "refuse":
+            return Reply(403, "the board is not known")
+        if self._options.unknown == "pending":
+            waiting = session.scalar(
+                sa.select(sa.func.count()).where(Board.state == BoardState.PENDING)
+            )
+            if (waiting or 0) >= self._options.pending_limit:
+                return Reply(403, "too many boards wait to be accepted")
+        return None
+
+    def _registered(self, question: Question, now: float) -> Board:
+        accepts = self._options.unknown == "accept"
+        return Board(
+            mac=question.mac,
+            state=BoardState.ACCEPTED if accepts else BoardState.PENDING,
+            channel=decision.DEFAULT_CHANNEL,
+            group_name="",
+            assigned="",
+            application="",
+            outcome="",
+            md5="",
+            floor=0,
+            first_seen=now,
+            last_seen=now,
+            address=question.address,
+        )
+
+    def _is_authorized(self, row: Board, question: Question) -> bool:
+        if row.secret_sha256:
+            return hmac.compare_digest(_sha256(question.secret), row.secret_sha256)
+        return not self._options.board_secrets and self._has_fleet_secret(question)
+
+    def _has_fleet_secret(self, question: Question) -> bool:
+        wanted = self._options.fleet_secret_sha256
+        return not wanted or hmac.compare_digest(_sha256(question.secret), wanted)
+
+    def _application(self, row: Board, question: Question, current: Plan) -> str:
+        if question.application or row.assigned:
+            return question.application or row.assigned
+        names = {release.application for release in current.releases.values()}
+        return names.pop() if len(names) == 1 else ""
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("latin-1", "replace")).hexdigest()
+
+
+def _counting(session: Session, row: Board) -> list[Attempt]:
+    return list(
+        session.scalars(
+            sa.select(Attempt).where(Attempt.board_id == row.id, Attempt.state.in_((OPEN, *BAD)))
+        )
+    )
+
+
+def _is_limited(rollout: decision.Rollout) -> bool:
+    return rollout.downloads_at_once is not None or rollout.downloads_per_minute is not None
+
+
+def _load(session: Session, rollout_id: int, running_s: float) -> dict[int, Load]:
+    # With the roll-out locked, so that two workers do not both take the last place.
+    session.execute(sa.select(Rollout.id).where(Rollout.id == rollout_id).with_for_update())
+
+    def count(seconds: float, *conditions: sa.ColumnElement[bool]) -> int:
+        begun = Attempt.offered_running_s > running_s - seconds
+        counted = sa.select(sa.func.count()).where(
+            Attempt.rollout_id == rollout_id, begun, *conditions
+        )
+        return session.scalar(counted) or 0
+
+    return {rollout_id: Load(count(TRANSFER_S, Attempt.state == OPEN), count(_MINUTE_S))}
+
+
+def _give_up(session: Session, row: Board, now: float) -> None:
+    # Ends an update that has been sent so often that it counts as failed.
+    going_on = session.scalars(
+        sa.select(Attempt).where(Attempt.board_id == row.id, Attempt.state == OPEN)
+    ).one()
+    going_on.state, going_on.ended = FAILED, now
+    going_on.words = going_on.words or f"sent {going_on.tries} times, and it does not run"
+
+
+def _offer(
+    session: Session,
+    row: Board,
+    board: decision.Board,
+    answer: decision.Answer,
+    question: Question,
+    running_s: float,
+    now: float,
+) -> None:
+    # Writes down that the board is given the release.
+    assert answer.release is not None
+    going_on = session.scalar(
+        sa.select(Attempt).where(Attempt.board_id == row.id, Attempt.state == OPEN)
+    )
+    if going_on is not None and going_on.release_id == answer.release.id:
+        # A download that goes on where it broke off is not another try.
+        if not (question.range and question.range[0] > 0):
+            going_on.tries += 1
+        going_on.offered_running_s = running_s
+        return
+    if going_on is not None:
+        going_on.state, going_on.ended = REPLACED, now
+        session.flush()
+    session.add(
+        Attempt(
+            board_id=row.id,
+            release_id=answer.release.id,
+            rollout_id=answer.rollout.id if answer.rollout else None,
+            state=OPEN,
+            was=question.version or str(question.sequence or ""),
+            tries=1,
+            began_running_s=running_s,
+            offered_running_s=running_s,
+            offered=now,
+        )
+    )
+
+
+def _has_it(question: Question, answer: decision.Answer) -> bool:
+    # The board tells the tag of the file that it runs, or has taken back.
+    release = answer.release
+    return release is not None and question.if_none_match == f'"{release.md5}"'
+
+
+def _version(answer: decision.Answer) -> Reply:
+    if answer.kind == Kind.REFUSED:
+        return Reply(403, answer.why)
+    if answer.release is None:
+        return Reply(404, answer.why)
+    return Reply(200, "its version", answer.release)
+
+
+def _reply(answer: decision.Answer, question: Question) -> Reply:
+    match answer.kind:
+        case Kind.REFUSED:
+            return Reply(403, answer.why)
+        case Kind.UNKNOWN:
+            return Reply(404, answer.why)
+        case _ if question.mode == SPIFFS:
+            return Reply(404, "there are no images of data")
+        case Kind.WAIT:
+            return Reply(503, answer.why, wait_s=answer.wait_s)
+        case Kind.OFFER if not _has_it(question, answer):
+            return Reply(200, answer.why, answer.release, has_body=True)
+        case _:
+            return Reply(304, answer.why, answer.release)

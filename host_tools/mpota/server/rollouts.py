@@ -1,0 +1,234 @@
+"""Roll-outs: begun, held, and let go on or stopped by the tick."""
+
+import time
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from mpota.errors import CommandError
+from mpota.server import decision, plan
+from mpota.server.database import (
+    CONFIRMED,
+    FAILED,
+    OPEN,
+    REVERTED,
+    TIMED_OUT,
+    Attempt,
+    Audit,
+    Clock,
+    Database,
+    Phase,
+    Release,
+    Rollout,
+    change_plan,
+)
+from mpota.server.decision import Counts, RolloutState
+from mpota.server.releases import ConflictError
+
+PHASES_LIMIT = 20
+_IDLE_TICK_S = 30.0  # where no roll-out goes on, and no board is in an update
+_TIMEOUT_S = decision.Rollout(0, 0).timeout_s  # of an update by a pin
+_TICKING = [
+    str(state) for state in (RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.COMPLETE)
+]
+
+
+def start(session: Session, release: Release, made: decision.Rollout) -> Rollout:
+    """Begin the roll-out *made* of *release*; its id, state and phase are not looked at.
+
+    Raises ConflictError where the release has one that goes on, CommandError for one that makes no
+    sense.
+    """
+    _check(made)
+    if release.withdrawn:
+        raise ConflictError(f"{release.application} {release.version} is withdrawn")
+    other = session.scalar(
+        sa.select(Rollout.id).where(
+            Rollout.release_id == release.id,
+            Rollout.state.not_in([str(state) for state in decision.ENDED]),
+        )
+    )
+    if other:
+        raise ConflictError(
+            f"{release.application} {release.version} has roll-out {other} already: cancel that"
+        )
+    now = time.time()
+    plan.tick(session, now)  # what has passed before is no time of this roll-out's
+    waits = made.starts_at is not None and made.starts_at > now
+    rollout = Rollout(
+        release=release,
+        state=RolloutState.SCHEDULED if waits else RolloutState.RUNNING,
+        groups=sorted(made.groups),
+        starts_at=made.starts_at,
+        downloads_at_once=made.downloads_at_once,
+        downloads_per_minute=made.downloads_per_minute,
+        abort_share=made.abort_share,
+        abort_minimum=made.abort_minimum,
+        tries=made.tries,
+        timeout_s=made.timeout_s,
+        created=now,
+        phases=[
+            Phase(
+                number=number,
+                percent=phase.percent,
+                soak_s=phase.soak_s,
+                needed=phase.needed,
+                groups=sorted(phase.groups),
+                began=None if number or waits else now,
+            )
+            for number, phase in enumerate(made.phases)
+        ],
+    )
+    session.add(rollout)
+    change_plan(session)
+    session.flush()
+    return rollout
+
+
+def hold(session: Session, rollout: Rollout) -> None:
+    """Pause the roll-out: no board is given its release until it is resumed."""
+    _move(session, rollout, RolloutState.PAUSED, _TICKING)
+
+
+def resume(session: Session, rollout: Rollout) -> None:
+    """Let a paused roll-out go on, where it was."""
+    now = time.time()
+    plan.tick(session, now)
+    state = RolloutState.RUNNING
+    if rollout.starts_at is not None and rollout.starts_at > now:
+        state = RolloutState.SCHEDULED
+    _move(session, rollout, state, [RolloutState.PAUSED])
+
+
+def cancel(session: Session, rollout: Rollout) -> None:
+    """End the roll-out for good; boards that run its release keep it."""
+    _move(session, rollout, RolloutState.CANCELLED, [*_TICKING, RolloutState.PAUSED])
+    rollout.ended = time.time()
+
+
+def counts(session: Session, rollout_ids: Iterable[int]) -> dict[int, Counts]:
+    """Give how the updates of each roll-out have ended so far."""
+    found: dict[int | None, dict[str, int]] = {number: {} for number in rollout_ids}
+    counted = (
+        sa.select(Attempt.rollout_id, Attempt.state, sa.func.count())
+        .where(Attempt.rollout_id.in_(found), ~Attempt.forgiven)
+        .group_by(Attempt.rollout_id, Attempt.state)
+    )
+    for number, state, count in session.execute(counted):
+        found[number][state] = count
+    return {
+        number or 0: Counts(
+            confirmed=of.get(CONFIRMED, 0),
+            reverted=of.get(REVERTED, 0),
+            failed=of.get(FAILED, 0),
+            timed_out=of.get(TIMED_OUT, 0),
+            open=of.get(OPEN, 0),
+        )
+        for number, of in found.items()
+    }
+
+
+def tick(database: Database, now: float, tick_s: float = 0.0) -> list[str]:
+    """Let time pass for the roll-outs: start, advance, complete and abort what is due.
+
+    One worker does it at a time, and not more often than every *tick_s*. *now* is in seconds since
+    1970. Return what has happened, in lines for the log.
+    """
+    if not _is_due(database, now, tick_s):
+        return []
+    with database.writing() as session:
+        if not database.try_lock(session):
+            return []
+        passed_s = plan.tick(session, now)
+        session.flush()
+        _time_out(session, now)
+        ticking = session.scalars(
+            sa.select(Rollout).where(Rollout.state.in_(_TICKING)).with_for_update(of=Rollout)
+        ).all()
+        counted = counts(session, [rollout.id for rollout in ticking])
+        said = []
+        for rollout in ticking:
+            if rollout.state == RolloutState.RUNNING:
+                rollout.soaked_s += passed_s
+            step = decision.advance(
+                plan.rollout(rollout), counted[rollout.id], rollout.soaked_s, now
+            )
+            if step:
+                said.append(_take(session, rollout, step, now))
+        return said
+
+
+def _is_due(database: Database, now: float, tick_s: float) -> bool:
+    with database.reading() as session:
+        wall = session.scalar(sa.select(Clock.wall)) or 0.0
+        if 0 <= now - wall < 0.9 * tick_s:  # another worker has done it
+            return False
+        is_busy = session.scalar(
+            sa.select(sa.func.count()).where(Rollout.state.in_(_TICKING[:2]))
+        ) or session.scalar(sa.select(Attempt.id).where(Attempt.state == OPEN).limit(1))
+    return bool(is_busy) or not 0 <= now - wall < _IDLE_TICK_S
+
+
+def _time_out(session: Session, now: float) -> None:
+    # Boards that were given a release so long ago that no word of them counts as a failure.
+    running_s = session.get_one(Clock, 1).running_s
+    limit = sa.func.coalesce(Rollout.timeout_s, _TIMEOUT_S)
+    late = session.scalars(
+        sa.select(Attempt.id)
+        .outerjoin(Rollout, Rollout.id == Attempt.rollout_id)
+        .where(Attempt.state == OPEN, Attempt.began_running_s + limit <= running_s)
+        .with_for_update(of=Attempt, skip_locked=True)
+    ).all()
+    if late:
+        session.execute(
+            sa.update(Attempt)
+            .where(Attempt.id.in_(late))
+            .values(
+                state=TIMED_OUT,
+                ended=now,
+                words=sa.case((Attempt.words == "", "no word in time"), else_=Attempt.words),
+            )
+        )
+
+
+def _take(session: Session, rollout: Rollout, step: decision.Step, now: float) -> str:
+    is_aborted = step.state == RolloutState.ABORTED
+    if step.phase != rollout.phase or rollout.state == RolloutState.SCHEDULED:
+        rollout.phases[step.phase].began = now
+        rollout.soaked_s = 0.0
+    rollout.state, rollout.phase, rollout.why = step.state, step.phase, step.why
+    if is_aborted:
+        rollout.ended = now
+    change_plan(session)
+    what = f"roll-out {step.state}"
+    target = f"roll-out {rollout.id}"
+    session.add(Audit(at=now, operator="", what=what, target=target, detail=step.why))
+    release = rollout.release
+    return f"{target} of {release.application} {release.version}: {step.state}: {step.why}"
+
+
+def _move(session: Session, rollout: Rollout, state: RolloutState, allowed: Iterable[str]) -> None:
+    if rollout.state not in allowed:
+        raise ConflictError(f"roll-out {rollout.id} is {rollout.state}: this cannot be done now")
+    rollout.state, rollout.why = state, "by an operator"
+    change_plan(session)
+
+
+def _check(made: decision.Rollout) -> None:
+    if not 1 <= len(made.phases) <= PHASES_LIMIT:
+        raise CommandError(f"a roll-out has 1 to {PHASES_LIMIT} phases")
+    for phase in made.phases:
+        if not 0 < phase.percent <= 100:
+            raise CommandError(
+                f"a phase's percentage is above 0 and at most 100, not {phase.percent:g}"
+            )
+        if phase.soak_s < 0 or phase.needed < 0:
+            raise CommandError("a phase's soak time and its number of boards cannot be below 0")
+    if not 0 <= made.abort_share <= 1:
+        raise CommandError(f"the share to stop at is from 0 to 1, not {made.abort_share:g}")
+    if made.abort_minimum < 1 or made.tries < 1 or made.timeout_s <= 0:
+        raise CommandError("the minimum to stop at, tries and time-out must be above 0")
+    for limit in (made.downloads_at_once, made.downloads_per_minute):
+        if limit is not None and limit < 1:
+            raise CommandError("a limit of downloads must be above 0: pause the roll-out instead")

@@ -1,0 +1,384 @@
+"""Boards that ask: what they are given, what is written down, and several workers at once."""
+
+import gzip
+import hashlib
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+from asking import Desk, board_headers, mac_of, question, release_image, sketch_headers
+from mpota.server import rollouts
+from mpota.server.database import Attempt, Board, Database, Rollout, change_plan
+from mpota.server.decision import Phase
+from mpota.server.options import Options
+from mpota.server.reception import Reception
+
+
+@pytest.fixture
+def desk(database, tmp_path):
+    return Desk(database, tmp_path)
+
+
+@pytest.fixture
+def sqlite_desk(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'server.db'}")
+    database.upgrade()
+    yield lambda **options: Desk(database, tmp_path, **options)
+    database.close()
+
+
+def attempts(desk):
+    with desk.database.reading() as session:
+        return [
+            (a.state, a.words, a.tries)
+            for a in session.scalars(sa.select(Attempt).order_by(Attempt.id))
+        ]
+
+
+def statuses(desk, count=20, **told):
+    return [desk.ask(board_headers(n, **told)).status for n in range(count)]
+
+
+# An update
+
+
+def test_a_board_is_given_a_release_and_what_becomes_of_it_is_history(desk):
+    desk.roll_out(desk.add(release_image(2)))
+    reply = desk.ask(board_headers())
+    assert (reply.status, reply.release.version, reply.has_body) == (200, "2.0.0", True)
+    assert attempts(desk) == [("open", "", 1)]
+    assert desk.ask(board_headers(sequence=2, outcome="confirmed: 2")).status == 304
+    assert attempts(desk) == [("confirmed", "confirmed: 2", 1)]
+    with desk.database.reading() as session:
+        board = session.scalars(sa.select(Board)).one()
+        assert (board.version, board.sequence, board.floor) == ("2.0.0", 2, 2)
+
+
+def test_a_release_that_was_taken_back_is_not_given_again_and_a_newer_one_is(desk):
+    desk.roll_out(desk.add(release_image(2)), abort_minimum=9)
+    said = "taken back: 2: raised ValueError: of no use"
+    assert desk.ask(board_headers()).status == 200
+    assert [desk.ask(board_headers(outcome=said)).status for _ in range(2)] == [304, 304]
+    assert attempts(desk) == [("reverted", said, 1)]
+    desk.roll_out(desk.add(release_image(3)))
+    assert desk.ask(board_headers(outcome=said)).release.version == "3.0.0"
+
+
+def test_a_download_that_breaks_off_is_repeated_and_fails_after_the_third(desk):
+    desk.roll_out(desk.add(release_image(2)))
+    assert [desk.ask(board_headers()).status for _ in range(3)] == [200, 200, 200]
+    told = board_headers(outcome="failed: connection lost")
+    assert [desk.ask(told).status for _ in range(2)] == [304, 304]
+    assert attempts(desk) == [("failed", "failed: connection lost", 3)]
+
+
+def test_a_download_that_goes_on_where_it_broke_off_is_no_further_try(desk):
+    desk.roll_out(desk.add(release_image(2)))
+    desk.ask(board_headers())
+    for _ in range(5):
+        assert desk.ask(board_headers(Range="bytes=1024-")).status == 200
+    assert attempts(desk) == [("open", "", 1)]
+
+
+def test_a_board_that_says_it_has_the_file_is_not_counted(desk):
+    data = release_image(2)
+    desk.roll_out(desk.add(data))
+    tag = f'"{hashlib.md5(data).hexdigest()}"'
+    assert desk.ask(board_headers(If_None_Match=tag)).status == 304
+    assert attempts(desk) == []
+    assert desk.ask(board_headers()).status == 200
+
+
+def test_what_was_brought_otherwise_and_taken_back_is_not_offered(desk):
+    desk.roll_out(desk.add(release_image(2)))
+    said = "taken back: 2: raised OSError: 5"
+    assert desk.ask(board_headers(outcome=said)).status == 304
+    assert attempts(desk) == [("reverted", said, 0)]
+
+
+def test_a_late_word_counts_more_than_the_time_out(desk):
+    desk.roll_out(desk.add(release_image(2)), timeout_s=30, abort_minimum=9)
+    desk.ask(board_headers())
+    now = time.time()
+    desk.tick(now)
+    desk.tick(now + 31)
+    assert attempts(desk) == [("timed out", "no word in time", 1)]
+    assert desk.ask(board_headers()).status == 304
+    desk.ask(board_headers(sequence=2, outcome="confirmed: 2"))
+    assert attempts(desk) == [("confirmed", "confirmed: 2", 1)]
+
+
+# Memory
+
+
+def test_a_repeated_question_without_news_needs_no_database(desk, monkeypatch):
+    desk.roll_out(desk.add(release_image(2)))
+    assert [desk.ask(board_headers(sequence=2)).status for _ in range(2)] == [304, 304]
+    monkeypatch.setattr(desk.reception, "database", None)
+    for heap in (20000, 20500):
+        assert desk.ask(board_headers(sequence=2, x_mpota_heap=heap)).status == 304
+
+
+def test_when_the_plan_changes_nobody_is_answered_from_memory(desk):
+    release = desk.add(release_image(2))
+    assert desk.ask(board_headers()).status == 304
+    desk.roll_out(release)
+    assert desk.ask(board_headers()).status == 200
+
+
+def test_a_board_is_given_nothing_by_a_plan_that_has_just_been_changed(desk):
+    number = desk.roll_out(desk.add(release_image(2)))
+    with desk.database.writing() as session:
+        rollouts.hold(session, session.get(Rollout, number))
+    # This worker has not heard of it yet.
+    assert desk.ask(board_headers()).status == 304
+
+
+def test_when_boards_were_seen_is_written_down_in_batches(desk):
+    desk.roll_out(desk.add(release_image(2)))
+    for number in range(5):
+        desk.ask(board_headers(number, sequence=2, x_mpota_rssi=-70 - number))
+    assert desk.reception.flush() == 5 and desk.reception.flush() == 0
+    with desk.database.reading() as session:
+        rows = session.scalars(sa.select(Board).order_by(Board.mac)).all()
+        assert [row.rssi for row in rows] == [-70, -71, -72, -73, -74]
+        assert all(time.time() - row.last_seen < 60 for row in rows)
+
+
+# Several workers
+
+
+@pytest.fixture
+def workers(desk):
+    """Give four workers at the same database."""
+    made = [Database(desk.database.url.render_as_string(False)) for _ in range(4)]
+    yield [Reception(database, desk.options) for database in made]
+    for database in made:
+        database.close()
+
+
+def at_once(functions):
+    results, errors = [], []
+    barrier = threading.Barrier(len(functions))
+
+    def run(function):
+        barrier.wait()
+        try:
+            results.append(function())
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    return results
+
+
+def test_a_board_that_asks_two_workers_at_once_has_one_update(desk, workers):
+    desk.roll_out(desk.add(release_image(2)))
+    for number in range(4):
+        asked = question(board_headers(number))
+        replies = at_once([lambda w=worker, q=asked: w.ask(q) for worker in workers])
+        assert {reply.status for reply in replies} <= {200, 304}
+    made = attempts(desk)
+    assert len(made) == 4 and all(tries <= 4 for _, _, tries in made)
+    with desk.database.reading() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Board)) == 4
+
+
+def test_several_workers_together_keep_to_a_limit(desk, workers):
+    desk.roll_out(desk.add(release_image(2)), downloads_at_once=3)
+    asked = [question(board_headers(number)) for number in range(12)]
+    replies = at_once([
+        lambda w=worker, n=n: [w.ask(q).status for q in asked[n::4]]
+        for n, worker in enumerate(workers)
+    ])  # fmt: skip
+    given = [status for statuses in replies for status in statuses]
+    assert sorted(given) == [200] * 3 + [503] * 9
+    assert len(attempts(desk)) == 3
+
+
+def test_time_passes_once_whatever_many_workers_tick(desk, workers):
+    desk.roll_out(desk.add(release_image(2)), phases=(Phase(10, soak_s=100), Phase(50)))
+    now = time.time()
+    desk.tick(now)
+    at_once([lambda w=w: rollouts.tick(w.database, now + 10, 1.0) for w in workers])
+    with desk.database.reading() as session:
+        assert session.scalar(sa.select(Rollout.soaked_s)) == pytest.approx(10, abs=0.5)
+
+
+# Who may ask
+
+
+def test_unknown_boards_wait_for_an_operator(sqlite_desk):
+    desk = sqlite_desk(unknown="pending", pending_limit=2)
+    desk.roll_out(desk.add(release_image(2)))
+    assert statuses(desk, 3) == [304, 304, 403]
+    with desk.database.writing() as session:
+        session.execute(sa.update(Board).values(state="accepted"))
+        change_plan(session)
+    desk.reception.refresh()
+    assert statuses(desk, 2) == [200, 200]
+
+
+def test_unknown_boards_are_refused_where_the_server_says_so(sqlite_desk):
+    desk = sqlite_desk(unknown="refuse")
+    desk.roll_out(desk.add(release_image(2)))
+    assert statuses(desk, 2) == [403, 403]
+    with desk.database.writing() as session:
+        session.add(Board(mac=mac_of(1).replace(":", ""), state="accepted"))
+    assert statuses(desk, 2) == [403, 200]
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_secret_of_the_fleet_is_wanted_of_all_and_a_boards_own_goes_before_it(sqlite_desk):
+    desk = sqlite_desk(fleet_secret_sha256=sha256("of-all"))
+    desk.roll_out(desk.add(release_image(2)))
+    basic = {"Authorization": "Basic b3RhOm9mLWFsbA=="}  # ota:of-all
+    assert statuses(desk, 1) == [401]
+    assert statuses(desk, 1, x_mpota_secret="wrong") == [401]
+    assert statuses(desk, 1, **basic) == [200]
+    assert statuses(desk, 1, x_mpota_secret="of-all") == [200]
+    assert statuses(desk, 1, Authorization="Basic x=x") == [401]
+    with desk.database.writing() as session:
+        session.execute(sa.update(Board).values(secret_sha256=sha256("of-one")))
+        change_plan(session)
+    desk.reception.refresh()
+    assert statuses(desk, 1, x_mpota_secret="of-all") == [401]
+    assert statuses(desk, 1, x_mpota_secret="of-one") == [200]
+
+
+def test_where_each_board_needs_a_secret_one_without_is_not_known(sqlite_desk):
+    desk = sqlite_desk(board_secrets=True)
+    assert statuses(desk, 1, x_mpota_secret="mine") == [401]
+    with desk.database.writing() as session:
+        mac = mac_of(0).replace(":", "")
+        session.add(Board(mac=mac, state="accepted", secret_sha256=sha256("mine")))
+        session.add(Board(mac=mac_of(1).replace(":", ""), state="accepted"))
+    assert statuses(desk, 2, x_mpota_secret="mine") == [404, 401]
+
+
+# Sketches
+
+
+def test_a_sketch_is_given_a_release_of_the_path_or_of_the_only_application(sqlite_desk):
+    desk = sqlite_desk()
+    data = gzip.compress(b"\xe9" + bytes(3000), mtime=0)
+    desk.roll_out(desk.add(data, application="blink", version="7"))
+    reply = desk.ask(sketch_headers(x_ESP8266_version="6"))
+    assert (reply.status, reply.release.version, reply.release.sequence) == (200, "7", 1)
+    assert desk.ask(sketch_headers(x_ESP8266_version="7")).status == 304
+    assert attempts(desk) == [("confirmed", "", 1)]
+    inner = hashlib.md5(b"\xe9" + bytes(3000)).hexdigest()
+    for md5 in (inner, hashlib.md5(data).hexdigest()):
+        assert desk.ask(sketch_headers(2, x_ESP8266_sketch_md5=md5)).status == 304
+    assert desk.ask(sketch_headers(3), "/other").status == 404
+    assert desk.ask(sketch_headers(3), "/blink").status == 200
+
+
+def test_the_version_is_told_without_an_image_and_without_an_update(sqlite_desk):
+    desk = sqlite_desk()
+    desk.roll_out(desk.add(release_image(2)))
+    reply = desk.ask(board_headers(x_ESP8266_mode="version"))
+    assert (reply.status, reply.release.version, reply.has_body) == (200, "2.0.0", False)
+    assert desk.ask(board_headers(x_ESP8266_mode="spiffs")).status == 404
+    assert attempts(desk) == []
+
+
+# Roll-outs
+
+
+def test_a_roll_out_goes_through_its_phases(desk):
+    desk.roll_out(desk.add(release_image(2)), phases=(Phase(30, soak_s=60), Phase()))
+    first = [n for n, status in enumerate(statuses(desk)) if status == 200]
+    assert 1 <= len(first) < 15
+    now = time.time()
+    desk.tick(now)
+    desk.tick(now + 50)
+    assert desk.tick(now + 100) == []  # nobody has confirmed it
+    desk.ask(board_headers(first[0], sequence=2, outcome="confirmed: 2"))
+    assert "running: phase 2: 100 %" in desk.tick(now + 101)[0]
+    assert statuses(desk).count(200) >= 20 - len(first)
+    assert "complete" in desk.tick(now + 102)[0]
+    assert desk.ask(board_headers(99)).status == 200  # a board that comes late
+
+
+def test_a_roll_out_stops_by_itself_and_says_why(desk):
+    number = desk.roll_out(desk.add(release_image(2)), abort_share=0.2, abort_minimum=3)
+    assert statuses(desk, 4) == [200] * 4
+    desk.ask(board_headers(0, sequence=2, outcome="confirmed: 2"))
+    for board in (1, 2):
+        desk.ask(board_headers(board, outcome="taken back: 2: it hung"))
+    said = desk.tick(time.time())
+    assert "aborted: 2 of 3 boards did not keep it" in said[0]
+    assert statuses(desk, 10) == [304] * 10
+    with desk.database.reading() as session:
+        assert session.get(Rollout, number).state == "aborted"
+
+
+def test_time_outs_are_failures(desk):
+    desk.roll_out(desk.add(release_image(2)), abort_minimum=2, timeout_s=20)
+    assert statuses(desk, 2) == [200] * 2
+    now = time.time()
+    assert desk.tick(now) == []
+    assert "2 timed out" in desk.tick(now + 30)[0]
+
+
+def test_a_roll_out_is_paused_resumed_and_cancelled(desk):
+    number = desk.roll_out(desk.add(release_image(2)))
+
+    def do(change):
+        with desk.database.writing() as session:
+            change(session, session.get(Rollout, number))
+        desk.reception.refresh()
+        return desk.ask(board_headers()).status
+
+    assert [do(c) for c in (rollouts.hold, rollouts.resume, rollouts.cancel)] == [304, 200, 304]
+    for change in (rollouts.hold, rollouts.resume, rollouts.cancel):
+        with pytest.raises(rollouts.ConflictError, match="is cancelled"):
+            do(change)
+
+
+def test_a_clock_that_jumps_ends_no_phase_and_times_nobody_out(desk):
+    desk.roll_out(
+        desk.add(release_image(2)), phases=(Phase(50, soak_s=3600), Phase()), timeout_s=3600
+    )
+    given = statuses(desk).count(200)
+    now = time.time()
+    desk.tick(now)
+    for jump in (86400 * 365, -86400 * 365, 86400, 0):
+        assert desk.tick(now + jump) == []
+    assert attempts(desk) == [("open", "", 1)] * given
+
+
+def test_groups_channels_and_pins_hold(desk):
+    desk.roll_out(desk.add(release_image(2)), groups=frozenset({"lab"}))
+    beta = desk.add(release_image(3), channel="beta")
+    desk.roll_out(beta)
+    assert statuses(desk, 4) == [304] * 4
+    for number, values in (
+        (0, {"group_name": "lab"}),
+        (1, {"channel": "beta"}),
+        (2, {"pin_id": beta.id}),
+    ):
+        with desk.database.writing() as session:
+            mac = mac_of(number).replace(":", "")
+            session.execute(sa.update(Board).where(Board.mac == mac).values(values))
+            change_plan(session)
+    desk.reception.refresh()
+    replies = [desk.ask(board_headers(number)) for number in range(4)]
+    assert [r.release and r.release.version for r in replies] == ["2.0.0", "3.0.0", "3.0.0", None]
+
+
+def test_options_reach_a_worker_as_they_are(monkeypatch):
+    options = Options("/x", unknown="refuse", keys=("a", "b"), proxies=("127.0.0.1",))
+    for name, value in options.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert Options.from_environment() == options
