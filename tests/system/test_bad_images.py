@@ -45,7 +45,7 @@ def no_images(image):
     return {
         "an image of mpota 1": (tar_of_mpota_1(), "a tar, as mpota 1 made them; pack it again"),
         "firmware": (b"\xe9" + bytes(2000), f"firmware or an Arduino sketch; {pack}"),
-        "gzip": (gzip.compress(image), "a gzip; send it unpacked"),
+        "a gzip of something else": (gzip.compress(bytes(3000)), pack),
         "HTML": (b"<!DOCTYPE html><title>404</title>", pack),
         "source": (b"def main(ota):\n    pass\n" * 100, pack),
         "bytecode": (b"M\x06\x00\x1f" + bytes(2000), pack),

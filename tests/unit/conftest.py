@@ -9,6 +9,7 @@ import ast
 import json
 from pathlib import Path
 
+import gzip_files
 import pytest
 import romfs_rules
 from boards import SETTINGS, application_image, own_ip, simulated_rom
@@ -69,6 +70,9 @@ class DeviceTestFile(pytest.File):
                 if vectors.is_file():
                     name = vectors.relative_to(_HERE.parent).as_posix()
                     files[f"/{name}"] = vectors.read_bytes()
+            if self.path.stem.startswith("test_inflate"):
+                for name, data in gzip_files.files().items():
+                    files[f"/vectors/gzip/{name}"] = data
             for bits in (2048, 4096):
                 files[f"/vectors/signed-{bits}.img"] = _signed_image(bits)
             files["/boot.py"] = _START.format(self.path.stem, self.names).encode()

@@ -405,14 +405,14 @@ def test_whatever_else_is_raised_ends_the_update_and_nothing_else():
         def raises(buffer):
             raise ValueError("what nobody thinks of")
 
-        real = update.session.updater.write
-        update.session.updater.write = raises
+        real = update.session.updater.writing
+        update.session.updater.writing = raises
         update.send(b"x")
         for _ in range(10):
             if update.is_over:
                 break
             update.step(50)
-        update.session.updater.write = real
+        update.session.updater.writing = real
         assert update.calls == [("start",), ("error", 3)] and _is_discarded(update)
 
 

@@ -168,8 +168,10 @@ function judge() {
       else if (image.sequence < now) text += ` Older than what runs, sequence ${now}.`;
       else if (image.sequence == now) text += " This release runs already.";
     }
+  } else if (data[0] === 0x1f && data[1] === 0x8b) {
+    isGood = size <= board.space;
+    text += isGood ? ": a gzip, which the board unpacks." : ": too large.";
   } else if (data[0] === 0xe9) text += ": firmware or an Arduino sketch, not an application image.";
-  else if (data[0] === 0x1f && data[1] === 0x8b) text += ": a gzip; unpack it first.";
   else text += ": not an application image; 'mpota pack' makes one.";
   const onTrial = /^trial/.test(board.state);
   if (isGood && onTrial) text += " First keep the version on trial, or take it back.";

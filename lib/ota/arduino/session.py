@@ -173,7 +173,8 @@ class Session:
                 # Counted before it is written, so that the next chunk is on its way meanwhile. What
                 # the write may say is in the result.
                 tcp.write(b"%d" % n)
-                updater.write(view if n == len(view) else view[:n])
+                for _ in updater.writing(view if n == len(view) else view[:n]):
+                    yield True
                 last = now
             elif n is not None:
                 raise OSError(uerrno.ECONNRESET)

@@ -102,7 +102,7 @@ def _judge(session):
                 break
             filled += n
             yield True  # it may come in chunks of a byte
-        if not slots.romfs_bytes(head):
+        if not _may_be_image(head):
             if session.is_check:
                 raise OTAError(_WRONG_MAGIC)
             break
@@ -114,6 +114,10 @@ def _judge(session):
     if sequence not in session.known:
         sequence = 0
     return head[:filled], sequence
+
+
+def _may_be_image(head):
+    return slots.romfs_bytes(head) or bytes(head[:2]) == b"\x1f\x8b"
 
 
 def _begin(session, head):
@@ -133,7 +137,7 @@ def _begin(session, head):
     if service.close_connections:
         service.close_connections()
     if head is not None:
-        if not slots.romfs_bytes(head):
+        if not _may_be_image(head):
             raise OTAError(_WRONG_MAGIC)
         updater.write(head)
     session.end = after(_GRACE * service.timeout_ms + size)
@@ -178,7 +182,8 @@ def _copy(session, updater, place):
             return
         if led is not None:
             hal.set_pin(led, service.led_on)
-        updater.write(updater.buffer[:n])
+        for _ in updater.writing(updater.buffer[:n]):
+            yield True
         if led is not None:
             hal.set_pin(led, 1 - service.led_on)
         if place and updater.programmed - place.position >= STEP_BYTES:

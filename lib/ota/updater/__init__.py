@@ -1,8 +1,8 @@
 """The one way to flash: every transport feeds an Updater, which decides alone what is taken.
 
-What is checked of an image is in verify.py, signatures and keys are in signature.py. RAM: about
-4 KB while they are loaded, and 2,484 bytes more in one piece while an update runs; 3,000 where the
-board has keys, 5,200 where one has more than 2048 bits.
+What is checked of an image is in verify.py, signatures and keys are in signature.py, a gzip is
+unpacked in inflate.py. RAM: about 4 KB while they are loaded, and 2,484 bytes more in one piece
+while an update runs; 3,000 where the board has keys, 5,200 where one has more than 2048 bits.
 """
 
 import gc
@@ -35,6 +35,8 @@ _SLACK_PIECE_BYTES = const(768)
 _SLACK_BYTES = const(1500)
 
 _STREAM_TIMEOUT_MS = const(6000)
+
+_GZIP = const(0x1F)  # how a gzip begins, and no image does
 
 _U_FLASH = const(0)
 _U_FS = const(100)
@@ -70,6 +72,7 @@ class Updater:
     has_started = False  # whether the application was asked by its on_start
     error = 0  # number of the last error; str(OTAError(number)) is its text
     progress = 0  # received, in bytes
+    stored = 0  # in the slot, in bytes: less or, of a gzip, often more
     remaining = 0  # announced and still to come, in bytes
     buffer = None  # memoryview of one chunk, for a transport to receive into while an update runs
     # The keys of which one must have signed the image: the content of a key file, as bytes. None:
@@ -79,8 +82,11 @@ class Updater:
     # For verify.py: what is expected, in hex digits, or None; the MD5 so far, where it is needed; a
     # memoryview of the pages that are gathered; the module `signature` and the keys that count,
     # where an image must be signed; the slot that the image goes into, and the name of the only
-    # application that is taken, if not any.
+    # application that is taken, if not any; what unpacks a gzip. And how many bytes are in the
+    # pages.
     expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = app = None
+    unpacker = None
+    filled = 0
 
     def __init__(self, ota, callbacks=None):
         self.ota = ota
@@ -114,9 +120,9 @@ class Updater:
         if self.ota.updater:
             raise OTAError(_RUNNING)  # The update that is running goes on.
         self.ota.updater = self
-        self.error = self._filled = 0
+        self.error = self.filled = 0
         self.has_started = False
-        self.progress = resume_at
+        self.progress = self.stored = resume_at
         self.remaining = size - resume_at
         self.is_running = True
         try:
@@ -139,9 +145,18 @@ class Updater:
         log.info("update: %d bytes announced", size)
 
     def write(self, data):
-        """Append *data*, bytes or a memoryview, to the image in the idle slot; return its length.
+        """Append *data*, bytes or a memoryview, to what has come; return its length.
 
         Raises OTAError: 4 for more than was announced, of which nothing is taken.
+        """
+        for _ in self.writing(data):
+            pass
+        return len(data)
+
+    def writing(self, data):
+        """Do what `write` does, in steps: iterate over what is returned, to its end.
+
+        A plain image is written when this returns, a gzip is unpacked by those steps.
         """
         n = len(data)
         try:
@@ -149,20 +164,39 @@ class Updater:
                 raise OTAError(self.error or _NO_DATA)
             if n > self.remaining:
                 raise OTAError(_NO_SPACE, "more than announced")
+            if n and not self.progress and data[0] == _GZIP:
+                self._begin_unpacking()
+            if self.unpacker:
+                return self._unpacking(data)
             at = 0
             while at < n:
-                count = min(n - at, _PAGES_BYTES - self._filled)
-                self.pages[self._filled : self._filled + count] = data[at : at + count]
-                self._filled += count
+                count = min(n - at, _PAGES_BYTES - self.filled)
+                self.pages[self.filled : self.filled + count] = data[at : at + count]
+                self.filled += count
                 at += count
-                if self._filled == _PAGES_BYTES:
-                    self._flush(self.progress + at)
+                if self.filled == _PAGES_BYTES:
+                    self.flush()
         except Exception as e:
             self.fail(e, _WRITE_FAILED)
+        self._count(n)
+        return ()
+
+    def _unpacking(self, data):
+        n = len(data)
+        try:
+            for _ in self.unpacker.writing(data):
+                yield
+                if not self.is_running:  # it was ended meanwhile
+                    raise OTAError(self.error)
+        except Exception as e:
+            self.fail(e, _WRITE_FAILED)
+        data = None  # the Updater is to be the block's only owner
+        self._count(n)
+
+    def _count(self, n):
         self.progress += n
         self.remaining -= n
         self.ota.call("progress", self._callbacks, self.progress, self.progress + self.remaining)
-        return n
 
     def write_stream(self, stream):
         """Append what *stream* gives, anything with `readinto`, up to the announced size.
@@ -183,7 +217,7 @@ class Updater:
             while self.is_running and self.remaining:
                 n = stream.readinto(self.buffer[: min(len(self.buffer), self.remaining)])
                 if n:
-                    self.write(self.buffer[:n])
+                    yield from self.writing(self.buffer[:n])
                     deadline = after(_STREAM_TIMEOUT_MS)
                 elif n is not None:
                     return  # the stream is at its end
@@ -195,8 +229,8 @@ class Updater:
 
     @property
     def programmed(self):
-        """How many bytes of the image are in the slot: fewer than `progress`, by a page or so."""
-        return self.progress - self._filled
+        """How many bytes of what was received are in the slot as they came; of a gzip none."""
+        return 0 if self.unpacker else self.stored
 
     @property
     def is_finished(self):
@@ -221,8 +255,10 @@ class Updater:
             if self.remaining and not even_if_remaining:
                 raise OTAError(_DAMAGED, "%d bytes missing" % self.remaining)
             self.remaining = 0
-            if self._filled:
-                self._flush(self.progress)
+            if self.unpacker:
+                self.unpacker.end()
+            if self.filled:
+                self.flush()
             yield from self._checks.verify(self)
         except Exception as e:
             self.fail(e, _READ_FAILED)
@@ -252,7 +288,7 @@ class Updater:
     def _release(self):
         self.is_running = False
         self.buffer = self.pages = self.expected_md5 = self.expected_sha256 = self.md5_state = None
-        self.signature = self.trusted = None
+        self.signature = self.trusted = self.unpacker = None
         self.ota.updater = None
 
     # Before the first byte
@@ -319,15 +355,27 @@ class Updater:
 
     # While bytes arrive
 
-    def _flush(self, received):
-        # Programs the gathered pages; *received* is the end of them in the image.
-        first = received - self._filled
+    def _begin_unpacking(self):
+        gc.collect()
+        try:
+            from .inflate import Unpacker
+
+            self.unpacker = Unpacker(self)
+        except MemoryError:
+            raise OTAError(_NO_MEMORY, "a gzip needs more: send the image as it is")
+
+    def flush(self):
+        """Program the gathered pages; for those that gather them."""
+        first = self.stored
+        if first + self.filled > slots.IMAGE_LIMIT_BYTES:
+            text = "unpacked it is larger than a slot, %d bytes"
+            raise OTAError(_NO_SPACE, text % slots.IMAGE_LIMIT_BYTES)
         if first == 0:
             # Before the first erase, so that a wrong file does not cost the version in that slot.
-            self._checks.refuse_by_head(self.pages[: self._filled], self)
+            self._checks.refuse_by_head(self.pages[: self.filled], self)
             slots.spoil_accepted(self.slot)
-        end = first + self._filled + _PAGE_BYTES - 1 & ~(_PAGE_BYTES - 1)
-        for i in range(self._filled, end - first):
+        end = first + self.filled + _PAGE_BYTES - 1 & ~(_PAGE_BYTES - 1)
+        for i in range(self.filled, end - first):
             self.pages[i] = 0xFF
         start = slots.start(self.slot)
         sector_at = first + _SECTOR_BYTES - 1 & ~(_SECTOR_BYTES - 1)
@@ -340,7 +388,8 @@ class Updater:
         except OSError as e:
             raise OTAError(_ERASE_FAILED, str(e))
         hal.flash_write(start + first, self.pages[: end - first])
-        self._filled = 0
+        self.stored += self.filled
+        self.filled = 0
 
 
 def _has_key_file():

@@ -61,8 +61,6 @@ def _what_it_is(head):
     # What a file that is no application image seems to be, and what to do.
     if head[0] == 0xE9:
         return "firmware or an Arduino sketch; send what 'mpota pack' makes"
-    if bytes(head[:2]) == b"\x1f\x8b":
-        return "a gzip; send it unpacked"
     if bytes(head[257:262]) == b"ustar":
         return "a tar, as mpota 1 made them; pack it again with 'mpota pack'"
     return "send what 'mpota pack' makes"
@@ -107,7 +105,7 @@ def verify(updater):
     A generator that yields after every block. Raises OTAError.
     """
     start = slots.start(updater.slot)
-    size = updater.progress
+    size = updater.stored
     head = updater.pages[:16]
     hal.flash_read(start, head)
     length = slots.romfs_bytes(head)
@@ -115,8 +113,9 @@ def verify(updater):
     if not length or end > size:
         raise OTAError(_DAMAGED, "cut off")
     digest = yield from _compare_digests(updater, start, length)
-    made = _trailer(updater, start + end, size - end)
+    made, digest = _trailer(updater, start + end, size - end, digest)
     md5 = updater.expected_md5
+    updater.unpacker = None
     updater.buffer = updater.pages = head = None  # the only owners of the block
     gc.collect()
     if updater.signature:
@@ -129,19 +128,23 @@ def verify(updater):
     manifest = slots.read_manifest(window)
     boot_record = _judge(manifest, updater)
     slots.mark_accepted(updater.slot)
-    md5 = unhexlify(md5) if md5 else b""
-    boot_record.received[updater.slot] = (manifest["sequence"], size, md5)
+    # Without an MD5 the record is of what lies in the slot, of which one can be made later.
+    received = (updater.progress, unhexlify(md5)) if md5 else (size, b"")
+    boot_record.received[updater.slot] = (manifest["sequence"],) + received
     boot_record.try_slot(updater.slot)
     log.info("update: %s %s is verified", manifest["name"], manifest["version"])
 
 
 def _compare_digests(updater, start, length):
     # Hashes the image and compares its digests with those that are expected. Its value is the
-    # SHA-256 of what can be signed, or None where no signature is needed.
-    size = updater.progress
+    # SHA-256 of what can be signed, or None where no signature is needed. What a gzip was when it
+    # was received has been hashed already.
+    size = updater.stored
     end = length + slots.FOOTER_BYTES
     pages = updater.pages
-    whole = sha256() if updater.expected_sha256 else None
+    unpacker = updater.unpacker
+    whole = sha256() if updater.expected_sha256 and not unpacker else None
+    md5_state = updater.md5_state
     romfs = sha256()
     signed = sha256() if updater.signature else None
     for at in range(0, size, len(pages)):
@@ -151,18 +154,20 @@ def _compare_digests(updater, start, length):
         part = part[:count]
         if whole:
             whole.update(part)
-        elif updater.md5_state:
-            updater.md5_state.update(part)
+        elif md5_state and not unpacker:
+            md5_state.update(part)
         if at < length:
             romfs.update(part[: length - at])
         if signed and at < end:
             signed.update(part[: end - at])
         yield
+    if unpacker:
+        whole = unpacker.whole
     if whole and whole.digest() != unhexlify(updater.expected_sha256):
         raise OTAError(_SHA256_FAILED)
-    if updater.md5_state and not whole:
-        found = hexlify(updater.md5_state.digest()).decode()
+    if md5_state and not whole:
         updater.md5_state = None
+        found = hexlify(md5_state.digest()).decode()
         if found != updater.expected_md5:
             raise OTAError(
                 _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, found)
@@ -174,18 +179,30 @@ def _compare_digests(updater, start, length):
     return signed.digest() if signed else None
 
 
-def _trailer(updater, at, size):
-    # Returns the signature in the *size* bytes behind the footer, at *at* in flash; b"": none. It
-    # is followed by its length, 4 bytes.
+def _trailer(updater, at, size, digest):
+    # Returns the signature in the *size* bytes behind the footer, at *at* in flash, and the SHA-256
+    # of what it is over, *digest*; or those of the gzip that was sent. b"": there is no signature.
     trailer = updater.pages[: min(size, _MAX_TRAILER_BYTES) + 3 & ~3]
     hal.flash_read(at, trailer)
+    made = _signature(trailer, size)
+    unpacker = updater.unpacker
+    if unpacker and unpacker.trailer and (made or not size):
+        size = len(unpacker.trailer)
+        made = _signature(unpacker.trailer, size)
+        digest = unpacker.signed and unpacker.signed.digest()
+    if not made and updater.signature:
+        raise OTAError(_NOT_SIGNED, "not signed")
+    if not made and size:
+        raise OTAError(_DAMAGED, "%d bytes behind its end are no signature" % size)
+    return made, digest
+
+
+def _signature(trailer, size):
+    # Returns the signature in a trailer of *size* bytes, of which *trailer* has as many as one can
+    # have; b"": there is none. It is followed by its length, 4 bytes.
     length = int.from_bytes(trailer[max(0, size - 4) : size], "little")
     if length + 4 == size and _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES:
         return bytes(trailer[:length])
-    if updater.signature:
-        raise OTAError(_NOT_SIGNED, "not signed")
-    if size:
-        raise OTAError(_DAMAGED, "%d bytes behind its footer are no signature" % size)
     return b""
 
 

@@ -70,7 +70,7 @@ class Form:
         updater.buffer[:filled] = self._view[:filled]
         # The same memory as a bytearray, which has `find`.
         self._use(bytearray_at(addressof(updater.buffer), len(updater.buffer)), filled)
-        yield from self._pass(updater.write)
+        yield from self._pass(updater.writing)
         while True:
             command = yield from self._enter()
             if command is not None:
@@ -119,7 +119,8 @@ class Form:
         return _U_FS if b' name="filesystem"' in headers else _U_FLASH
 
     def _pass(self, sink):
-        # Gives *sink*, if there is one, all up to the next delimiter, and goes behind that.
+        # Gives *sink*, a generator, all up to the next delimiter, and goes behind that; None: drops
+        # it.
         delimiter = self._delimiter
         while True:
             at = self._buffer.find(delimiter, 0, self._filled)
@@ -127,7 +128,8 @@ class Form:
             count = self._filled - len(delimiter) + 1 if at < 0 else at
             if count > 0:
                 if sink:
-                    sink(self._view[:count])
+                    for _ in sink(self._view[:count]):
+                        yield True
                 self._drop(count)
             if at >= 0:
                 self._drop(len(delimiter))

@@ -137,13 +137,15 @@ def _go_on(connection, fields):
 def _receive(connection, updater):
     # A body that is the image and nothing else.
     if connection.filled:
-        updater.write(memoryview(connection.buffer)[: connection.filled])
+        for _ in updater.writing(memoryview(connection.buffer)[: connection.filled]):
+            yield True
     while updater.remaining:
         if not updater.is_running:  # a callback has ended it
             raise OTAError(updater.error)
         n = connection.readinto(updater.buffer)
         if n:
-            updater.write(updater.buffer[:n])
+            for _ in updater.writing(updater.buffer[:n]):
+                yield True
         yield bool(n)
 
 

@@ -1,0 +1,144 @@
+"""Images that `gzip -9` has made smaller, by every way that updates come, signed or not."""
+
+import hashlib
+import subprocess
+
+import boards
+import pytest
+from device import Device
+from pulling import OK, PullingDevice, filler
+from signing import FIRST, SignedDevice, key_file, signed
+from web_client import WebDevice
+from web_site import WebSite, file
+
+NOT_SIGNED, DAMAGED = 12, 37
+# Failed transfers bring a pause where there is none.
+PASSWORD = "secret"
+
+
+def gzip_9(data: bytes) -> bytes:
+    """Give what `gzip -9` makes of *data*, with a name in its header."""
+    return subprocess.run(["gzip", "-9", "-c"], input=data, capture_output=True, check=True).stdout
+
+
+def release(device: Device) -> bytes:
+    """Give the next release, in which matches reach far back."""
+    block = filler(9000)
+    files = {"a.bin": block, "b.bin": block[::-1], "c.bin": block, "d.bin": bytes(20000)}
+    return Device.next_image(device, files=files)
+
+
+def test_a_gzip_sent_by_the_arduino_protocol_is_confirmed_whatever_the_handshake(tmp_path):
+    with Device(tmp_path) as device:
+        for auth in ("classic", "strict"):
+            start = device.said
+            image = release(device)
+            packed = gzip_9(image)
+            assert len(packed) < len(image) // 2
+            device.upload(packed, auth=auth)
+            device.confirmed(start)
+            assert device.slot(device.record.active)[: len(image)] == image
+            assert device.board.violation == ""
+
+
+def test_its_md5_and_size_are_on_record_as_they_were_sent(tmp_path):
+    with Device(tmp_path) as device:
+        image = release(device)
+        packed = gzip_9(image)
+        device.update(packed)
+        record = device.record
+        kept = record.b if record.active == "b" else record.a
+        assert (kept.size_bytes, kept.md5) == (len(packed), hashlib.md5(packed).digest())
+
+
+def test_a_gzip_sent_to_the_page_is_confirmed_raw_and_in_a_form(tmp_path):
+    # A form takes more heap than a gzip alone, in objects, which are twice as large here.
+    with WebDevice(tmp_path, heap="64k") as device:
+        path = tmp_path / "image.gz"
+        for form in (False, True):
+            start = device.said
+            path.write_bytes(gzip_9(release(device)))
+            data = f"image=@{path}"
+            answer = device.curl("-F", data) if form else device.post(path.read_bytes())
+            assert answer.status == 200 and "Update Success" in answer.text
+            device.confirmed(start)
+
+
+def test_a_gzip_from_a_server_is_confirmed(tmp_path):
+    with WebSite() as site, PullingDevice(tmp_path) as device:
+        image = release(device)
+        outcome = device.update(site.add("/image.gz", file(gzip_9(image))))
+        assert outcome.result == str(OK), outcome
+        start = device.boot()
+        device.confirmed(start)
+        assert device.slot(device.record.active)[: len(image)] == image
+
+
+def test_a_board_with_keys_takes_a_gzip_that_is_signed_or_whose_image_is(tmp_path):
+    with SignedDevice(tmp_path) as device:
+        for _ in range(2):
+            start = device.said
+            device.upload(signed(tmp_path, gzip_9(release(device))))
+            device.confirmed(start)
+            start = device.said
+            device.upload(gzip_9(signed(tmp_path, release(device))), auth="classic")
+            device.confirmed(start)
+        assert device.board.violation == ""
+
+
+def test_a_board_with_keys_takes_no_other_gzip(tmp_path):
+    with SignedDevice(tmp_path, password=PASSWORD) as device:
+        device.update()
+        image = Device.next_image(device)
+        packed = gzip_9(image)
+        good = signed(tmp_path, packed)
+        with device.unharmed():
+            for data in (
+                packed,
+                good[:-1],
+                packed + good[-260:-1] + b"!",
+                gzip_9(good),
+                signed(tmp_path, image) + b"\x1f",
+                gzip_9(image[:-1]) + good[-260:],
+                signed(tmp_path, packed, key=1),
+                gzip_9(signed(tmp_path, image, key=1)),
+            ):
+                device.refuses(data, NOT_SIGNED, DAMAGED, 10)
+
+
+@pytest.mark.parametrize("how", ["page", "pull"])
+def test_signed_or_not_by_the_other_ways(tmp_path, how):
+    keys = {"/ota.keys": key_file(FIRST)}
+    if how == "page":
+        with WebDevice(tmp_path, heap="72k") as device:
+            device.change_files(lambda files: files.update(keys))
+            device.board.wait_for("web: http", start=device.said)
+            image = release(device)
+            assert "ERROR[12]" in device.post(gzip_9(image)).text
+            start = device.said
+            assert device.post(signed(tmp_path, gzip_9(image))).status == 200
+            device.confirmed(start)
+        return
+    with WebSite() as site, PullingDevice(tmp_path, heap="80k") as device:
+        device.change_files(lambda files: files.update(keys))
+        device.board.wait_for("takes commands", start=device.said)
+        image = release(device)
+        device.fails(site.add("/unsigned.gz", file(gzip_9(image))), NOT_SIGNED)
+        outcome = device.update(site.add("/signed.gz", file(gzip_9(signed(tmp_path, image)))))
+        assert outcome.result == str(OK), outcome
+
+
+def test_a_bomb_and_a_cut_stream_end_at_the_slot_and_harm_nothing(tmp_path):
+    with Device(tmp_path, password=PASSWORD) as device:
+        device.update()
+        image = device.next_image(files={"zeros": bytes(90_000)})
+        huge = boards.small_image("9", 9, {"zeros": bytes(200_000)})
+        packed = gzip_9(image)
+        assert len(gzip_9(huge)) < 2000
+        with device.unharmed():
+            device.refuses(gzip_9(huge), 4)
+            device.refuses(gzip_9(bytes(50_000_000))[:90_000], 10)
+            for size in (len(packed) - 1, len(packed) - 8, len(packed) // 2, 20):
+                device.refuses(packed[:size], DAMAGED)
+            device.refuses(packed + b"more", DAMAGED)
+            device.refuses(packed + packed, DAMAGED)
