@@ -14,8 +14,9 @@ from browsing import Browser
 from device import APP, COMMANDED_APP, Device
 from filling import leaving
 from mpota.server.simple import ImageFolder, SimpleServer
+from openssl_command import test_key
 from pulling import filler
-from signing import SignedDevice
+from signing import SignedDevice, key_file
 from web_site import StrongFile, WebSite, status
 
 
@@ -96,8 +97,8 @@ def test_a_hundred_questions_leave_the_heap_where_it_was(tmp_path, site, record_
 
 
 ALONE = "boot: the services run alone, for one update"
-# Enough for a question, and not for an update that must be signed.
-_LEFT = boards.chip_kb(10)
+# Enough for a question, and not for an update that must be signed with a long key.
+_LEFT = boards.chip_kb(9)
 
 
 def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, site):
@@ -118,7 +119,9 @@ def full_board(folder, site, app=None, **settings):
     """Give a board with keys that polls; its application leaves little heap when it has begun."""
     site.add("/", status("304 Not Modified"))
     settings = {"update_url": site.url + "/", "update_interval_s": 1} | settings
-    return SignedDevice(folder, app or leaving(_LEFT), **settings)
+    key = test_key("4096")
+    app = app or leaving(_LEFT)
+    return SignedDevice(folder, app, keys=key_file(key), key=key, **settings)
 
 
 def is_full(device):

@@ -161,6 +161,7 @@ class Session:
         except Exception as e:  # whatever it was, the application must hear of it
             result = service.FAILED
             self.close_tcp()
+            installing = None  # or its module would stay
             from .failure import failed
 
             code, text = failed(self, e)
