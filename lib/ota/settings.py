@@ -4,6 +4,7 @@ while loaded, beside the settings themselves.
 
 import uerrno
 import ujson
+import uos
 from micropython import const
 
 from . import log
@@ -88,8 +89,7 @@ def keep():
 
     Raises OSError when the flash fails.
     """
-    with open(_PATH, "rb") as f:
-        data = f.read(_LONGEST)
+    data = _content(_PATH)
     if len(data) < _LONGEST and data != _kept() and _load(_PATH)[1] is None:
         with open(_KEPT, "wb") as f:
             f.write(data)
@@ -97,10 +97,16 @@ def keep():
 
 def _kept():
     try:
-        with open(_KEPT, "rb") as f:
-            return f.read(_LONGEST)
+        return _content(_KEPT)
     except OSError:
         return None  # what is written next tells whether the flash fails
+
+
+def _content(path):
+    # In a piece of memory that is no longer than the file: there may be no other.
+    size = uos.stat(path)[6]
+    with open(path, "rb") as f:
+        return f.read(min(size, _LONGEST))
 
 
 def _read():

@@ -129,6 +129,32 @@ def test_what_is_kept_is_written_once_and_never_broken():
         assert settings.read_settings({}) == {"port": 1}, broken
 
 
+def test_what_is_kept_needs_no_more_memory_than_it_has():
+    class File:
+        def __init__(self, file):
+            self._file = file
+
+        def read(self, count=-1):
+            counts.append(count)
+            return self._file.read(count)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._file.close()
+
+    counts = []
+    _put({"port": 1})
+    settings.keep()
+    settings.open = lambda path, mode="r": File(open(path, mode)) if mode == "rb" else open(path)
+    try:
+        settings.keep()
+    finally:
+        del settings.open
+    assert counts == [len('{"port": 1}')] * 2, counts
+
+
 def test_texts_may_have_any_characters_and_a_mark_before_them():
     for name in ("Gärten", "庭園", "\U0001f331"):
         assert _read('{"ssid": "%s"}' % name) == {"ssid": name}
