@@ -333,7 +333,7 @@ from ota import OTA
 from ota.pull import HTTPUpdate
 ota = OTA()
 first, second = ota.pull, HTTPUpdate(ota)
-print("checks", first.is_checking, second.check({url!r}))
+print("checks", first.deadline, second.check({url!r}))
 while True:
     ota.handle()
 """
@@ -348,7 +348,8 @@ def test_a_program_may_ask_before_it_calls_begin(tmp_path, site):
     files = {"/main.py": main, "/.ota/pull": state}
     boards.change_files(device.board.flash, lambda f: f.update(files))
     with device:
-        device.board.wait_for("checks False True")
+        deadline = int(device.board.wait_for(r"checks (\d+) True")[1])
+        assert 0.9 * 4 * 30 - 1 <= deadline <= 1.1 * 4 * 30
         device.board.wait_for("pull: no update")
 
 
