@@ -5,9 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The tests wait for boards more than they compute.
+WORKERS := $(shell echo $$(( 2 * $$(nproc) )))
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
-.PHONY: help demo demo-signed demo-flash demo-pull test screenshots campaigns campaigns-sample \
+.PHONY: help demo demo-signed demo-flash demo-pull test screenshots campaigns \
 	test-board lint bench sim flash clean
 
 help: ## List the targets
@@ -29,13 +31,13 @@ test: $(READY) $(AXE) ## Run every test; campaigns are sampled
 	@for tool in openssl curl chromium; do command -v $$tool >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$tool; } || \
 		{ echo "the tests need openssl, curl and chromium (Debian: apt-get install $$tool)"; exit 1; }; done
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n $(WORKERS)
 
 screenshots: $(READY) ## Make the pictures of the update page in docs/images anew
 	@PYTHONPATH=tests:tests/host:tests/system $(BIN)/python tests/browser/screenshots.py docs/images
 
 campaigns: $(READY) ## Run the campaigns whole: power cuts, torn operations, seeded bugs
-	@$(BIN)/pytest -n auto --campaigns -m campaign
+	@$(BIN)/pytest -n $(WORKERS) --campaigns -m campaign
 
 test-board: $(READY) ## Test updates of a real board: PORT=/dev/ttyUSB0 [HOST=ADDRESS]; its flash is overwritten
 	@[ -n "$(PORT)" ] && [ -n "$$MPOTA_WIFI_SSID" ] || { \
@@ -44,9 +46,6 @@ test-board: $(READY) ## Test updates of a real board: PORT=/dev/ttyUSB0 [HOST=AD
 		echo "in MPOTA_WIFI_SSID and MPOTA_WIFI_KEY; and MicroPython's firmware, which is downloaded, or"; \
 		echo "MPOTA_TEST_FIRMWARE=FILE"; exit 1; }
 	@MPOTA_TEST_PORT=$(PORT) MPOTA_TEST_HOST=$(HOST) $(BIN)/pytest -n0 -v tests/board
-
-campaigns-sample: $(READY) ## Run the campaigns with samples four times as large as in make test
-	@$(BIN)/pytest -n auto --times 4 -m campaign
 
 lint: $(READY) ## Check style, types, and the subset of Python that the board has
 	@$(BIN)/ruff check .

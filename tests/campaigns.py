@@ -7,25 +7,20 @@ import pytest
 
 
 class Campaign:
-    """Which of its cases a campaign runs: all of them, or a sample by *seed*.
+    """Which of its cases a campaign runs: all of them, or a sample by *seed*."""
 
-    A sample is *times* as large as the campaign's own.
-    """
-
-    def __init__(self, is_whole: bool, seed: int, times: int = 1) -> None:
+    def __init__(self, is_whole: bool, seed: int) -> None:
         self.is_whole = is_whole
         self._seed = seed
-        self._times = times
 
     @classmethod
     def of(cls, config: pytest.Config) -> "Campaign":
         """Return that of a run of pytest with *config*."""
-        return cls(config.option.campaigns, config.option.seed, config.option.times)
+        return cls(config.option.campaigns, config.option.seed)
 
     def sample(self, name: str, cases: Iterable, count: int) -> Sequence:
         """Return *count* of the *cases* of the campaign *name*, all of them in a whole one."""
         cases = list(cases)
-        count *= self._times
         if self.is_whole or count >= len(cases):
             return cases
         return random.Random(f"{self._seed} {name}").sample(cases, count)

@@ -16,7 +16,6 @@ def pytest_addoption(parser):
     group = parser.getgroup("campaigns")
     group.addoption("--campaigns", action="store_true", help="run campaigns whole, not sampled")
     group.addoption("--seed", type=int, help="of the samples; a random one unless it is given")
-    group.addoption("--times", type=int, default=1, help="how many times as large samples are")
 
 
 def pytest_configure(config):
