@@ -103,7 +103,8 @@ class WebSite:
                 headers[name.lower()] = value
             request = Request(*first.split(" "), headers, head)
             self.requests.append(request)
-            self.pages[request.path.partition("?")[0]](connection, request)
+            page = self.pages.get(request.path.partition("?")[0], status("404 Not Found"))
+            page(connection, request)
             # A close with bytes unread would be a reset.
             connection.shutdown(socket.SHUT_WR)
             connection.settimeout(1)
@@ -201,7 +202,7 @@ class StrongFile:
         end = next(self._breaks, size)
         body = self.data[start:end]
         line = "206 Partial Content" if start else "200 OK"
+        self.sent += len(body)  # first, since the board may be done before this goes on
         connection.sendall(head(line, **sizes) + body)
-        self.sent += len(body)
         if end < size:
             self.how(connection)
