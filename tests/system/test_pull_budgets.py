@@ -101,8 +101,10 @@ ALONE = "boot: the services run alone, for one update"
 _LEFT = boards.chip_kb(9)
 
 
-def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, site):
-    with full_board(tmp_path, site) as device:
+# With the least there is no room even to look at what the server has.
+@pytest.mark.parametrize("left_kb", [8.5, 9])
+def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, site, left_kb):
+    with full_board(tmp_path, site, leaving(boards.chip_kb(left_kb))) as device:
         is_full(device)
         start = device.said
         data = device.next_image(APP, {"data.bin": filler(30_000)})

@@ -19,12 +19,6 @@ _NO_RAM = const(-8)
 # After these, what has come of a download is still good.
 _KEPT = const((-1, -5, -7, -8, -11, 6, 14))
 
-# What has done its work: the restart needs its place.
-_OVER = const(
-    "ota.pull.download ota.pull.headers ota.pull.request ota.http ota.updater.signature "
-    "ota.updater.verify ota.updater"
-)
-
 # Of ESP8266httpUpdate.h and ESP8266HTTPClient.h of the Arduino core.
 _TEXTS = const("""
 -1 HTTP error: connection failed
@@ -64,7 +58,7 @@ def failed(session, e):
     elif not isinstance(e, OTAError):
         sys.print_exception(e)
         e = OTAError(_WRITE_FAILED, repr(e))
-    ota.unload(*_OVER.split())
+    session.unload()
     if e.code == _NO_MEMORY and not has_started:
         e = _restart(session, e)
     place = session.place

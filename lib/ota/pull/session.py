@@ -14,6 +14,11 @@ from .. import log
 from ..clock import after, is_past
 from ..errors import OTAError
 
+_OVER = const(
+    "ota.pull.download ota.pull.headers ota.pull.request ota.http ota.updater.signature "
+    "ota.updater.verify ota.updater ota.record ota.slots ota.hal"
+)
+
 _WAIT_MS = const(2)
 # A question takes so many times the service's `timeout_ms` at most.
 _GRACE = const(8)
@@ -108,6 +113,12 @@ class Session:
             self.tcp.close()
             self.tcp = None
 
+    def unload(self):
+        """Take out of memory what has had its use: what comes now needs its place."""
+        ota = self.service.ota
+        if not ota.is_updating:
+            ota.unload(*_OVER.split())
+
     def asking(self, start):
         """Ask for the file from its byte *start* on, or from where it was broken off (None).
 
@@ -162,6 +173,9 @@ class Session:
             result = service.FAILED
             self.close_tcp()
             installing = None  # or its module would stay
+            if self.updater is None:
+                self.block = None
+                self.unload()
             from .failure import failed
 
             code, text = failed(self, e)
