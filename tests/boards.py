@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mpota import image
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
@@ -109,7 +110,13 @@ def change_files(flash: Path, change: Callable[[dict[str, bytes]], object]) -> N
 
 
 def board_with(folder: Path, application: bytes | None, *, watchdog_ms: int = 1000,
-               heap: str = "56k", **settings: object) -> Board:  # fmt: skip
+               heap: str = "56k", ticks: int = 0, **settings: object) -> Board:  # fmt: skip
     """Return a board, switched off, that has *application* in slot a; settings go to ota.json."""
     flash = flash_with(folder / "flash.img", application, **settings)
-    return Board(flash, ip=own_ip(), watchdog_ms=watchdog_ms, heap=heap)
+    return Board(flash, ip=own_ip(), watchdog_ms=watchdog_ms, heap=heap, ticks=ticks)
+
+
+def board_that_runs(folder: Path, script: str, **options: Any) -> Board:
+    """Return a board, switched off, that runs nothing but *script*; options are those of Board."""
+    create_flash(folder / "flash.img", {"/main.py": script.encode()})
+    return Board(folder / "flash.img", ip=own_ip(), **options)

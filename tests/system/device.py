@@ -71,6 +71,7 @@ class Device:
         files: dict[str, bytes] | None = None,
         heap: str = "56k",
         watchdog_ms: int = 1000,
+        ticks: int = 0,
         **settings: object,
     ) -> None:
         self.app = app
@@ -79,8 +80,9 @@ class Device:
         self.password = str(settings.get("password", ""))
         settings = {"confirm_s": 0.1} | settings
         self.board = boards.board_with(
-            folder, self.image(files=files), heap=heap, watchdog_ms=watchdog_ms, **settings
-        )
+            folder, self.image(files=files), heap=heap, watchdog_ms=watchdog_ms, ticks=ticks,
+            **settings,
+        )  # fmt: skip
 
     def __enter__(self) -> "Device":
         self.board.power_on()

@@ -8,27 +8,20 @@ import time
 from pathlib import Path
 
 import pytest
-from boards import board_with, own_ip, small_image
+from boards import board_that_runs, board_with, own_ip, small_image
 from mpota import sim
 from mpota.errors import CommandError
 from mpota.image.compile import compile_module
 from mpota.sim import Board, board_process, create_flash, read_flash, rom
 from mpota.sim.board import (
-    DEEP_SLEEP,
     EXCEPTION,
     POWER_ON,
-    RESET_PIN,
     SOFT_RESTART,
     SOFTWARE_WATCHDOG,
 )
 from mpota.sim.rom import ARCHITECTURE
 from mpota.sim.rom_modules import control
 from mpremote.romfs import VfsRomWriter
-
-
-def board_that_runs(folder, script, **options):
-    create_flash(folder / "flash.img", {"/main.py": script.encode()})
-    return Board(folder / "flash.img", ip=own_ip(), **options)
 
 
 @pytest.mark.parametrize(
@@ -352,22 +345,6 @@ print("word", machine.mem32[0x600013FC])
         board.wait_for(f"^cause {POWER_ON} ", start=3)
 
 
-def test_a_board_that_sleeps_deeply_wakes_up_after_its_time_or_by_the_reset_button(tmp_path):
-    script = """
-import machine, time
-count = machine.RTC().memory()
-print("cause", machine.reset_cause(), len(count))
-machine.RTC().memory(count + b"x")
-machine.deepsleep(300 if len(count) < 2 else 0)
-"""
-    with board_that_runs(tmp_path, script) as board:
-        board.wait_for(f"^cause {POWER_ON} 0")
-        board.wait_for(f"^cause {DEEP_SLEEP} 1")
-        board.wait_for(f"^cause {DEEP_SLEEP} 2")
-        board.reset()
-        board.wait_for(f"^cause {RESET_PIN} 3")
-
-
 def test_rtc_memory_is_empty_after_a_power_cut(tmp_path):
     script = """
 import machine
@@ -484,13 +461,6 @@ print("joined after", time.ticks_diff(time.ticks_ms(), begun))
     with board_that_runs(tmp_path, script, join_s=0.4) as board:
         board.wait_for("^joining False True$")
         assert int(board.wait_for(r"^joined after (\d+)")[1]) >= 395
-
-
-@pytest.mark.parametrize("call", ["ADC(0)", "PWM(machine.Pin(5), freq=50)", "lightsleep(1000)"])
-def test_what_is_not_simulated_says_so_in_one_line(tmp_path, call):
-    script = f"import machine\ntry:\n machine.{call}\nexcept NotImplementedError as e:\n print(e)\n"
-    with board_that_runs(tmp_path, script) as board:
-        board.wait_for(f"^machine.{call.partition('(')[0]} is not simulated$")
 
 
 def test_the_name_of_a_network_may_be_text_or_bytes_of_32_at_most(tmp_path):

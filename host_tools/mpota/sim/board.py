@@ -35,7 +35,9 @@ class Board:
     """A board that runs as a process of its own for every boot, with only the flash carried over.
 
     `flash` is an image file (see `create_flash`); `ip` the board's own address, of 127.0.0.0/8;
-    `join_s` is how long the station takes to join a network after connect();
+    `join_s` is how long the station takes to join a network after connect(), and `ssid` the name of
+    the only network that there is (nothing: every network is there); `ticks` is what its
+    time.ticks_ms() begins with in each boot, to be near 2**30, where they come round, at once;
     `on_line` is called with every line of the serial port, `on_restart` when the board begins to
     boot again after a reset. *port*, if there is one, has all bytes of the serial port, in both
     directions. With *boot_mode*, the button for the boot ROM's serial mode is held at the first
@@ -51,6 +53,8 @@ class Board:
         heap: str = DEFAULT_HEAP,
         watchdog_ms: int = WATCHDOG_MS,
         join_s: float = 0,
+        ssid: str = "",
+        ticks: int = 0,
         scripts: tuple[str, ...] = ("boot.py", "main.py"),
         on_line: Callable[[str], None] = lambda line: None,
         on_restart: Callable[[], None] = lambda: None,
@@ -84,7 +88,9 @@ class Board:
         self.control[control.JOIN_MS] = round(join_s * 1000)
         self.control[control.CHIP_ID] = 0xC0FF00 | int(ip.rpartition(".")[2])
         self.control[control.NETWORK] = 1
+        self.control[control.TICKS] = ticks
         self.control.set_text(control.IP, ip, 16)
+        self.control.set_text(control.NETWORK_NAME, ssid, control.TEXT_SIZE)
         self.control.clear_rtc()
 
     def __enter__(self) -> "Board":

@@ -1,12 +1,13 @@
 """Room for the board's own modules in the interpreter's tables of built-in ones.
 
-There are two tables (py/objmodule.c of MicroPython). A module in the first is found before anything
-on `sys.path`; one in the second after all of that, and under its name with a u in front before it.
 With its modules there the simulated board imports by the interpreter's own rules, the chip's.
+rom_modules/names.py has the names, and what the two tables are for.
 """
 
 import ctypes
 import mmap
+
+from rom_modules.names import ADDED, FROZEN, MISSING, REPLACED
 
 
 class _Entry(ctypes.Structure):
@@ -29,21 +30,20 @@ _kept: list[ctypes.Array[_Entry]] = []
 
 
 def places(interpreter: ctypes.CDLL) -> list[int]:
-    """Return where the board's esp, hashlib, machine, network, os, socket and vfs are entered.
+    """Return where the modules REPLACED, ADDED, FROZEN and MISSING are entered, in this order.
 
     *interpreter* must not have begun to run. An entry is the module's name, then the module, as
-    MicroPython objects. The interpreter's own hashlib, machine, os, socket and vfs give up their
-    entries.
+    MicroPython objects. The interpreter's own modules give up their entries.
     """
-    first = _move(interpreter, "mp_builtin_module_map", 2)
-    esp, network = first[-2:]
+    more = len(ADDED) + len(FROZEN) + len(MISSING)
+    first = _move(interpreter, "mp_builtin_module_map", more)
     second = _move(interpreter, "mp_builtin_extensible_module_map", 0)
     by_module = {entry.module: entry for entry in [*first, *second]}
-    hashlib, machine, os, socket, vfs = (
+    replaced = [
         by_module[ctypes.addressof(ctypes.c_char.in_dll(interpreter, f"mp_module_{name}"))]
-        for name in ("hashlib", "machine", "os", "socket", "vfs")
-    )
-    return [ctypes.addressof(entry) for entry in (esp, hashlib, machine, network, os, socket, vfs)]
+        for name in REPLACED
+    ]
+    return [ctypes.addressof(entry) for entry in [*replaced, *first[-more:]]]
 
 
 def _move(interpreter: ctypes.CDLL, name: str, more: int) -> ctypes.Array[_Entry]:

@@ -13,6 +13,7 @@ import sys
 import built_in_modules
 import console_input
 import flash_map
+import ticks
 import timer_interrupt
 from rom_modules import control
 
@@ -23,7 +24,7 @@ _SIGKILL = 9
 _PROGRAM = """
 import sys, uctypes, vfs
 vfs.mount(vfs.VfsRom(uctypes.bytearray_at({}, {})), "/sim")
-sys.path[:] = ["/sim"]
+sys.path[:] = ["/sim", "/sim/frozen"]
 import power
 power.on({}, {}, {}, {}, {}, {}, {})
 """
@@ -58,17 +59,18 @@ def main() -> None:
     places = built_in_modules.places(interpreter)
     last_table_at = _last_table_at(interpreter)
     flash = _map(os.open(flash_path, os.O_RDWR), mmap.ACCESS_WRITE)
-    try:
-        flash_map.map_flash(flash)
-    except OSError as e:
-        print(e)
-        sys.exit(control.CANNOT_START)
     page = _map(int(control_fd), mmap.ACCESS_WRITE)
     rom = _map(os.open(rom_path, os.O_RDONLY), mmap.ACCESS_COPY)
 
     def word(offset: int) -> ctypes.c_uint32:
         return ctypes.c_uint32.from_buffer(page, offset)
 
+    try:
+        flash_map.map_flash(flash)
+        ticks.begin_ticks(interpreter, word(control.TICKS).value)
+    except OSError as e:
+        print(e)
+        sys.exit(control.CANNOT_START)
     console_input.start(interpreter, page)
     timer_interrupt.start(interpreter, page)
     prompt = ctypes.c_int.in_dll(interpreter, "pyexec_mode_kind")

@@ -1,6 +1,7 @@
 """The board's `esp`: flash that keeps the rules of NOR, and loses power where it was told to."""
 
 import control
+import machine_rtc
 import shared
 import uctypes
 from flash_faults import tear, violation
@@ -12,6 +13,10 @@ _USER_START = const(0x100000)
 _FIRMWARE = const(0xE9)
 # By the upper half of the header's byte 3, in KiB.
 _SIZES = (512, 256, 1024, 2048, 4096, 0, 0, 0, 8192, 16384)
+
+SLEEP_NONE = 0
+SLEEP_LIGHT = 1
+SLEEP_MODEM = 2
 
 _flash = None  # memoryview of the flash image
 
@@ -130,4 +135,16 @@ def check_fw():
 
 
 def osdebug(level=None):
+    pass
+
+
+def sleep_type(kind=None):
+    return SLEEP_MODEM if kind is None else None
+
+
+def deepsleep(us=0, option=0):
+    machine_rtc.sleep_deeply((us + 999) // 1000 if us else None)
+
+
+def apa102_write(clock, data, buf):
     pass

@@ -2,15 +2,25 @@
 
 import control
 import shared
-from machine_chip import RTC, freq, idle, mem32, reset_cause, unique_id  # noqa: F401
+import utime
+from machine_bus import SPI, SoftI2C, SoftSPI  # noqa: F401
+from machine_chip import freq, idle, mem32, reset_cause, unique_id  # noqa: F401
 from machine_clocks import WDT, Timer  # noqa: F401
-from machine_pin import Pin  # noqa: F401
+from machine_pin import ADC, PWM, Pin  # noqa: F401
+from machine_rtc import RTC, sleep_deeply  # noqa: F401
+from machine_uart import UART  # noqa: F401
+from umachine import Signal  # noqa: F401 - the interpreter's own
 
 PWRON_RESET = 0
 WDT_RESET = 1
 SOFT_RESET = 4
 DEEPSLEEP_RESET = 5
 HARD_RESET = 6
+
+DEEPSLEEP = 4  # what wakes the chip, for RTC().irq()
+
+I2C = SoftI2C
+deepsleep = sleep_deeply
 
 
 def reset():
@@ -21,9 +31,21 @@ def soft_reset():
     raise SystemExit
 
 
-def deepsleep(time_ms=0):
-    shared.words[control.SLEEP_MS // 4] = max(time_ms, 0)
-    shared.down(control.REQUEST_DEEP_SLEEP)
+def lightsleep(ms=None):
+    utime.sleep_ms(ms)  # it goes on for ever without
+
+
+sleep = lightsleep
+
+
+def disable_irq():
+    # As while the firmware is in one step of its own: no timer is called.
+    shared.busy += 1
+    return shared.busy - 1
+
+
+def enable_irq(state=0):
+    shared.busy = state
 
 
 def _not_simulated(name):
@@ -33,15 +55,19 @@ def _not_simulated(name):
     return use
 
 
-ADC = _not_simulated("ADC")
-I2C = _not_simulated("I2C")
-PWM = _not_simulated("PWM")
-SPI = _not_simulated("SPI")
-Signal = _not_simulated("Signal")
-SoftI2C = _not_simulated("SoftI2C")
-SoftSPI = _not_simulated("SoftSPI")
-UART = _not_simulated("UART")
+class _NoMemory:
+    def __init__(self, name):
+        self._use = _not_simulated(name)
+
+    def __getitem__(self, address):
+        self._use()
+
+    def __setitem__(self, address, value):
+        self._use()
+
+
 bitstream = _not_simulated("bitstream")
 dht_readinto = _not_simulated("dht_readinto")
-lightsleep = _not_simulated("lightsleep")
+mem8 = _NoMemory("mem8")
+mem16 = _NoMemory("mem16")
 time_pulse_us = _not_simulated("time_pulse_us")

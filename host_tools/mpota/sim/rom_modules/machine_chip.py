@@ -1,16 +1,10 @@
-"""The part of the board's `machine` that is the chip's: reset cause, id, clock, RTC memory."""
+"""The part of the board's `machine` that is the chip's: reset cause, id, clock rate, registers."""
 
 import control
 import shared
 from micropython import const
 
 _RTC_BASE = const(0x60001200)
-# RTC user memory as the firmware divides it: three words of clock, magic, length, then data.
-_RTC_MAGIC = control.RTC + 12
-_RTC_LENGTH = control.RTC + 16
-_RTC_DATA = control.RTC + 20
-_RTC_DATA_SIZE = const(492)
-_MAGIC = const(0x75507921)  # MEM_MAGIC of the firmware's machine_rtc.c
 
 _hz = 80000000  # of the processor
 
@@ -34,25 +28,6 @@ def freq(hz=None):
 
 def idle():
     pass
-
-
-def start_rtc():
-    """Give RTC().memory() a length of 0 when what is there is not the firmware's own."""
-    words = shared.words
-    if words[_RTC_MAGIC // 4] != _MAGIC:
-        words[_RTC_MAGIC // 4] = _MAGIC
-        words[_RTC_LENGTH // 4] = 0
-
-
-class RTC:
-    def memory(self, data=None):
-        page = shared.page
-        if data is None:
-            return bytes(page[_RTC_DATA : _RTC_DATA + shared.words[_RTC_LENGTH // 4]])
-        if len(data) > _RTC_DATA_SIZE:
-            raise ValueError("buffer too long")
-        shared.words[_RTC_LENGTH // 4] = len(data)
-        page[_RTC_DATA : _RTC_DATA + len(data)] = data
 
 
 class _Mem32:

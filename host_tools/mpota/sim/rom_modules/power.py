@@ -5,41 +5,50 @@ import os
 import sys
 
 import __main__
+import chip_micropython
 import chip_os
+import chip_time
 import chip_vfs
 import control
 import esp
 import flashbdev
-import hashlib
 import inisetup
-import machine
-import machine_chip
+import machine_rtc
+import names
 import network
 import shared
-import socket
 import uctypes
 import vfs
 
-# The firmware's own modules and their names, in the order of the places that on() gets.
-_BUILT_IN = (
-    ("esp", esp),
-    ("hashlib", hashlib),
-    ("machine", machine),
-    ("network", network),
+# The simulated board's modules that have another name than what they are for.
+_OTHERS = (
+    ("micropython", chip_micropython),
     ("os", chip_os),
-    ("socket", socket),
+    ("time", chip_time),
     ("vfs", chip_vfs),
 )
 
 
+def _module(name):
+    # Returns the name as the interpreter has it, and the module.
+    for other, module in _OTHERS:
+        if other == name:
+            return other, module
+    module = __import__(name)
+    return module.__name__, module
+
+
 def _build_in(places):
     # Lets an import find the board's modules in the interpreter's tables of built-in ones.
-    for (name, module), place in zip(_BUILT_IN, places):
+    entered = [
+        _module(name) for name in names.REPLACED + names.ADDED + names.FROZEN + names.MISSING
+    ]
+    for (name, module), place in zip(entered, places):
         entry = uctypes.struct(place, {"name": uctypes.UINT64 | 0, "module": uctypes.UINT64 | 8})
         entry.name = id(name)
         entry.module = id(module)
     # The collector does not look into the tables, but at what is mounted.
-    flashbdev.kept = _BUILT_IN
+    flashbdev.kept = entered
 
 
 def _begin_a_table_of_names(last_table_at):
@@ -91,11 +100,11 @@ def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scrip
     """
     shared.share(control_at)
     esp.use_flash(flash_at, flash_size)
-    machine_chip.start_rtc()
+    machine_rtc.start()
     network.reset_radio()
+    _build_in(places)
     vfs.umount(sys.path[0])
     vfs.umount("/")
-    _build_in(places)
     sys.modules.clear()
     sys.modules["flashbdev"] = flashbdev  # a frozen module that the firmware has loaded by now
     sys.path[:] = ["", ".frozen"] + _mount_rom() + ["/lib", "/"]
