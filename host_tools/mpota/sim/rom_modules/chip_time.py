@@ -4,9 +4,9 @@ Its ticks are the interpreter's; ../ticks.py lets them come round as the chip's 
 """
 
 import machine_rtc
-import utime  # the interpreter's own
-from utime import sleep, sleep_ms, sleep_us  # noqa: F401
-from utime import ticks_add, ticks_cpu, ticks_diff, ticks_ms, ticks_us  # noqa: F401
+import time as own_time  # the interpreter's own
+from time import sleep, sleep_ms, sleep_us  # noqa: F401
+from time import ticks_add, ticks_cpu, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
 
 def time():
@@ -17,9 +17,9 @@ def time_ns():
     return machine_rtc.now_us() * 1000
 
 
-def gmtime(seconds=None):
-    seconds = time() if seconds is None else int(seconds)
-    return utime.gmtime(seconds + machine_rtc.EPOCH_S)[:8]
+def gmtime(secs=None):
+    secs = time() if secs is None else int(secs)
+    return own_time.gmtime(secs + machine_rtc.EPOCH_S)[:8]
 
 
 localtime = gmtime
@@ -27,4 +27,4 @@ localtime = gmtime
 
 def mktime(parts):
     # The board's process has no time zone.
-    return int(utime.mktime(parts)) - machine_rtc.EPOCH_S
+    return int(own_time.mktime(parts)) - machine_rtc.EPOCH_S

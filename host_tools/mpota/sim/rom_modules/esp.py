@@ -146,5 +146,5 @@ def deepsleep(us=0, option=0):
     machine_rtc.sleep_deeply((us + 999) // 1000 if us else None)
 
 
-def apa102_write(clock, data, buf):
+def apa102_write(clock_pin, data_pin, buf):
     pass

@@ -40,7 +40,7 @@ class SoftSPI:
         if None in (sck, mosi, miso):
             raise ValueError("must specify all of sck/mosi/miso")
 
-    def init(self, baudrate=-1, polarity=-1, phase=-1, **pins):
+    def init(self, baudrate=-1, polarity=-1, phase=-1, **options):
         pass
 
     def deinit(self):

@@ -1,6 +1,6 @@
 """The board's pins, which remember their level, and what is done by pins: ADC and PWM."""
 
-import umachine  # the interpreter's own
+import machine  # the interpreter's own
 
 _levels = {}
 _PINS = (0, 1, 2, 3, 4, 5, 9, 10, 12, 13, 14, 15, 16)  # 6, 7, 8 and 11 are the flash chip's
@@ -22,7 +22,7 @@ class _Irq:
         return before
 
 
-class Pin(umachine.PinBase):
+class Pin(machine.PinBase):
     IN = 0
     OUT = 1
     OPEN_DRAIN = 2

@@ -8,7 +8,7 @@ import struct
 
 import control
 import shared
-import utime  # the interpreter's own
+import time  # the interpreter's own
 from micropython import const
 
 # RTC user memory as the firmware divides it: the time at the boot in microseconds (64 bits), the
@@ -16,8 +16,8 @@ from micropython import const
 _BOOT_TIME = control.RTC
 _MAGIC_AT = control.RTC + 12
 _LENGTH = control.RTC + 16
-_DATA = control.RTC + 20
-_DATA_SIZE = const(492)
+_MEMORY = control.RTC + 20
+_MEMORY_SIZE = const(492)
 _MAGIC = const(0x75507921)  # MEM_MAGIC of the firmware's machine_rtc.c
 _WAKES_FROM_DEEP_SLEEP = const(4)
 
@@ -31,7 +31,7 @@ _wakes = 0
 def start():
     """Begin to count; forget what is in RTC memory where it is not the firmware's own."""
     global _booted_ns
-    _booted_ns = utime.time_ns()
+    _booted_ns = time.time_ns()
     words = shared.words
     if words[_MAGIC_AT // 4] != _MAGIC:
         words[_MAGIC_AT // 4] = _MAGIC
@@ -44,7 +44,7 @@ def _set_boot_time(us):
 
 
 def _since_boot_us():
-    return (utime.time_ns() - _booted_ns) // 1000
+    return (time.time_ns() - _booted_ns) // 1000
 
 
 def now_us():
@@ -59,23 +59,23 @@ def set_now_us(us):
 
 def host_now_s():
     """Return the time of this computer, in seconds since 2000."""
-    return utime.time_ns() // 1000000000 - EPOCH_S
+    return time.time_ns() // 1000000000 - EPOCH_S
 
 
-def sleep_deeply(ms=None):
-    """Put the chip to sleep, as long as *ms* and the alarm of the RTC say; it wakes by a reset."""
-    if ms is not None:
-        ms = max(ms, 1)
+def sleep_deeply(time_ms=None):
+    """Sleep until *time_ms* or the alarm of the RTC ends it; a reset follows."""
+    if time_ms is not None:
+        time_ms = max(time_ms, 1)
     if _wakes & _WAKES_FROM_DEEP_SLEEP:
         left_ms = max((_alarm_us - now_us()) // 1000, 1)
-        ms = left_ms if ms is None else min(ms, left_ms)
-    _set_boot_time(now_us() + (ms or 0) * 1000)
-    shared.words[control.SLEEP_MS // 4] = ms or 0
+        time_ms = left_ms if time_ms is None else min(time_ms, left_ms)
+    _set_boot_time(now_us() + (time_ms or 0) * 1000)
+    shared.words[control.SLEEP_MS // 4] = time_ms or 0
     shared.down(control.REQUEST_DEEP_SLEEP)
 
 
-def _check_alarm(number):
-    if number != 0:
+def _check_alarm(alarm_id):
+    if alarm_id != 0:
         raise ValueError("invalid alarm")
 
 
@@ -85,30 +85,30 @@ class RTC:
     def datetime(self, value=None):
         if value is None:
             us = now_us()
-            year, month, day, hour, minute, second, weekday = utime.gmtime(us // 1000000 + EPOCH_S)[
+            year, month, day, hour, minute, second, weekday = time.gmtime(us // 1000000 + EPOCH_S)[
                 :7
             ]
             return (year, month, day, weekday, hour, minute, second, us // 1000 % 1000)
         year, month, day, _, hour, minute, second, ms = value
-        at_s = utime.mktime((year, month, day, hour, minute, second, 0, 0))
+        at_s = time.mktime((year, month, day, hour, minute, second, 0, 0))
         set_now_us(((int(at_s) - EPOCH_S) * 1000 + ms) * 1000)
 
     def memory(self, data=None):
         page = shared.page
         if data is None:
-            return bytes(page[_DATA : _DATA + shared.words[_LENGTH // 4]])
-        if len(data) > _DATA_SIZE:
+            return bytes(page[_MEMORY : _MEMORY + shared.words[_LENGTH // 4]])
+        if len(data) > _MEMORY_SIZE:
             raise ValueError("buffer too long")
         shared.words[_LENGTH // 4] = len(data)
-        page[_DATA : _DATA + len(data)] = data
+        page[_MEMORY : _MEMORY + len(data)] = data
 
-    def alarm(self, number, ms):
+    def alarm(self, alarm_id, time_ms):
         global _alarm_us
-        _check_alarm(number)
-        _alarm_us = now_us() + ms * 1000
+        _check_alarm(alarm_id)
+        _alarm_us = now_us() + time_ms * 1000
 
-    def alarm_left(self, number=0):
-        _check_alarm(number)
+    def alarm_left(self, alarm_id=0):
+        _check_alarm(alarm_id)
         return max((_alarm_us - now_us()) // 1000, 0)
 
     def irq(self, *, trigger=0, wake=0):

@@ -5,6 +5,7 @@ import os
 import sys
 
 import __main__
+import chip_machine
 import chip_micropython
 import chip_os
 import chip_time
@@ -19,9 +20,15 @@ import network
 import shared
 import uctypes
 import vfs
+from micropython import const
+
+_MOST_HOLES = const(500)
+_LARGEST_HOLE = const(8192)
+_SMALLEST_HOLE = const(32)
 
 # The simulated board's modules that have another name than what they are for.
 _OTHERS = (
+    ("machine", chip_machine),
     ("micropython", chip_micropython),
     ("os", chip_os),
     ("time", chip_time),
@@ -47,14 +54,32 @@ def _build_in(places):
         entry = uctypes.struct(place, {"name": uctypes.UINT64 | 0, "module": uctypes.UINT64 | 8})
         entry.name = id(name)
         entry.module = id(module)
-    # The collector does not look into the tables, but at what is mounted.
-    flashbdev.kept = entered
+    return entered
 
 
 def _begin_a_table_of_names(last_table_at):
     # Calls the newest table of names full, of 10 names: one of 20 follows, as the first of all.
     address = uctypes.struct(last_table_at, {"it": uctypes.UINT64 | 0}).it
     uctypes.struct(address, {"alloc": uctypes.UINT64 | 16}).alloc = 10
+
+
+def _fill_holes():
+    # Returns blocks that take up what is free between the board's own modules: the memory that a
+    # program finds is in one piece, as on the chip.
+    filling = [None] * _MOST_HOLES
+    gc.collect()
+    end = uctypes.addressof(bytearray(_LARGEST_HOLE))
+    gc.collect()
+    count = 0
+    size = _LARGEST_HOLE
+    while size >= _SMALLEST_HOLE:
+        block = bytearray(size)
+        if uctypes.addressof(block) < end:
+            filling[count] = block
+            count += 1
+        else:
+            size //= 2
+    return filling
 
 
 def _mount_rom():
@@ -102,7 +127,7 @@ def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scrip
     esp.use_flash(flash_at, flash_size)
     machine_rtc.start()
     network.reset_radio()
-    _build_in(places)
+    entered = _build_in(places)
     vfs.umount(sys.path[0])
     vfs.umount("/")
     sys.modules.clear()
@@ -114,6 +139,8 @@ def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scrip
     names.clear()
     names["__name__"] = "__main__"
     _begin_a_table_of_names(last_table_at)
+    # The collector does not look into the interpreter's tables, but at what is mounted.
+    flashbdev.kept = entered, _fill_holes()
     gc.collect()
     shared.words[control.MAY_INTERRUPT // 4] = 1
     for script in scripts:

@@ -1,7 +1,7 @@
 """An MQTT client with the names of umqtt.robust, which connects again when the connection ends."""
 
 import umqtt_simple
-from utime import sleep
+from time import sleep
 
 
 class MQTTClient(umqtt_simple.MQTTClient):

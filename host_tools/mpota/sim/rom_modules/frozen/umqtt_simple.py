@@ -52,7 +52,7 @@ class MQTTClient:
             texts += [self.user, self.pswd]
         head = b"\x00\x04MQTT\x04" + bytes([flags]) + struct.pack("!H", self.keepalive)
         self._send(0x10, head + b"".join([_text(text) for text in texts]))
-        kind, body = self._receive()
+        kind, body = self._read_packet()
         if kind != 0x20:
             raise MQTTException(kind)
         if body[1]:
@@ -84,25 +84,25 @@ class MQTTClient:
 
     def wait_msg(self):
         self.sock.setblocking(True)
-        return self._take()[0]
+        return self._read_message()[0]
 
     def check_msg(self):
         self.sock.setblocking(False)
         try:
-            return self._take()[0]
+            return self._read_message()[0]
         finally:
             self.sock.setblocking(True)
 
-    def _wait_for(self, wanted):
+    def _wait_for(self, op):
         # Returns the answer of this kind to the last number given out.
         while True:
-            kind, body = self._take()
-            if kind == wanted and struct.unpack("!H", body)[0] == self.pid:
+            kind, body = self._read_message()
+            if kind == op and struct.unpack("!H", body)[0] == self.pid:
                 return body
 
-    def _take(self):
+    def _read_message(self):
         # Receives a packet, if one has come, and gives a message to the callback.
-        kind, body = self._receive()
+        kind, body = self._read_packet()
         if kind is None or kind & 0xF0 != 0x30:
             return kind, body
         size = struct.unpack("!H", body)[0]
@@ -116,7 +116,7 @@ class MQTTClient:
             self._send(0x40, number)
         return kind, body
 
-    def _receive(self):
+    def _read_packet(self):
         first = self.sock.read(1)
         if first is None:
             return None, b""
@@ -131,9 +131,9 @@ class MQTTClient:
             if byte < 0x80:
                 return first[0], self.sock.read(size) if size else b""
 
-    def _send(self, kind, body):
-        size, length = len(body), b""
+    def _send(self, op, payload):
+        size, length = len(payload), b""
         while size > 0x7F:
             length += bytes([size & 0x7F | 0x80])
             size >>= 7
-        self.sock.write(bytes([kind]) + length + bytes([size]) + body)
+        self.sock.write(bytes([op]) + length + bytes([size]) + payload)

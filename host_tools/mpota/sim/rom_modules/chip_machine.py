@@ -2,14 +2,14 @@
 
 import control
 import shared
-import utime
+import time
 from machine_bus import SPI, SoftI2C, SoftSPI  # noqa: F401
 from machine_chip import freq, idle, mem32, reset_cause, unique_id  # noqa: F401
 from machine_clocks import WDT, Timer  # noqa: F401
 from machine_pin import ADC, PWM, Pin  # noqa: F401
 from machine_rtc import RTC, sleep_deeply  # noqa: F401
 from machine_uart import UART  # noqa: F401
-from umachine import Signal  # noqa: F401 - the interpreter's own
+from machine import Signal  # noqa: F401 - the interpreter's own
 
 PWRON_RESET = 0
 WDT_RESET = 1
@@ -31,8 +31,8 @@ def soft_reset():
     raise SystemExit
 
 
-def lightsleep(ms=None):
-    utime.sleep_ms(ms)  # it goes on for ever without
+def lightsleep(time_ms=None):
+    time.sleep_ms(time_ms)  # it goes on for ever without
 
 
 sleep = lightsleep
@@ -57,13 +57,13 @@ def _not_simulated(name):
 
 class _NoMemory:
     def __init__(self, name):
-        self._use = _not_simulated(name)
+        self._say_so = _not_simulated(name)
 
     def __getitem__(self, address):
-        self._use()
+        self._say_so()
 
     def __setitem__(self, address, value):
-        self._use()
+        self._say_so()
 
 
 bitstream = _not_simulated("bitstream")
