@@ -79,6 +79,7 @@ def _fill_holes():
             count += 1
         else:
             size //= 2
+            gc.collect()
     return filling
 
 
@@ -132,16 +133,16 @@ def on(control_at, flash_at, flash_size, places, last_table_at, own_bytes, scrip
     vfs.umount("/")
     sys.modules.clear()
     sys.modules["flashbdev"] = flashbdev  # a frozen module that the firmware has loaded by now
+    # The collector does not look into the interpreter's tables, but at what is mounted.
+    flashbdev.kept = entered, _fill_holes()
     sys.path[:] = ["", ".frozen"] + _mount_rom() + ["/lib", "/"]
-    gc.threshold((gc.mem_free() + gc.mem_alloc() - own_bytes) // 4)
     _mount_flash()
     names = __main__.__dict__
     names.clear()
     names["__name__"] = "__main__"
     _begin_a_table_of_names(last_table_at)
-    # The collector does not look into the interpreter's tables, but at what is mounted.
-    flashbdev.kept = entered, _fill_holes()
     gc.collect()
+    gc.threshold((gc.mem_free() + gc.mem_alloc() - own_bytes) // 4)
     shared.words[control.MAY_INTERRUPT // 4] = 1
     for script in scripts:
         if not _run(script):
