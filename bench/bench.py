@@ -76,6 +76,7 @@ def _add_heap(folder: Path, table: Table) -> None:
             table.add_row("heap, scaled to the chip: idle, listener on",
                           _kb(heap.idle), f"≤ {budgets.IDLE_KB} KB")  # fmt: skip
         table.add_row(f"peak over idle, {what}", _kb(heap.peak), f"≤ {budget} KB")
+    table.add_row("mDNS, idle", _kb(measure.mdns_heap(folder)), f"≤ {budgets.MDNS_KB} KB")
     boots = measure.boot_heap(folder)
     table.add_row("a boot on trial, beyond a cold boot", _kb(boots.on_trial),
                   f"≤ {budgets.TRIAL_KB} KB")  # fmt: skip

@@ -32,6 +32,10 @@ STRANGER_KB = 2.5
 LEFT_KB = 0.3
 TRIAL_KB = 1.2
 
+# The mDNS responder, idle: its names included, and beside a password, with which the interpreter's
+# table of names has made its step already.
+MDNS_KB = 1.5
+
 # Flash bytes programmed for each byte of an image.
 PROGRAMMED_PER_BYTE = 1.05
 

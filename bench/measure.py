@@ -114,6 +114,15 @@ def boot_heap(folder: Path) -> BootHeap:
     return BootHeap(on_trial - cold, after - cold)
 
 
+def mdns_heap(folder: Path) -> int:
+    """Measure how many bytes of heap the mDNS responder takes on an idle board with a password."""
+    idle = []
+    for is_on in (False, True):
+        with board_with(folder, "idle", password="geheim", mdns=is_on) as board:
+            idle.append(int(board.wait_for(r"^idle (\d+)")[1]))
+    return idle[1] - idle[0]
+
+
 def flash(folder: Path) -> Flash:
     """Measure what an update does to the flash, from the invitation to the confirmation."""
     data = image_of("quick", 2, IMAGE_BYTES)
@@ -240,7 +249,8 @@ def board_with(folder: Path, app: str, key_bits: int = 0, **settings: object) ->
     """Return a board, switched off, with an application of apps/ and a key of so many bits."""
     data = image_of(app, 1)
     files = boot_files() | first_record(data)
-    files |= settings_file({"ssid": "simulated", "confirm_s": 1} | settings)
+    # Without mDNS, by which all boards that are measured at the same time would hear each other.
+    files |= settings_file({"ssid": "simulated", "confirm_s": 1, "mdns": False} | settings)
     if key_bits:
         files |= _key_file(key_bits)
     create_flash(folder / "board.img", files, system=_rom(), slots={"a": data})

@@ -22,8 +22,9 @@ ROOT = Path(__file__).parent.parent
 GARDEN = ROOT / "examples" / "garden"
 _LOGGER = ROOT / "examples" / "logger"
 
-# What tests set differently from a board in the field: a trial is over at once.
-SETTINGS = {"ssid": "simulated", "confirm_s": 0.3}
+# What tests set differently from a board in the field: a trial is over at once; and no board has to
+# do with the mDNS of all others that are tested at the same time.
+SETTINGS = {"ssid": "simulated", "confirm_s": 0.3, "mdns": False}
 
 # An application that says what it is, and does nothing else.
 SMALL_APP = """

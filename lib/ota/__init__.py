@@ -24,7 +24,8 @@ _LOCKED_ABOVE_BYTES = const(1024)
 # has done its work. Those with native code stay, since that lies in IRAM, where every import would
 # take up more until a reset.
 _RESIDENT = const(
-    "ota.arduino ota.log ota.md5_viper ota.pull ota.start ota.updater.inflate_viper ota.web "
+    "ota.arduino ota.log ota.md5_viper ota.mdns ota.pull ota.start ota.updater.inflate_viper "
+    "ota.web "
 )
 
 # The bytes of the largest image that a slot takes.
@@ -115,9 +116,10 @@ class OTA(Callbacks):
     # Whether handle() is at work: a callback that calls it again does nothing.
     _is_handling = False
     uptime_s = 0  # seconds since begin()
-    # The watchdog of a trial, the listener, and the kind of the error that handle() met last. What
-    # there is from begin() on is in begin.py.
-    watchdog = arduino = error = None
+    joins = 0  # how often a network was joined
+    # The watchdog of a trial, the listener, the mDNS responder, and the kind of the error that
+    # handle() met last. What there is from begin() on is in begin.py.
+    watchdog = arduino = mdns = error = None
     # All services. Each has `handle()`, which returns whether it is busy, and `session`: what it is
     # at work on, or None.
     services = ()
@@ -198,6 +200,7 @@ class OTA(Callbacks):
     def _look_after_network(self, connected):
         # What has changed is noted first: where there is no memory for telling, the services go on.
         was_connected, self.is_connected = self.is_connected, connected
+        self.joins += connected
         from .wifi import look_after
 
         look_after(self, was_connected)

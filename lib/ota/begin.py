@@ -5,8 +5,9 @@ import sys
 from micropython import const
 from utime import ticks_ms
 
-from . import hal, log, wifi
+from . import hal, log, slots, wifi
 from .arduino import ArduinoOTA
+from .errors import OTAError
 
 _OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session ")
 _OF_THE_PAGE = const(
@@ -29,8 +30,10 @@ def begin(ota):
         guard = sys.modules.pop("ota_guard", None)
         if guard:  # boot.py of the system ROM has started it, see there
             guard.deinit()
-    if not get("hostname"):
-        ota.settings["hostname"] = "esp8266-" + hal.chip_id()
+    given = get("hostname")
+    ota.settings["hostname"] = _host_name(given) or "esp8266-" + hal.chip_id()
+    if given and given != get("hostname"):
+        log.error('"%s" is no host name: %s is used', given, get("hostname"))
     is_for_page = False
     if what == hal.ALONE:
         from .restart import PAGE, take
@@ -66,6 +69,11 @@ def begin(ota):
     # Those that the program has made before; and no listener of a begin() that failed half-way.
     others = [service for service in ota.services if not isinstance(service, ArduinoOTA)]
     ota.services = [arduino] + others
+    if ota.mdns is None and get("mdns", True) and _is_there("mdns"):
+        from .mdns import Mdns
+
+        ota.mdns = Mdns(ota, _about(ota.slot))
+        ota.services.append(ota.mdns)
     if has_page:
         ota.web.is_off = False
     ota.arduino = arduino  # at the end: begin() does nothing more where it is there
@@ -81,3 +89,27 @@ def _is_there(service):
     except ImportError as e:
         log.error("begin: no %s: %s", service, e)
         return False
+
+
+def _host_name(given):
+    # Returns *given* with a hyphen for each character that host names do not have, and none at its
+    # ends (RFC 952, RFC 1123). The network also limits their length: the setting has less.
+    name = bytearray((given or "").encode())
+    for i in range(len(name)):
+        if not (48 <= name[i] < 58 or 97 <= name[i] | 32 < 123):
+            name[i] = 45
+    return bytes(name).strip(b"-").decode()
+
+
+def _about(slot):
+    # Returns the application's name and version, as two strings of a TXT record, each behind its
+    # length. No value may have an "=" in it, or the Arduino IDE ignores it.
+    if slot is None:
+        return b""
+    try:
+        manifest = slots.manifest_of(slot)
+        texts = ["app=" + manifest["name"], "version=" + manifest["version"].replace("=", "-")]
+    except (OTAError, OSError) as e:
+        log.error("mdns: %s", e)
+        return b""
+    return b"".join([bytes([len(text)]) + text.encode() for text in texts])

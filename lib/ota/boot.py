@@ -124,7 +124,7 @@ def _start(slot, boots, what):
 
 def _give_up(_):
     hal.set_state(hal.get_state()[0], hal.HUNG)
-    hal.reset()
+    hal.reset_at_once()
 
 
 def _recover():

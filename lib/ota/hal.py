@@ -2,9 +2,13 @@
 `esp`, `machine` and `network`. RAM: about 600 bytes.
 """
 
+import sys
+
 import umachine
 from esp import flash_erase, flash_read, flash_size, flash_write  # noqa: F401 - for others here
 from micropython import const
+
+from . import log
 
 # The block at the end of the 512 bytes of RTC user memory, which docs/SPEC.md describes: kept by a
 # reset, lost with the power. Its last word is the state, before it lies what `keep` keeps.
@@ -22,6 +26,19 @@ HUNG = "?"  # a trial whose application did not come back: watchdog.py has reset
 
 
 def reset():
+    """Restart the chip, after a goodbye to the network, which may know the board by its name."""
+    mdns = sys.modules.get("ota.mdns")
+    if mdns and mdns.responder:
+        try:
+            from .mdns.talk import leave
+
+            leave(mdns.responder)
+        except Exception as e:
+            log.error("mdns: no goodbye: %r", e)
+    reset_at_once()
+
+
+def reset_at_once():
     """Restart the chip."""
     umachine.reset()
 

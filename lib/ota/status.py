@@ -8,9 +8,10 @@ import sys
 from micropython import const
 from utime import ticks_diff, ticks_ms
 
-from . import hal, log, slots
+from . import log, slots
 from .errors import OTAError
 from .record import load
+from .state import state
 
 # Characters of how the last question to a server ended: the outcome must have its place, too.
 _CHECK_LIMIT = const(48)
@@ -30,7 +31,11 @@ def facts(ota):
     except (OTAError, OSError) as e:
         log.error("status: %s", e)
     yield "slot", ota.slot or "-"
-    yield "state", _state(ota)
+    word = state(ota)
+    if ota.trial:
+        trial_s = ota.settings.get("trial_s", 600)
+        word += " %d" % max(0, trial_s - ticks_diff(ticks_ms(), ota.begun) // 1000)
+    yield "state", word
     gc.collect()
     yield "heap", gc.mem_free()
     yield "firmware", "%d.%d.%d" % sys.implementation.version[:3]
@@ -39,17 +44,3 @@ def facts(ota):
     if ota.own_pull:
         yield "pull", ota.own_pull.last_check[:_CHECK_LIMIT]
     yield "outcome", outcome
-
-
-def _state(ota):
-    # The board's state in a word; on trial, with the seconds that are left.
-    if ota.trial:
-        trial_s = ota.settings.get("trial_s", 600)
-        return "trial %d" % max(0, trial_s - ticks_diff(ticks_ms(), ota.begun) // 1000)
-    if ota.is_alone:
-        return "alone"
-    if hal.get_state()[1] == hal.SAFE:
-        return "safe"
-    if ota.slot is None or ota.has_ended:
-        return "services"
-    return "healthy" if ota.healthy else "idle"

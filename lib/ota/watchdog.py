@@ -34,4 +34,4 @@ class Watchdog:
             try:
                 log.error("watchdog: handle() was not called for %d ms", _LIMIT_MS)
             finally:  # also where the heap is full
-                hal.reset()
+                hal.reset_at_once()

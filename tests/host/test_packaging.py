@@ -63,6 +63,7 @@ def test_the_wheel_packs_an_application_from_another_folder(installed, tmp_path)
     application.mkdir()
     (application / "app.py").write_text("def main(ota):\n    pass\n")
     options = ["--name", "garden", "--version", "1", "--sequence", "1", "--with-ota"]
+    options += ["--without", "pull"]
     packed = subprocess.run(
         [installed / "python", "-m", "mpota", "pack", "garden", "-o", "garden.img", *options],
         cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT,

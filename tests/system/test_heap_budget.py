@@ -33,6 +33,12 @@ def test_the_boots_after_an_update_have_the_heap_of_any_other(tmp_path, record_p
     assert kb(boots.after) <= budgets.LEFT_KB * budgets.TOLERANCE
 
 
+def test_the_heap_of_the_mdns_responder_is_bounded(tmp_path, record_property):
+    taken = kb(measure.mdns_heap(tmp_path))
+    record_property("heap, scaled, mDNS idle", f"{taken:.2f} KB")
+    assert taken <= budgets.MDNS_KB
+
+
 def test_a_large_image_takes_no_more_heap_than_a_small_one(tmp_path):
     small, large = (measure.heap(tmp_path, image_bytes=size).peak for size in (3000, 100_000))
     # As much as it varies from one run to the next: the application does not see every moment.

@@ -9,6 +9,7 @@ import boards
 import pytest
 from device import APP, Device
 from mpota.board import record
+from mpota.board.files import SERVICES
 from mpota.image.compile import compile_module
 from mpota.image.directory import pack_directory
 from mpota.sim.rom import ARCHITECTURE
@@ -159,16 +160,16 @@ def test_a_release_may_do_without_services_that_the_settings_turn_on(tmp_path):
     folder.mkdir()
     (folder / "app.py").write_text(TELLING_APP.replace("{version}", "2"))
     packed = pack_directory(
-        folder, name="small", version="2", sequence=2, with_ota=True, without=("web", "pull"),
+        folder, name="small", version="2", sequence=2, with_ota=True, without=SERVICES,
         architecture=ARCHITECTURE,
     )  # fmt: skip
-    settings = {"web": True, "update_url": "http://127.0.0.1:1/", "heap": "64k"}
+    settings = {"web": True, "update_url": "http://127.0.0.1:1/", "mdns": True, "heap": "64k"}
     with Device(tmp_path, **settings) as device:
         start = device.said
         device.sequence = 2
         device.update(packed.data)
         said = device.board.lines[device.line("package /app/.ota/ota", start) - 6 :]
-        for service in ("web", "pull"):
+        for service in SERVICES:
             assert any(f"begin: no {service}: " in line for line in said), said
         device.takes_an_update()
 
@@ -179,7 +180,9 @@ def test_pack_with_ota_makes_such_a_release(device, tmp_path):
     source = TELLING_APP.replace("{version}", str(device.sequence + 1))
     (folder / "app.py").write_text(source)
     release = {"name": "small", "version": "2", "sequence": device.sequence + 1}
-    packed = pack_directory(folder, **release, with_ota=True, architecture=ARCHITECTURE)
+    packed = pack_directory(
+        folder, **release, with_ota=True, without=["pull"], architecture=ARCHITECTURE
+    )
     start = device.said
     device.sequence += 1
     device.update(packed.data)
@@ -195,6 +198,8 @@ def test_pack_with_ota_makes_such_a_release(device, tmp_path):
         "-o",
         tmp_path / "x.img",
         "--with-ota",
+        "--without",
+        "pull",
     ]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

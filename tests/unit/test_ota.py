@@ -15,7 +15,7 @@ _PORT = 8266
 _DAY_MS = 24 * 3600 * 1000
 
 with open("/ota.json", "w") as _f:
-    json.dump({"ssid": "home", "key": "geheim"}, _f)
+    json.dump({"ssid": "home", "key": "geheim", "mdns": False}, _f)
 
 
 class Board(Clock):

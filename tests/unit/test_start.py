@@ -8,7 +8,11 @@ import sys
 
 from fake_clock import Clock
 from hardware_stubs import OWN_IP, Reset, Station
+from ota import mdns
 from sample_image import empty_board, fill_slot, image, marks_of
+
+# It has tests of its own, and there are no other boards.
+mdns.Mdns.handle = lambda self: False
 
 _FIVE_MINUTES_MS = 300000
 _ONE_MINUTE_MS = 60000

@@ -33,6 +33,7 @@ _SWITCHES = (
     "reboot_on_success",
     "restart_for_update",
     "web",
+    "mdns",
 )
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _HOST_NAME_LIMIT = 32

@@ -105,7 +105,9 @@ def _check_origin(ota, fields):
     colon = host.find(b":")
     name = host[:colon] if colon >= 0 and host[colon + 1 :].isdigit() else host
     hostname = ota.settings["hostname"].lower().encode()
-    if name not in (ota.address.encode(), hostname, hostname + b".local"):
+    # Where another host has the name, mDNS knows this board by one with a number behind it.
+    local = ota.mdns.name if ota.mdns else hostname
+    if name not in (ota.address.encode(), hostname, hostname + b".local", local + b".local"):
         raise HTTPError(403, "this board is not the host that the request is for")
     if fields.get(b"origin", b"http://" + host).lower() != b"http://" + host:
         raise HTTPError(403, "requests from other pages are not answered")

@@ -8,6 +8,7 @@ import io
 
 import control
 import shared
+import uselect
 import usocket  # the interpreter's own
 from name_server import look_up
 
@@ -24,9 +25,11 @@ IP_ADD_MEMBERSHIP = 1024
 IP_DROP_MEMBERSHIP = 1025
 TCP_NODELAY = 1
 
-# MP_STREAM_CLOSE and MP_STREAM_GET_FILENO of MicroPython's py/stream.h
+# MP_STREAM_POLL, MP_STREAM_CLOSE and MP_STREAM_GET_FILENO of MicroPython's py/stream.h
+_POLL = 3
 _CLOSE = 4
 _GET_FILENO = 10
+_READABLE = 1
 
 
 def _pack(address):
@@ -47,6 +50,9 @@ def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
 
 
 class socket(io.IOBase):
+    _port = 0
+    _group = None  # what hears a multicast group, if the board has joined one
+
     def __init__(self, af=AF_INET, type=SOCK_STREAM, proto=0, _accepted=None):
         self._is_bound = _accepted is not None
         self._inner = _accepted or usocket.socket(af, type)
@@ -56,6 +62,7 @@ class socket(io.IOBase):
         if not self._is_bound:
             self._inner.bind(_pack((shared.text(control.IP), address[1])))
             self._is_bound = True
+            self._port = address[1]
 
     def connect(self, address):
         self.bind(("", 0))
@@ -66,7 +73,8 @@ class socket(io.IOBase):
         return socket(_accepted=accepted), _unpack(raw)
 
     def recvfrom(self, size, flags=0):
-        data, raw = self._inner.recvfrom(size)
+        inner = self._group if self._group and self._group_has_more() else self._inner
+        data, raw = inner.recvfrom(size)
         return data, _unpack(raw)
 
     def sendto(self, buf, address):
@@ -86,19 +94,47 @@ class socket(io.IOBase):
         elif option == SO_BROADCAST:
             inner.setsockopt(usocket.SOL_SOCKET, usocket.SO_BROADCAST, value)
         elif option == IP_ADD_MEMBERSHIP:
-            inner.setsockopt(IPPROTO_IP, usocket.IP_ADD_MEMBERSHIP, value)
+            self._join(value)
         elif option == IP_DROP_MEMBERSHIP:
-            inner.setsockopt(IPPROTO_IP, usocket.IP_DROP_MEMBERSHIP, value)
+            if self._group is None:
+                raise OSError(errno.EINVAL)
+            self._group.close()
+            self._group = None
         else:
             raise OSError(errno.EINVAL)
 
+    def _join(self, value):
+        # *value*: the group and the interface, four bytes each. What is bound to the board's own
+        # address hears no multicast here, so a socket of its own does.
+        group = usocket.socket(usocket.AF_INET, usocket.SOCK_DGRAM)
+        group.setsockopt(usocket.SOL_SOCKET, usocket.SO_REUSEADDR, 1)
+        group.bind(_pack((".".join([str(b) for b in value[:4]]), self._port)))
+        group.setsockopt(IPPROTO_IP, usocket.IP_ADD_MEMBERSHIP, value)
+        group.setblocking(False)
+        self._group = group
+        self._of_group = uselect.poll()
+        self._of_group.register(group, uselect.POLLIN)
+        self._of_inner = uselect.poll()
+        self._of_inner.register(self._inner, uselect.POLLIN)
+
+    def _group_has_more(self):
+        return bool(self._of_group.poll(0))
+
     def ioctl(self, request, arg):
-        if request == _GET_FILENO:  # from select
+        if request == _GET_FILENO and self._group is None:  # from select
             return self._inner.fileno()
+        if request == _POLL:  # from select, where there are two
+            is_ready = self._group_has_more() or self._of_inner.poll(0)
+            return arg & _READABLE if is_ready else 0
         if request == _CLOSE:  # from a TLS socket around this one
-            self._inner.close()
+            self.close()
             return 0
         return -1
+
+    def close(self):
+        self._inner.close()
+        if self._group:
+            self._group.close()
 
     def __getattr__(self, name):
         # listen, send, recv, readinto, write, settimeout, close and so on are the same.
