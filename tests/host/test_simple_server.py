@@ -175,13 +175,29 @@ def test_the_command_prints_a_line_for_each_request_and_ends_with_ctrl_c(folder)
     assert lines == [line + " (confirmed: 1)\n", line + "\n"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [(["--simple", "nowhere"], "nowhere is no folder"), (["."], "give --simple")],
-)
-def test_what_the_command_cannot_serve_is_said(arguments, said, tmp_path):
+def test_a_folder_that_is_not_there_is_said(tmp_path):
     ran = subprocess.run(
-        [sys.executable, "-m", "mpota", "serve", *arguments],
+        [sys.executable, "-m", "mpota", "serve", "--simple", "nowhere"],
         capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip
-    assert ran.returncode == 1 and said in ran.stderr
+    assert ran.returncode == 1 and "nowhere is no folder" in ran.stderr
+
+
+def test_without_the_extra_the_simple_server_works_and_the_other_says_what_to_install(tmp_path):
+    code = """
+import sys
+for name in ("granian", "starlette", "sqlalchemy", "msgspec", "jinja2", "argon2", "alembic"):
+    sys.modules[name] = None
+from mpota import cli
+cli.main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "serve", "."], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ran.returncode == 1 and "pip install 'mpota[server]'" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "serve", "--simple", "nowhere"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert "nowhere is no folder" in ran.stderr

@@ -33,7 +33,7 @@ COMMANDS = {
     "confirm": "Keep the version that a board has on trial.",
     "reject": "Take the version back that a board has on trial.",
     "revert": "Let a board go back to the version before.",
-    "serve": "Give boards that ask the newest image of a folder.",
+    "serve": "Run a server that boards ask for updates.",
     "sim": "Run a simulated board on this computer.",
 }
 _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C
@@ -61,7 +61,10 @@ class _Commands(TyperGroup):
                 f"'mpota {name}' needs {error.name}, which is not installed: get it with "
                 "\"pip install 'mpota[all]'\""
             ) from error
-        single.command(name)(getattr(module, name))
+        command = getattr(module, name)
+        if isinstance(command, typer.Typer):  # it has commands of its own
+            return typer.main.get_group(command)
+        single.command(name)(command)
         return typer.main.get_command(single)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

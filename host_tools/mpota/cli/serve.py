@@ -1,37 +1,163 @@
 """`mpota serve`: a server that boards ask for updates."""
 
+import hashlib
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mpota.errors import CommandError
 from mpota.server.simple import PORT, Exchange, ImageFolder, SimpleServer
 
 
-def serve(
+class _ServesByDefault(TyperGroup):
+    """A group of commands, of which `run` need not be named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+serve = typer.Typer(cls=_ServesByDefault, add_completion=False, rich_markup_mode=None)
+_Database = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        envvar="MPOTA_DATABASE",
+        help="postgresql://USER@HOST/NAME. [default: SQLite, in DIR]",
+    ),
+]
+
+
+@serve.command()
+def run(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder that release images are put into.")
+        Path, typer.Argument(metavar="DIR", help="The server's folder; it is made if need be.")
     ],
     simple: Annotated[
         bool,
-        typer.Option("--simple", help="Give every board the newest image, and keep nothing."),
+        typer.Option("--simple", help="Give every board the newest image in DIR, keep nothing."),
     ] = False,
     bind: Annotated[
         str, typer.Option(metavar="IP", help="The address to listen at. [default: all]")
     ] = "",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The TCP port; 0: any.")] = PORT,
+    database: _Database = "",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    unknown: Annotated[
+        str,
+        typer.Option(
+            metavar="pending|accept|refuse",
+            help="What becomes of boards that nobody has named: they wait for an operator, may "
+            "have updates at once, or are refused.",
+        ),
+    ] = "pending",
+    arduino: Annotated[
+        str,
+        typer.Option(
+            metavar="classic|current",
+            help="Sketches that tell no version: compare the MD5 as the classic sample server "
+            "does, or give them nothing, and insist on all headers, as the current one.",
+        ),
+    ] = "classic",
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A public key that images must be signed with."),
+    ] = None,
+    fleet_secret: Annotated[
+        str,
+        typer.Option(
+            envvar="MPOTA_FLEET_SECRET",
+            metavar="SECRET",
+            help="What boards must tell in x-mpota-secret or as their password; rather by its "
+            "variable than on the command line.",
+        ),
+    ] = "",
+    board_secrets: Annotated[
+        bool, typer.Option("--board-secrets", help="Answer only boards with a secret of their own.")
+    ] = False,
+    images_url: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Send boards there for images, which DIR/images has."),
+    ] = "",
+    accel: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="Let nginx send images, by X-Accel-Redirect to PATH."),
+    ] = "",
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="A web server before this one, with X-Forwarded-For."),
+    ] = None,
+    log: Annotated[str, typer.Option(metavar="text|json", help="The form of the log.")] = "text",
 ) -> None:
-    """Serve the images in DIR to boards that ask, until Ctrl-C; print a line for each request.
+    """Serve boards that ask for updates, until Ctrl-C. docs/SERVER.md has it all.
 
-    A board asks when its setting update_url names this server, as in http://192.168.0.2:8000/. It
-    gets the image of its application that has the highest sequence, if that is another version than
-    it runs. DIR may have folders named by a board's MAC address, as 5CCF7F123456, with images for
-    that board alone.
+    A board asks when its setting update_url names this server, as in http://192.168.0.2:8000/update.
+    With --simple, a board gets the image of its application in DIR that has the highest sequence,
+    if that is another version than it runs; DIR may then have folders named by a board's MAC
+    address, as 5CCF7F123456, with images for that board alone.
     """
-    if not simple:
-        raise CommandError("there is no other server than the simple one: give --simple")
+    if simple:
+        _serve_simply(directory, bind, port)
+        return
+    for name, value, values in (
+        ("unknown", unknown, ("pending", "accept", "refuse")),
+        ("arduino", arduino, ("classic", "current")),
+        ("log", log, ("text", "json")),
+    ):
+        if value not in values:
+            raise CommandError(f"--{name} {value} is none: give {', '.join(values)}")
+    run_module, options_module = _modules()
+    options = options_module.Options(
+        folder=str(directory),
+        database=database,
+        unknown=unknown,
+        arduino=arduino,
+        keys=tuple(str(path) for path in key or []),
+        fleet_secret_sha256=hashlib.sha256(fleet_secret.encode()).hexdigest()
+        if fleet_secret
+        else "",
+        board_secrets=board_secrets,
+        images_url=images_url,
+        accel=accel,
+        proxies=tuple(proxy or []),
+        log=log,
+    )
+    run_module.serve(options, bind or "0.0.0.0", port, workers, _say)
+
+
+@serve.command()
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The server's folder.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy is written to.")],
+    database: _Database = "",
+) -> None:
+    """Copy a server's SQLite database, while it runs. Images, in DIR/images, never change."""
+    run_module, options_module = _modules()
+    run_module.back_up(options_module.Options(str(directory), database), target)
+    typer.echo(f"{target}: written; copy {directory / 'images'} after it")
+
+
+def _modules() -> tuple[Any, Any]:
+    try:
+        from mpota.server import options, run
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f'the server needs {error.name}, which is not installed: get it with "pip install '
+            "'mpota[server]'\", or give --simple, which needs nothing"
+        ) from None
+    return run, options
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+
+
+def _serve_simply(directory: Path, bind: str, port: int) -> None:
     if not directory.is_dir():
         raise CommandError(f"{directory} is no folder: make it, and put images into it")
     images = ImageFolder(directory, lambda line: typer.echo(line, err=True))

@@ -1,0 +1,231 @@
+"""Operators, the browsers they have logged in with, and tokens for programs.
+
+Passwords are kept as argon2 hashes. Cookies and tokens are random and long, so that their SHA-256
+is all that needs to be kept of them.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy.orm import Session
+
+from mpota.errors import CommandError
+from mpota.server.database import Audit, LoginSession, Operator, Token
+from mpota.server.releases import ConflictError
+
+READ, BOARDS, RELEASES, ROLLOUTS, ADMIN = SCOPES = (
+    "read", "boards", "releases", "rollouts", "admin",
+)  # fmt: skip
+FIRST_NAME = "admin"
+SHORTEST_PASSWORD = 10
+TOKEN_PREFIX = "mpota_"
+SESSION_S = 12 * 3600
+# The second of the settings that OWASP names: 19 MiB for each login that goes on.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
+_NOBODY = _HASHER.hash(secrets.token_hex())
+
+_FAILURES = 5  # wrong passwords of one name from one address, then a pause
+_PAUSE_S = 60.0
+_FAILURES_LIMIT = 10_000
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Whoever does something: an operator's name, what they may do, where they are.
+
+    `csrf` is what forms of this session must bring, "" where a token was shown.
+    """
+
+    operator_id: int
+    name: str
+    scopes: frozenset[str]
+    address: str
+    csrf: str = ""
+    must_change: bool = False
+
+    def may(self, scope: str) -> bool:
+        """Tell whether this one may do what *scope* stands for; whoever may change may read."""
+        return ADMIN in self.scopes or scope in self.scopes or (scope == READ and bool(self.scopes))
+
+
+class Throttle:
+    """Makes whoever guesses passwords wait; each worker counts for itself."""
+
+    def __init__(self) -> None:
+        self._failures: dict[tuple[str, str], list[float]] = {}
+
+    def wait_s(self, name: str, address: str) -> float:
+        """Give for how many seconds no password is looked at."""
+        recent = self._recent(name, address)
+        return recent[0] + _PAUSE_S - time.monotonic() if len(recent) >= _FAILURES else 0.0
+
+    def fail(self, name: str, address: str) -> None:
+        """Count a wrong password."""
+        if len(self._failures) >= _FAILURES_LIMIT:
+            self._failures.clear()
+        recent = self._recent(name, address)
+        self._failures[name, address] = [*recent, time.monotonic()]
+
+    def _recent(self, name: str, address: str) -> list[float]:
+        since = time.monotonic() - _PAUSE_S
+        return [at for at in self._failures.get((name, address), []) if at > since]
+
+
+def first_operator(session: Session) -> str:
+    """Make the first operator where there is none; return the password, "" if there is one."""
+    if session.scalar(sa.select(Operator.id).limit(1)):
+        return ""
+    password = secrets.token_urlsafe(12)
+    add_operator(session, FIRST_NAME, password, [ADMIN], must_change=True)
+    return password
+
+
+def add_operator(
+    session: Session, name: str, password: str, scopes: list[str], must_change: bool = False
+) -> Operator:
+    """Add somebody who may log in. Raises CommandError, ConflictError for a name that is taken."""
+    check_scopes(scopes)
+    if session.scalar(sa.select(Operator.id).where(Operator.name == name)):
+        raise ConflictError(f"there is an operator {name} already: give another name")
+    operator = Operator(
+        name=name,
+        password_hash=hashed(password),
+        scopes=scopes,
+        must_change=must_change,
+        created=time.time(),
+    )
+    session.add(operator)
+    session.flush()
+    return operator
+
+
+def hashed(password: str) -> str:
+    """Give the hash to keep of a new password. Raises CommandError for one that is too short."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise CommandError(f"a password has {SHORTEST_PASSWORD} characters at least")
+    return _HASHER.hash(password)
+
+
+def check_scopes(scopes: list[str]) -> None:
+    """Raise CommandError for what is no scope."""
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise CommandError(f"{scope!r} is no scope: give some of {', '.join(SCOPES)}")
+
+
+def check(session: Session, name: str, password: str) -> Operator | None:
+    """Give the operator of that name and password; it takes as long whether there is one or not."""
+    operator = session.scalar(sa.select(Operator).where(Operator.name == name))
+    try:
+        _HASHER.verify(operator.password_hash if operator else _NOBODY, password)
+    except (VerificationError, InvalidHashError):
+        return None
+    return operator
+
+
+def open_session(session: Session, operator: Operator) -> str:
+    """Log a browser in; return its cookie."""
+    cookie = secrets.token_urlsafe(32)
+    now = time.time()
+    session.execute(sa.delete(LoginSession).where(LoginSession.expires < now))
+    session.add(
+        LoginSession(
+            token_sha256=_sha256(cookie),
+            operator_id=operator.id,
+            csrf=secrets.token_urlsafe(24),
+            created=now,
+            expires=now + SESSION_S,
+        )
+    )
+    return cookie
+
+
+def close_session(session: Session, cookie: str) -> None:
+    """Log a browser out."""
+    session.execute(sa.delete(LoginSession).where(LoginSession.token_sha256 == _sha256(cookie)))
+
+
+def change_password(session: Session, operator_id: int, password: str) -> None:
+    """Give an operator another password, and log all their browsers out."""
+    operator = session.get_one(Operator, operator_id)
+    operator.password_hash = hashed(password)
+    operator.must_change = False
+    session.execute(sa.delete(LoginSession).where(LoginSession.operator_id == operator_id))
+
+
+def by_cookie(session: Session, cookie: str, address: str) -> Principal | None:
+    """Give whose browser has this cookie."""
+    found = session.get(LoginSession, _sha256(cookie)) if cookie else None
+    if found is None or found.expires < time.time():
+        return None
+    operator = found.operator
+    return Principal(
+        operator.id, operator.name, frozenset(operator.scopes), address, found.csrf,
+        operator.must_change,
+    )  # fmt: skip
+
+
+def add_token(
+    session: Session, principal: Principal, name: str, scopes: list[str], days: int | None
+) -> tuple[Token, str]:
+    """Make a token that may do no more than its operator; return it, and the text to show once."""
+    check_scopes(scopes)
+    for scope in scopes:
+        if not principal.may(scope):
+            raise CommandError(f"you may not do what the scope {scope} allows: leave it out")
+    text = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    now = time.time()
+    token = Token(
+        operator_id=principal.operator_id,
+        name=name,
+        token_sha256=_sha256(text),
+        scopes=scopes,
+        created=now,
+        expires=None if days is None else now + 86400 * days,
+    )
+    session.add(token)
+    session.flush()
+    return token, text
+
+
+def by_token(session: Session, text: str, address: str) -> Principal | None:
+    """Give who may do what with this token."""
+    found = session.scalar(sa.select(Token).where(Token.token_sha256 == _sha256(text)))
+    if found is None or (found.expires is not None and found.expires < time.time()):
+        return None
+    operator = found.operator
+    scopes = set(found.scopes)
+    if ADMIN not in operator.scopes:
+        scopes &= set(operator.scopes)
+    return Principal(operator.id, operator.name, frozenset(scopes), address)
+
+
+def is_same(told: str, wanted: str) -> bool:
+    """Compare two secret texts, in a time that tells nothing of them."""
+    return hmac.compare_digest(told.encode(), wanted.encode())
+
+
+def note(
+    session: Session, principal: Principal, what: str, target: str = "", detail: str = ""
+) -> None:
+    """Write down what an operator has done."""
+    session.add(
+        Audit(
+            at=time.time(),
+            operator=principal.name,
+            address=principal.address,
+            what=what,
+            target=target,
+            detail=detail,
+        )
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""The application of a worker: boards at /update, operators at /, programs at /api."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from mpota.image.keys import load_public_key
+from mpota.server import counting, logs, metrics
+from mpota.server.database import Clock, Database
+from mpota.server.images import ImageDirectory
+from mpota.server.options import Options
+from mpota.server.reception import Reception
+from mpota.server.update import PATH, UpdateEndpoint
+from mpota.server.worker import Worker
+
+_log = logging.getLogger("mpota.worker")
+
+
+class Server:
+    """All parts of a worker, made of its *options*."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.database = Database(options.database_url)
+        self.images = ImageDirectory(options.images)
+        self.keys = [load_public_key(Path(name)) for name in options.keys]
+        self.metrics = metrics.Metrics()
+        self.reception = Reception(self.database, options)
+        self.update = UpdateEndpoint(self.reception, self.images, options, self.metrics)
+        self.worker: Worker | None = None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Run what a worker does beside answering."""
+        self.worker = Worker(self.database, self.reception, self.options)
+        task = asyncio.create_task(self.worker.run())
+        try:
+            yield
+        finally:
+            self.worker.ending.set()
+            await task
+            self.update.close()
+            self.worker.finish()
+            self.database.close()
+            _log.info("the worker has ended")
+
+    def application(self) -> Starlette:
+        """Give the ASGI application."""
+        return Starlette(
+            routes=[
+                Route(PATH, self.update),
+                Mount(PATH, self.update),
+                Route("/health", self._health),
+                Route("/ready", self._ready),
+                Route("/metrics", self._metrics),
+            ],
+            lifespan=self.lifespan,
+        )
+
+    async def _health(self, request: Request) -> Response:
+        # The worker is alive; whether its database is, /ready says.
+        return JSONResponse({"status": "alive"})
+
+    async def _ready(self, request: Request) -> Response:
+        try:
+            await asyncio.to_thread(self._look)
+        except Exception as error:
+            return JSONResponse({"status": "not ready", "why": str(error)}, 503)
+        return JSONResponse({"status": "ready"})
+
+    def _look(self) -> None:
+        with self.database.reading() as session:
+            session.execute(sa.select(Clock.revision)).one()
+
+    async def _metrics(self, request: Request) -> Response:
+        counts = await asyncio.to_thread(counting.counts, self.database)
+        return Response(self.metrics.page(counts), media_type=metrics.CONTENT_TYPE)
+
+
+def create() -> Starlette:
+    """Make the application of a worker whose options are in its environment."""
+    options = Options.from_environment()
+    logs.set_up(options.log)
+    return Server(options).application()

@@ -1,0 +1,206 @@
+"""`GET /update`: what boards ask and get, on the wire. The protocol is in docs/SPEC.md."""
+
+import asyncio
+import collections
+import ipaddress
+import logging
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from mpota.server import questions
+from mpota.server.decision import Arduino, Release
+from mpota.server.images import ImageDirectory
+from mpota.server.metrics import Metrics
+from mpota.server.options import Options
+from mpota.server.questions import NoBoardError, Question
+from mpota.server.reception import Reception, Reply
+
+PATH = "/update"
+
+_THREADS = 8  # that speak with the database, in each worker
+_QUEUE_LIMIT = 400  # questions that wait for it; further boards are asked to come back
+_BACK_S = (30, 300)  # when they come back, each at a time of its own
+_CACHE_BYTES = 16 << 20  # of images, in each worker
+_CHUNK_BYTES = 64 << 10
+_log = logging.getLogger("mpota.update")
+
+_Headers = list[tuple[bytes, bytes]]
+
+
+class UpdateEndpoint:
+    """An ASGI application that answers boards from *reception*, with files of *images*."""
+
+    def __init__(
+        self, reception: Reception, images: ImageDirectory, options: Options, metrics: Metrics
+    ) -> None:
+        self._reception = reception
+        self._images = images
+        self._options = options
+        self._metrics = metrics
+        self._insists = options.arduino == Arduino.CURRENT
+        self._pool = ThreadPoolExecutor(_THREADS, "update")
+        self._waiting = 0
+        self._cache: collections.OrderedDict[str, bytes] = collections.OrderedDict()
+        self._cached_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["method"] != "GET":
+            await _send(send, 405, [(b"allow", b"GET")])
+            return
+        began = time.perf_counter()
+        try:
+            question = questions.read(
+                scope["path"][len(PATH) :],
+                scope["headers"],
+                address_of(scope, self._options.proxies),
+                self._insists,
+            )
+        except NoBoardError as error:
+            self._metrics.answered(403, began)
+            await _send(send, 403, [(b"content-type", b"text/plain")], f"{error}\n".encode())
+            return
+        reply = self._reception.quick(question)
+        if reply is None:
+            reply = await self._ask(question)
+        try:
+            status, sent = await self._answer(send, question, reply)
+        except OSError as error:
+            _log.error("an image is gone: %s", error)
+            status, sent = 503, 0
+            await _send(send, 503, [(b"retry-after", b"%d" % _back_s())])
+        self._metrics.answered(status, began, sent)
+        if status != 304:
+            release = reply.release
+            _log.info(
+                "%s %s: %d %s",
+                question.mac,
+                question.version or question.sequence or "",
+                status,
+                reply.why,
+                extra={
+                    "mac": question.mac,
+                    "status": status,
+                    "release": release and f"{release.application} {release.version}",
+                    "bytes": sent,
+                    "outcome": question.outcome,
+                },
+            )
+
+    def close(self) -> None:
+        """End the threads, when what they do is done."""
+        self._pool.shutdown()
+
+    async def _ask(self, question: Question) -> Reply:
+        if self._waiting >= _QUEUE_LIMIT:
+            self._metrics.shed()
+            return Reply(503, "too many boards ask at once", wait_s=_back_s())
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, self._reception.ask, question)
+        except Exception as error:  # whatever it is, the board is to come back
+            self._metrics.failed()
+            _log.error("the database did not answer: %s", error, exc_info=_log.isEnabledFor(10))
+            return Reply(503, "the database did not answer", wait_s=_back_s())
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, send: Send, question: Question, reply: Reply) -> tuple[int, int]:
+        # Returns the status and how many bytes of an image were sent.
+        release = reply.release
+        headers: _Headers = []
+        if release is not None:
+            headers = [
+                (b"x-version", release.version.encode("latin-1", "replace")),
+                (b"x-md5", release.md5.encode()),
+                (b"etag", f'"{release.md5}"'.encode()),
+            ]
+        if reply.status == 401:
+            headers.append((b"www-authenticate", b'Basic realm="mpota"'))
+        if reply.status == 503:
+            headers.append((b"retry-after", b"%d" % reply.wait_s))
+        if release is None or not reply.has_body:
+            await _send(send, reply.status, headers)
+            return reply.status, 0
+        headers.append((b"content-type", b"application/octet-stream"))
+        name = self._images.name(release.sha256)
+        if self._options.images_url:
+            location = f"{self._options.images_url.rstrip('/')}/{name}"
+            await _send(send, 302, [*headers, (b"location", location.encode())])
+            return 302, 0
+        if self._options.accel:
+            # The web server before this one sends the file, whole or in part, with these headers.
+            accel = f"{self._options.accel.rstrip('/')}/{name}".encode()
+            await _send(send, 200, [*headers, (b"x-accel-redirect", accel)])
+            return 200, 0
+        headers.append((b"accept-ranges", b"bytes"))
+        return await self._send_file(send, question, release, headers)
+
+    async def _send_file(
+        self, send: Send, question: Question, release: Release, headers: _Headers
+    ) -> tuple[int, int]:
+        size = release.size_bytes
+        start, end, status = 0, size, 200
+        if question.range and question.if_range in (None, f'"{release.md5}"'):
+            start, last = question.range
+            end = size if last is None else min(last + 1, size)
+            if start >= end:
+                await _send(send, 416, [*headers, (b"content-range", b"bytes */%d" % size)])
+                return 416, 0
+            status = 206
+            headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
+        data = await self._file(release.sha256)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*headers, (b"content-length", b"%d" % (end - start))],
+            }
+        )
+        for at in range(start, end, _CHUNK_BYTES):
+            chunk = data[at : min(at + _CHUNK_BYTES, end)]
+            more = at + _CHUNK_BYTES < end
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+        return status, end - start
+
+    async def _file(self, sha256: str) -> bytes:
+        data = self._cache.get(sha256)
+        if data is None:
+            loop = asyncio.get_running_loop()
+            data = await loop.run_in_executor(self._pool, self._images.read, sha256)
+            self._cached_bytes += len(data)
+            self._cache[sha256] = data
+            while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+        self._cache.move_to_end(sha256)
+        return data
+
+
+def address_of(scope: Scope, proxies: tuple[str, ...]) -> str:
+    """Give the address of whoever asks; of *proxies* the header X-Forwarded-For is believed."""
+    client: Any = scope.get("client")
+    address = str(client[0]) if client else ""
+    if address in proxies:
+        told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")
+        forwarded = told.rpartition(",")[2].strip()
+        try:
+            return str(ipaddress.ip_address(forwarded))
+        except ValueError:
+            return address
+    return address
+
+
+def _back_s() -> int:
+    return random.randint(*_BACK_S)
+
+
+async def _send(send: Send, status: int, headers: _Headers, body: bytes = b"") -> None:
+    if status != 304:
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

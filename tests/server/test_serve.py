@@ -1,0 +1,333 @@
+"""`mpota serve` over real sockets: what boards get on the wire, and what a server survives."""
+
+import hashlib
+import http.client
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+from asking import Desk, board_headers, release_image, sketch_headers
+from mpota.server.database import Database
+from serving import Serving
+
+IMAGE = release_image(2)
+ETAG = f'"{hashlib.md5(IMAGE).hexdigest()}"'
+
+
+def filled(folder, url=None, **options):
+    """Give the desk of a folder in which release 2 is rolled out to all boards."""
+    folder.mkdir(exist_ok=True)
+    database = Database(url or f"sqlite:///{folder / 'server.db'}")
+    database.upgrade()
+    desk = Desk(database, folder)
+    desk.roll_out(desk.add(IMAGE))
+    return desk
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Give a server that the tests of this module share."""
+    folder = tmp_path_factory.mktemp("server")
+    filled(folder).database.close()
+    with Serving(folder, "--unknown", "accept") as server:
+        yield server
+
+
+def test_a_board_gets_the_image_and_all_that_describes_it(server):
+    reply = server.get("/update", board_headers(1))
+    assert (reply.status, reply.body) == (200, IMAGE)
+    assert reply.headers["Content-Length"] == str(len(IMAGE))
+    assert reply.headers["x-MD5"] == hashlib.md5(IMAGE).hexdigest()
+    assert reply.headers["x-version"] == "2.0.0"
+    assert reply.headers["ETag"] == ETAG and reply.headers["Accept-Ranges"] == "bytes"
+    assert "Transfer-Encoding" not in reply.headers
+
+
+def test_a_request_by_http_1_0_as_boards_send_it_is_answered_whole(server):
+    head = "GET /update HTTP/1.0\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in board_headers(2).items())
+    with socket.create_connection(("127.0.0.1", server.port), 60) as tcp:
+        tcp.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        data = b"".join(iter(lambda: tcp.recv(65536), b""))
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.0 200", b"HTTP/1.1 200")) and body == IMAGE
+    assert b"chunked" not in head.lower()
+
+
+@pytest.mark.parametrize(
+    ("asked", "if_range", "status", "part"),
+    [("bytes=1000-", ETAG, 206, slice(1000, None)), ("bytes=1000-", None, 206, slice(1000, None)),
+     ("bytes=0-9", ETAG, 206, slice(10)), ("bytes=1000-", '"other"', 200, slice(None)),
+     ("bytes=99999-", ETAG, 416, slice(0)), ("bytes=9-5", ETAG, 416, slice(0)),
+     ("lines=1-", ETAG, 200, slice(None))],
+)  # fmt: skip
+def test_a_part_of_the_same_file_alone_is_sent(server, asked, if_range, status, part):
+    number = 100 + hash((asked, if_range)) % 1000
+    told = {"Range": asked} | ({"If-Range": if_range} if if_range else {})
+    reply = server.get("/update", board_headers(number) | told)
+    assert (reply.status, reply.body) == (status, IMAGE[part])
+    if status == 206:
+        start, end, _ = part.indices(len(IMAGE))
+        assert reply.headers["Content-Range"] == f"bytes {start}-{end - 1}/{len(IMAGE)}"
+
+
+def test_nothing_new_is_304_without_a_body(server):
+    reply = server.get("/update", board_headers(3, sequence=2))
+    assert (reply.status, reply.body) == (304, b"")
+    assert "Content-Length" not in reply.headers
+
+
+def test_only_boards_are_answered(server):
+    assert server.get("/update").status == 403
+    assert server.get("/update", {"User-Agent": "ESP8266-http-Update"}).status == 403
+    assert server.get("/update/pond", sketch_headers(4)).status == 404
+    reply = server.request("POST", "/update", b"x", board_headers(4))
+    assert (reply.status, reply.headers["Allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"\0" * 100, b"GET /update HTTP/1.1\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
+     b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n", b"GET /update HTTP/9.9\r\n\r\n",
+     b"POST /api/releases HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+     b"GET /update HTTP/1.1\r\nHost: x\r\nUser-Agent: ESP8266-http-Update\r\n"
+     b"x-ESP8266-STA-MAC: 5C:CF:7F:00:00:01\r\nx-mpota-outcome: \xff\xfe\x80\r\n\r\n"],
+    ids=["no HTTP", "many headers", "long line", "version", "length", "bytes"],
+)  # fmt: skip
+def test_hostile_requests_harm_nobody(server, request_bytes):
+    with socket.create_connection(("127.0.0.1", server.port), 30) as tcp:
+        try:
+            tcp.sendall(request_bytes)
+            tcp.shutdown(socket.SHUT_WR)
+            tcp.settimeout(20)
+            while tcp.recv(65536):
+                pass
+        except OSError:
+            pass
+    assert server.get("/update", board_headers(5, sequence=2)).status == 304
+
+
+def test_connections_that_say_nothing_keep_nobody_away(server):
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    try:
+        assert server.get("/update", board_headers(6, sequence=2)).status == 304
+    finally:
+        for tcp in silent:
+            tcp.close()
+
+
+def test_values_of_headers_that_are_no_good_are_left_out(server):
+    bad = {"x-mpota-heap": "lots", "x-mpota-rssi": "9" * 40, "x-mpota-uptime": "-1e9",
+           "x-ESP8266-sketch-md5": "zz", "x-mpota-outcome": "x" * 5000}  # fmt: skip
+    assert server.get("/update", board_headers(7, sequence=2) | bad).status == 304
+
+
+def test_metrics_health_and_readiness_are_told(server):
+    assert server.get("/health").status == server.get("/ready").status == 200
+    server.get("/update", board_headers(8, sequence=2))
+    text = server.get("/metrics").body.decode()
+    assert float(re.search(r'^mpota_answers_total\{status="304"\} (\S+)', text, re.M)[1]) >= 1
+    assert re.search(r'^mpota_boards\{state="accepted"\} ', text, re.M)
+
+
+# What a server survives
+
+
+def database_of(folder):
+    return sqlite3.connect(folder / "server.db")
+
+
+def test_it_starts_with_nothing_and_ends_with_sigterm(tmp_path):
+    folder = tmp_path / "new"
+    with Serving(folder) as server:
+        assert len(server.password) >= 10
+        assert server.get("/update", board_headers(1)).status == 304
+    assert server.process.returncode == 0 and "the server has ended" in server.lines
+    # What was seen last is written down at the end.
+    with database_of(folder) as database:
+        assert database.execute("SELECT mac, rssi FROM boards").fetchall() == [
+            ("5CCF7F000001", -60)
+        ]
+    with Serving(folder) as server:
+        assert not [line for line in server.lines if "password" in line]
+
+
+def test_a_download_that_goes_on_is_finished_when_the_server_ends(tmp_path):
+    filled(tmp_path).database.close()
+    with Serving(tmp_path, "--unknown", "accept") as server:
+        head = "".join(f"{name}: {value}\r\n" for name, value in board_headers(1).items())
+        with socket.create_connection(("127.0.0.1", server.port), 60) as tcp:
+            tcp.sendall(f"GET /update HTTP/1.0\r\n{head}\r\n".encode())
+            data = tcp.recv(100)
+            server.process.terminate()
+            data += b"".join(iter(lambda: tcp.recv(65536), b""))
+        assert data.partition(b"\r\n\r\n")[2] == IMAGE
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_worker_that_is_killed_loses_nothing_that_was_answered(tmp_path, request, kind):
+    url = None if kind == "sqlite" else request.getfixturevalue("postgres")()
+    desk = filled(tmp_path, url)
+    desk.database.close()
+    arguments = ["--unknown", "accept"] + (["--database", url] if url else [])
+    given = set()
+    with Serving(tmp_path, *arguments, workers=2) as server:
+        stop = threading.Event()
+
+        def ask(first):
+            number = first
+            while not stop.is_set():
+                try:
+                    reply = server.get("/update", board_headers(number))
+                except (OSError, http.client.HTTPException):
+                    continue
+                if reply.status == 200 and reply.body == IMAGE:
+                    given.add(f"5CCF7F{number:06X}")
+                    number += 4
+
+        threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(3):
+            before = len(given)
+            server.wait_until(lambda before=before: len(given) >= before + 8)
+            server.wait_until(lambda: len(server.worker_processes()) == 2)
+            os.kill(server.worker_processes()[0], signal.SIGKILL)
+        before = len(given)
+        server.wait_until(lambda: len(given) >= before + 8)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    database = Database(url or f"sqlite:///{tmp_path / 'server.db'}")
+    with database.reading() as session:
+        rows = session.connection().exec_driver_sql(
+            "SELECT mac FROM attempts JOIN boards ON boards.id = board_id"
+        )
+        assert given <= {row[0] for row in rows}
+    database.close()
+
+
+def test_the_database_may_go_and_come_back(tmp_path):
+    import postgresql
+
+    if not postgresql.find():
+        pytest.skip("there is no PostgreSQL (Debian: apt-get install postgresql)")
+    with postgresql.Server() as postgres:
+        url = postgres.new_database()
+        filled(tmp_path, url).database.close()
+        with Serving(tmp_path, "--unknown", "accept", "--database", url) as server:
+            known = board_headers(1, sequence=2)
+            assert [server.get("/update", known).status for _ in range(2)] == [304, 304]
+            postgres.stop()
+            server.wait_until(lambda: server.get("/ready").status == 503)
+            assert server.get("/health").status == 200
+            assert server.get("/update", known).status == 304  # from memory
+            reply = server.get("/update", board_headers(2))
+            assert reply.status == 503 and 30 <= int(reply.headers["Retry-After"]) <= 300
+            postgres.start()
+            server.wait_until(lambda: server.get("/ready").status == 200)
+            assert server.get("/update", board_headers(2)).status == 200
+
+
+def test_a_full_disk_is_said_and_serves_on_when_there_is_room(tmp_path):
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mounted], capture_output=True
+    )
+    if made.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        filled(mounted).database.close()
+        with Serving(mounted, "--unknown", "accept") as server:
+            known = board_headers(1, sequence=2)
+            assert [server.get("/update", known).status for _ in range(2)] == [304, 304]
+            ballast = mounted / "ballast"
+            with pytest.raises(OSError), ballast.open("wb") as file:
+                while True:
+                    file.write(bytes(4096))
+                    file.flush()
+            reply = server.get("/update", board_headers(2))
+            assert reply.status == 503 and "Retry-After" in reply.headers
+            assert server.get("/update", known).status == 304
+            ballast.unlink()
+            server.wait_until(lambda: server.get("/update", board_headers(2)).status == 200)
+    finally:
+        subprocess.run(["umount", "-l", mounted], check=True)
+
+
+# Where files come from, and the options
+
+
+def test_boards_are_sent_elsewhere_for_images(tmp_path):
+    filled(tmp_path).database.close()
+    name = hashlib.sha256(IMAGE).hexdigest()
+    url = "https://files.example/images"
+    with Serving(tmp_path, "--unknown", "accept", "--images-url", url) as server:
+        reply = server.get("/update", board_headers(1))
+        assert reply.status == 302 and reply.headers["Location"] == f"{url}/{name[:2]}/{name}"
+    with Serving(tmp_path, "--unknown", "accept", "--accel", "/images") as server:
+        reply = server.get("/update", board_headers(2))
+        assert reply.headers["X-Accel-Redirect"] == f"/images/{name[:2]}/{name}"
+        assert (reply.status, reply.body) == (200, b"")
+
+
+def test_the_current_arduino_servers_rules_insist_on_headers(tmp_path):
+    filled(tmp_path).database.close()
+    with Serving(tmp_path, "--unknown", "accept", "--arduino", "current") as server:
+        told = sketch_headers(1)
+        assert server.get("/update", told).status == 304
+        assert server.get("/update", told | {"x-ESP8266-version": "1"}).status == 200
+        del told["x-ESP8266-chip-size"]
+        assert server.get("/update", told).status == 403
+
+
+def test_the_secret_of_the_fleet_comes_from_the_environment(tmp_path):
+    filled(tmp_path).database.close()
+    with Serving(tmp_path, "--unknown", "accept", MPOTA_FLEET_SECRET="of-all") as server:
+        reply = server.get("/update", board_headers(1))
+        assert reply.status == 401 and "Basic" in reply.headers["WWW-Authenticate"]
+        assert server.get("/update", board_headers(1, x_mpota_secret="of-all")).status == 200
+
+
+def mpota(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "mpota", *map(str, arguments)], capture_output=True, text=True,
+        env=os.environ,
+    )  # fmt: skip
+
+
+def test_a_backup_is_whole_while_the_server_runs(tmp_path):
+    filled(tmp_path / "a").database.close()
+    with Serving(tmp_path / "a", "--unknown", "accept") as server:
+        assert server.get("/update", board_headers(1)).status == 200
+        ran = mpota("serve", "backup", tmp_path / "a", tmp_path / "copy.db")
+        assert ran.returncode == 0 and "written" in ran.stdout
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT count(*) FROM attempts").fetchone() == (1,)
+    ran = mpota("serve", "backup", tmp_path / "a", tmp_path / "copy.db")
+    assert ran.returncode == 1 and "is there already" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--unknown", "maybe"], "pending, accept, refuse"), (["--key", "none.pem"], "none.pem"),
+     (["--database", "mysql://x/y"], "postgresql://"),
+     (["--database", "postgresql://127.0.0.1:1/x"], "database")],
+)  # fmt: skip
+def test_what_the_server_cannot_do_is_said_in_one_line(tmp_path, arguments, said):
+    ran = mpota("serve", tmp_path, "--port", "0", *arguments)
+    assert ran.returncode == 1
+    assert said in ran.stderr and ran.stderr.count("\n") == 1, ran.stderr
+
+
+def test_a_port_that_is_taken_is_said(tmp_path, server):
+    ran = mpota("serve", tmp_path, "--bind", "127.0.0.1", "--port", server.port)
+    assert ran.returncode == 1 and "another --bind or --port" in ran.stderr
