@@ -12,6 +12,7 @@ from own_transport import send as send_to_application
 from own_transport import serving
 from raw_host import PASSWORD, RawHost
 from signing import FIRST, SECOND, SignedDevice, key_file, signed, with_trailer
+from web_client import basic, form, post
 from web_site import StrongFile, WebSite
 
 pytestmark = pytest.mark.parallel
@@ -95,12 +96,26 @@ def by_pull(device, data):
     return int(match[1] or 0)
 
 
+def by_page(device, data, **headers):
+    device.board.wait_for("web: http")
+    answer = post(device.board.ip, data, Authorization=basic("mpota", PASSWORD), **headers)
+    assert ("Update Success" in answer.text) == (answer.status == 200), answer
+    return 0 if answer.status == 200 else int(answer.text.partition("ERROR[")[2].partition("]")[0])
+
+
+def by_form(device, data):
+    body = form(("image", "image.bin", data), ("go", None, b"Update"))
+    return by_page(device, body, Content_Type="multipart/form-data; boundary=xyz")
+
+
 # With a password: a board without one makes a pause after some failures.
 TRANSPORTS = {
     "classic": (by_classic_handshake, APP, {"password": PASSWORD}),
     "SHA-256": (by_strong_handshake, APP, {"password": PASSWORD, "auth": "strict"}),
     "application": (send_to_application, updating(), {}),
     "pull": (by_pull, COMMANDED_APP, {"heap": "72k"}),
+    "page": (by_page, APP, {"web": True, "password": PASSWORD, "heap": "80k"}),
+    "form": (by_form, APP, {"web": True, "password": PASSWORD, "heap": "80k"}),
 }
 each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
