@@ -178,6 +178,7 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     first = {"flashed": OLD, "newest": OLD}.get(scenario.board, OLDER)
     files = boot_files() | _scripts(scenario, images) | first_record(images[first])
     settings = {"confirm_s": 0, "trial_s": scenario.trial_s, "password": scenario.password}
+    settings["web"] = scenario.has_page
     files |= settings_file(SETTINGS | settings)
     if scenario.new_keys:
         files[KEYS] = OLD_KEYS

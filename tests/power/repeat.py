@@ -3,6 +3,7 @@
 python tests/power/repeat.py update 23 --torn prefix --second 5
 python tests/power/repeat.py --never-runs stranger --cut 3
 python tests/power/repeat.py --upload 23 --restart
+python tests/power/repeat.py --page 23
 python tests/power/repeat.py --heap 40 --start boot
 python tests/power/repeat.py --bug 'confirmed at boot'
 """
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from base_flash import StaleEditError  # noqa: E402
 from low_memory import STARTS, LowMemory, run_low_memory  # noqa: E402
+from page_cut import PageCut, run_page_cut  # noqa: E402
 from power_cut import TEARS, Case, run_case  # noqa: E402
 from refused import REFUSALS, REJECTIONS, NeverRuns, run_never_runs  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cut", type=int, help="with --never-runs: cut before this operation")
     parser.add_argument("--upload", type=int, metavar="CUT", help="cut in an upload")
     parser.add_argument("--restart", action="store_true", help="in one through the restart")
+    parser.add_argument("--page", type=int, metavar="CUT", help="cut in an upload by the page")
     parser.add_argument("--heap", type=int, metavar="KB", help="an update with so much memory")
     parser.add_argument("--start", choices=STARTS, default=STARTS[0], help="when there is so much")
     names = [bug.name for bug in SEEDED_BUGS]
@@ -47,6 +50,8 @@ def _run(options: argparse.Namespace) -> list[str]:
         return run_never_runs(NeverRuns(options.never_runs, options.cut, options.torn))
     if options.upload is not None:
         return run_upload_cut(UploadCut(options.upload, options.restart))
+    if options.page is not None:
+        return run_page_cut(PageCut(options.page))
     if options.heap is not None:
         return run_low_memory(LowMemory(options.heap, options.start))
     return run_case(Case(options.scenario, options.operation, options.torn, options.second))
@@ -64,7 +69,14 @@ def main() -> None:
     """Run what the command line names; the exit status is 1 when it fails."""
     parser = _parser()
     options = parser.parse_args()
-    named = (options.bug, options.upload, options.heap, options.never_runs, options.operation)
+    named = (
+        options.bug,
+        options.upload,
+        options.page,
+        options.heap,
+        options.never_runs,
+        options.operation,
+    )
     if sum(x is not None for x in named) != 1:
         parser.error("name one case: a scenario and an operation, or one of the options")
     try:

@@ -25,7 +25,8 @@ class Scenario:
     *script* runs between boot.py and main.py. *app* is what `new` does, *old_app* what `old` does.
     *final* is the version that runs in the end where nothing goes wrong, None for the services
     alone, and *bad* the one that is not confirmed. With *new_keys* the board takes only what is
-    signed, and `new` brings other keys. *password* is what an upload must prove to know.
+    signed, and `new` brings other keys. *password* is what an upload must prove to know. With
+    *has_page* the board has its update page on.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Scenario:
     bad: str | None = None
     new_keys: bool = False
     password: str = ""
+    has_page: bool = False
     watchdog_ms: int = 5000
     trial_s: int = 600
     tuning: tuple[Edit, ...] = ()

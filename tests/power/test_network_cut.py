@@ -3,6 +3,7 @@
 import pytest
 from mpota.arduino.invitation import Invitation
 from mpota.arduino.transfer import Transfer
+from page_cut import PageCut, count_page_operations, run_page_cut
 from power_cut import count_operations, in_parallel
 from upload_cut import UploadCut, run_upload_cut
 
@@ -23,3 +24,11 @@ def test_a_power_cut_in_an_upload_leaves_a_whole_version(
     cuts = campaign.sample(name, range(total), _SAMPLE)
     ran = in_parallel(run_upload_cut, [UploadCut(cut, restarts) for cut in cuts])
     record_property(f"power cuts in {name}", f"{len(ran)}/{len(cuts)} of {total} operations")
+
+
+@pytest.mark.campaign
+def test_a_power_cut_in_an_upload_by_the_page_leaves_a_whole_version(campaign, record_property):
+    total = count_page_operations()
+    cuts = campaign.sample("uploads by the page", range(total), _SAMPLE)
+    ran = in_parallel(run_page_cut, [PageCut(cut) for cut in cuts])
+    record_property("power cuts in uploads by the page", f"{len(ran)}/{len(cuts)} of {total}")
