@@ -9,6 +9,7 @@ from pathlib import Path
 
 import budgets
 import measure
+import measure_page
 import measure_pull
 import measure_strangers
 from rich.console import Console
@@ -52,6 +53,8 @@ def _measure(folder: Path, table: Table) -> None:
     _add_heap(folder, table)
     table.add_section()
     _add_pull(folder, table)
+    table.add_section()
+    _add_page(folder, table)
     table.add_section()
     for bits in (2048, 4096):
         check = measure.verification(folder, bits)
@@ -101,6 +104,21 @@ def _add_pull(folder: Path, table: Table) -> None:
     sent, received = measure_pull.bytes_per_idle_poll(folder)
     table.add_row("bytes that a board sends, and gets, for a question without an update",
                   f"{sent}, {received}", "")  # fmt: skip
+
+
+def _add_page(folder: Path, table: Table) -> None:
+    by_page, by_listener = measure_page.throughput(folder, ROUNDS)
+    table.add_row("upload by the page, of the speed of one to the listener of the same board",
+                  f"{by_page / by_listener:.1f}", f"≥ {budgets.PAGE_THROUGHPUT}")  # fmt: skip
+    heap = measure_page.heap(folder)
+    table.add_row("heap, scaled: the page when idle",
+                  _kb(heap.idle), f"≤ {budgets.PAGE_IDLE_KB} KB")  # fmt: skip
+    table.add_row("each connection to it",
+                  _kb(heap.connection), f"≤ {budgets.PAGE_CONNECTION_KB} KB")  # fmt: skip
+    table.add_row("peak over idle, page and status are shown", _kb(heap.look), "")
+    table.add_row("peak over idle, an upload by the page", _kb(heap.peak), "")
+    table.add_row("the page, as it is sent",
+                  f"{measure_page.page_bytes()} bytes", f"≤ {budgets.PAGE_BYTES}")  # fmt: skip
 
 
 def _kb(bytes_here: int) -> str:

@@ -47,6 +47,13 @@ THROUGHPUT = 0.95
 PULL_OVER_UPLOAD_KB = 1.5
 QUESTION_KB = 8
 
+# The update page: its heap when idle, and for each connection; its bytes as it is sent; the speed of
+# an upload, of that of one to the listener of the same board.
+PAGE_IDLE_KB = 0.8
+PAGE_CONNECTION_KB = 1.5
+PAGE_BYTES = 6 * 1024
+PAGE_THROUGHPUT = 0.9
+
 # Flash time of an update of 100 KB by the flash chip's data sheet, of that of the version of
 # 2026-11-25 (commit 9f58077). Its simulated board counted 1,598 programs of 128 bytes and 53 erases
 # for an image of 101,888 bytes, from the invitation to the confirmation. Half a page is taken for

@@ -31,12 +31,6 @@ class Web(Callbacks):
         self.ota = ota
         self.session = []  # the connections that are open, each a connection.Connection
 
-    def run_short(self):
-        """Say once that there is no memory for a connection."""
-        if not self.is_short:
-            self.is_short = True
-            log.error("web: no memory for a connection")
-
     def __getattr__(self, name):
         from . import calls
 
@@ -65,7 +59,9 @@ class Web(Callbacks):
 
             return serve(self)
         except MemoryError:
-            self.run_short()
+            if not self.is_short:  # said once
+                self.is_short = True
+                log.error("web: no memory for a connection")
             try:
                 self.turn_away()
             except MemoryError:

@@ -11,6 +11,7 @@ import uerrno
 from micropython import const
 from ustruct import calcsize
 
+from .. import log
 from ..clock import after, is_past
 
 # Connections that are held, and that are served at a time.
@@ -157,7 +158,9 @@ class Connection:
                 self.is_upload = False  # it is tried once
                 self._steps = self._restart()
                 return True
-            self.web.run_short()
+            if not self.web.is_short:  # said once
+                self.web.is_short = True
+                log.error("web: no memory for a request")
             self._try_to_say_no()
         except Exception as e:
             sys.print_exception(e)
