@@ -47,8 +47,8 @@ THROUGHPUT = 0.95
 PULL_OVER_UPLOAD_KB = 1.5
 QUESTION_KB = 8
 
-# The update page: its heap when idle, and for each connection; its bytes as it is sent; the speed of
-# an upload, of that of one to the listener of the same board.
+# The update page: its heap when idle, and for each connection; its bytes as it is sent; the speed
+# of an upload, of that of one to the listener of the same board.
 PAGE_IDLE_KB = 0.8
 PAGE_CONNECTION_KB = 1.5
 PAGE_BYTES = 6 * 1024

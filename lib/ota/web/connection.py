@@ -134,7 +134,7 @@ class Connection:
     is_updating = False  # whether that has begun
     # What was asked for: whether the answer is to be JSON, whether its head alone is to be sent.
     wants_json = is_head = False
-    _is_closing = False
+    _is_closing = _is_refused = False
 
     def __init__(self, web, tcp, address, line):
         self.web = web
@@ -161,17 +161,26 @@ class Connection:
             if not self.web.is_short:  # said once
                 self.web.is_short = True
                 log.error("web: no memory for a request")
-            self._try_to_say_no()
+            if self._say_no():
+                return True
         except Exception as e:
             sys.print_exception(e)
         self.close()
         return False
 
-    def _try_to_say_no(self):
+    def _say_no(self):
+        # Returns whether the client was told, once, and may take it in peace.
+        if self._is_refused:
+            return False
+        self._is_refused = True
+        self.is_served = self.is_reading = False
         try:
             self.tcp.write(_NO_MEMORY)
-        except OSError:
-            pass
+            self.buffer = self.buffer or bytearray(_SCRAP_BYTES)
+            self._steps = self.drain()
+        except (OSError, MemoryError):
+            return False
+        return True
 
     def close(self):
         """Close it; an update that it brings is discarded."""
