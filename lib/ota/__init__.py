@@ -371,7 +371,8 @@ class OTA(Callbacks):
     def _become_healthy(self):
         if self.trial and self.own_web:
             # Whoever looks at the page must not make the heap too full for the trial to end well.
-            self.own_web.close_all()
+            while self.own_web.session:
+                self.own_web.session.pop().close()
             self.unload()
         from .trial import become_healthy
 

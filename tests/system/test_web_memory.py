@@ -101,8 +101,7 @@ class Looking:
         return curl(*LOG_IN, "--max-time", "5", self._url)
 
 
-def test_a_page_that_stays_open_keeps_no_trial_from_its_end_and_no_update_out(tmp_path):
-    # With so little heap that an application which leaves what the page takes is not confirmed.
+def test_a_page_that_stays_open_keeps_no_update_out_and_no_trial_from_its_end(tmp_path):
     with WebDevice(tmp_path, web_password=PASSWORD, heap="48k") as device, Looking(device) as page:
         for _ in range(3):
             device.update()

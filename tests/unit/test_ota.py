@@ -314,6 +314,44 @@ def test_a_trial_is_confirmed_after_60_healthy_seconds_unless_set_otherwise():
             assert hal.get_state() == (0, "b") and not board.ota.trial
 
 
+class Page:
+    """Stands for the update page, with two browsers that look at it."""
+
+    socket = None
+
+    def __init__(self, is_updating=False):
+        self.is_updating = is_updating
+        self.session = [self, self]
+        self.closed = 0
+
+    def close(self):
+        self.closed += 1
+
+    def handle(self):
+        return False
+
+
+def test_whoever_looks_at_the_page_gives_way_to_the_end_of_a_trial():
+    # What the page takes of the heap would count as the application's.
+    for trial, closed in ((True, 2), (False, 0)):
+        with Board(trial) as board:
+            board.ota.own_web = page = Page()
+            board.handle_until(59000)
+            assert page.closed == 0
+            board.handle_until(60000)
+            assert page.closed == closed and board.ota.healthy
+
+
+def test_a_boot_becomes_healthy_after_the_update_that_goes_on_then():
+    with Board() as board:
+        board.ota.own_web = page = Page(True)
+        board.handle_until(70000)
+        assert not board.ota.healthy
+        page.is_updating = False
+        board.handle_until(71000)
+        assert board.ota.healthy
+
+
 def test_a_boot_counts_as_healthy_after_60_seconds():
     with Board() as board:
         hal.set_state(4, "a")

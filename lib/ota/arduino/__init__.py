@@ -145,7 +145,8 @@ class ArduinoOTA(Callbacks):
         (name, arguments), self.next = self.next, None
         web = self.ota.own_web
         if name == "session" and web and not web.is_updating:
-            web.close_all()  # who looks at the page gives way
+            while web.session:  # who looks at the page gives way
+                web.session.pop().close()
         if self.talk is None:
             self.ota.unload()
         try:

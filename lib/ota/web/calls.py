@@ -49,17 +49,11 @@ def start(web):
 def end(web):
     """Close all connections, and listen for none until `begin`; an update is discarded."""
     web.is_off = True
-    close_all(web)
+    while web.session:
+        web.session.pop().close()  # one that asks for it itself is closed by `serve`
     if web.socket:
         web.socket.close()
         web.socket = web.poll = None
-
-
-def close_all(web):
-    """Close all connections; an update is discarded."""
-    for connection in web.session:
-        connection.close()  # one that asks for it itself is closed by `serve`
-    web.session = [connection for connection in web.session if connection.tcp]
 
 
 def route(web, path, handler, is_open=False):
