@@ -1,20 +1,39 @@
 """The host's sockets towards a board, with errors for people where the network gives none."""
 
 import os
+import re
 import socket
 
 from mpota.arduino.outcomes import HostPortError, NoAnswerError, UnknownHostError
 
+# A name without a domain, as boards have it.
+_BOARD_NAME = re.compile(r"[A-Za-z0-9-]{1,63}")
+
 
 def resolve(host: str) -> str:
-    """Give the IP address of a host name or address. Raises UnknownHostError."""
+    """Give the IP address of an address or a name. Raises UnknownHostError.
+
+    `garden.local` is asked for by mDNS, and `garden` too where this computer knows no such host.
+    """
+    is_local = host.rstrip(".").lower().endswith(".local")
+    if is_local and (address := _by_mdns(host)):
+        return address
     try:
         found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        if _BOARD_NAME.fullmatch(host) and (address := _by_mdns(host)):
+            return address
         raise UnknownHostError(
-            f"no address is known for {host!r}: check the name, or give the IP address"
+            f"no address is known for {host!r}: check the name ('mpota discover' lists boards), or "
+            "give the IP address"
         ) from error
     return str(found[0][4][0])
+
+
+def _by_mdns(host: str) -> str | None:
+    from mpota.discover import address_of  # zeroconf takes its time to load
+
+    return address_of(host)
 
 
 def tcp_listener(host: str, port: int) -> socket.socket:

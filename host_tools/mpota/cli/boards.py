@@ -4,18 +4,22 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Annotated, TypeVar
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from mpota import arduino
 from mpota.errors import CommandError
 
+if TYPE_CHECKING:
+    from mpota.discover import Found
+
 PORT_LIMIT = 65535
 _CTRL_C_S = 0.2  # how late Ctrl-C may come, where waiting is not interrupted
 
 Board = Annotated[
-    str, typer.Argument(metavar="IP", help="The board's address or host name.", show_default=False)
+    str, typer.Argument(metavar="IP", help="The board's address or name.", show_default=False)
 ]
 Port = Annotated[
     int, typer.Option("-p", "--port", min=1, max=PORT_LIMIT, help="The board's UDP port.")
@@ -50,8 +54,23 @@ PAGE_USER = "mpota"
 _Result = TypeVar("_Result")
 
 
-def at_once(boards: Sequence[str], work: Callable[[str], _Result]) -> list[_Result | CommandError]:
-    """Do `work(board)` for all boards at the same time; give each one's result or CommandError."""
+class NotBegunError(CommandError):
+    """A board that was not even tried, since too many others have failed."""
+
+
+def at_once(
+    boards: Sequence[str],
+    work: Callable[[str], _Result],
+    *,
+    most: int | None = None,
+    max_failures: int | None = None,
+    has_failed: Callable[[_Result], bool] = lambda result: False,
+) -> list[_Result | CommandError]:
+    """Do `work(board)` for boards at the same time; give each one's result or CommandError.
+
+    `most` is for how many at a time at most. Once `max_failures` have failed, by a CommandError or
+    as `has_failed` has it, no other is begun: its result is a NotBegunError.
+    """
     for board in boards:
         if boards.count(board) > 1:
             raise CommandError(f"{board} is given more than once: name each board once")
@@ -63,14 +82,49 @@ def at_once(boards: Sequence[str], work: Callable[[str], _Result]) -> list[_Resu
         except BaseException as error:  # handed to who waits for it
             done.put((board, error))
 
-    for board in boards:
-        # A daemon: after Ctrl-C the command ends at once, whatever a thread waits for.
-        threading.Thread(target=run, args=[board], daemon=True).start()
+    waiting = list(boards)
     results: dict[str, _Result | CommandError] = {}
-    while len(results) < len(boards):
+    running = failures = 0
+    while waiting or running:
+        if max_failures is not None and failures >= max_failures:
+            error = (
+                f"not begun: {failures} {'board has' if failures == 1 else 'boards have'} failed"
+            )
+            results |= {board: NotBegunError(error) for board in waiting}
+            waiting = []
+        while waiting and (most is None or running < most):
+            # A daemon: after Ctrl-C the command ends at once, whatever a thread waits for.
+            threading.Thread(target=run, args=[waiting.pop(0)], daemon=True).start()
+            running += 1
         with suppress(queue.Empty):
             board, result = done.get(timeout=_CTRL_C_S)
             if isinstance(result, BaseException) and not isinstance(result, CommandError):
                 raise result
             results[board] = result
+            running -= 1
+            failures += isinstance(result, CommandError) or has_failed(result)
     return [results[board] for board in boards]
+
+
+def is_pattern(board: str) -> bool:
+    """Whether this stands for the boards that are found by it, as `garden-*` does."""
+    return any(character in board for character in "*?[")
+
+
+def matching(patterns: Sequence[str]) -> "dict[str, Found]":
+    """Look for boards by mDNS; give those with mpota of which a pattern has the name.
+
+    Raises CommandError where there is none.
+    """
+    from mpota.discover import discover  # zeroconf takes its time to load
+
+    boards = [board for board in discover() if board.state]
+    found = {
+        board.name: board
+        for board in boards
+        if any(fnmatch(board.name.lower(), pattern.lower()) for pattern in patterns)
+    }
+    if not found:
+        names = ", ".join(board.name for board in boards) or "none at all"
+        raise CommandError(f"no board was found by {' '.join(patterns)}: found were {names}")
+    return found

@@ -1,7 +1,8 @@
 """What `mpota upload` does once it knows what to send where: send it, wait, tell the end."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -10,11 +11,15 @@ from rich.text import Text
 
 from mpota import arduino, web
 from mpota.arduino.handshake import Handshake
+from mpota.arduino.sockets import resolve
 from mpota.arduino.trial import Ending, await_ending, follow
-from mpota.cli.boards import at_once
+from mpota.cli.boards import NotBegunError, at_once
 from mpota.cli.progress import Display, LineProgress
 from mpota.errors import CommandError
 from mpota.web.client import Client
+
+if TYPE_CHECKING:
+    from mpota.discover import Found
 
 _GOOD, _FAILED, _UNDECIDED = 0, 1, 2  # exit statuses
 _BEST_TO_WORST = (_GOOD, _UNDECIDED, _FAILED)
@@ -42,6 +47,9 @@ class Delivery:
     classic: bool
     wait_s: float | None  # for the end of the trial; None: it is not waited for
     user: str = ""  # of the boards' pages, which are used if it is given
+    found: "Mapping[str, Found]" = field(default_factory=dict)  # boards that mDNS has found
+    most: int | None = None  # boards at a time
+    max_failures: int | None = None  # after so many no other board is begun
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,13 @@ def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_st
     Raises CommandError where there is only one board, and it failed.
     """
     with Display(console, boards, len(delivery.payload.data), tell_steps) as display:
-        results = at_once(boards, lambda board: _deliver_to(board, delivery, display[board]))
+        results = at_once(
+            boards,
+            lambda board: _deliver_to(board, delivery, display[board]),
+            most=delivery.most,
+            max_failures=delivery.max_failures,
+            has_failed=lambda result: result.status == _FAILED,
+        )
     if len(boards) == 1:
         return _tell(results[0], delivery.payload.name, console)
     return _tell_all(dict(zip(boards, results, strict=True)), delivery.payload.name, console)
@@ -66,11 +80,12 @@ def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_st
 def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
     payload = delivery.payload
     try:
-        tells = (
-            _send_to_page(board, delivery, shown)
-            if delivery.user
-            else _send(board, delivery, shown)
-        )
+        if delivery.user:
+            tells = _send_to_page(board, delivery, shown)
+        else:
+            # Once: while the board restarts, nobody answers for its name.
+            address = _address(board, delivery)
+            tells = _send(address, delivery, shown)
     except CommandError:
         shown.end("failed")
         raise
@@ -81,18 +96,23 @@ def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
         return _Result(_GOOD, "the board has verified and taken it, and tells nothing more")
     if delivery.wait_s is None:
         return _Result(_GOOD, "the board has it, verified, and tries it when it restarts")
-    ending = _ending(board, delivery, payload.sequence, delivery.wait_s, shown)
+    if delivery.user:
+        client = Client(board, delivery.user, delivery.password, delivery.classic)
+        ending = follow(
+            lambda s: web.ask_status(client, s), payload.sequence, delivery.wait_s, shown.wait
+        )
+    else:
+        ending = await_ending(
+            *address, delivery.password, payload.sequence, delivery.wait_s, shown.wait
+        )
     shown.end(ending.verdict)
     return _judged(board, ending, delivery.wait_s)
 
 
-def _ending(
-    board: str, delivery: Delivery, sequence: int, wait_s: float, shown: LineProgress
-) -> Ending:
-    if delivery.user:
-        client = Client(board, delivery.user, delivery.password, delivery.classic)
-        return follow(lambda s: web.ask_status(client, s), sequence, wait_s, shown.wait)
-    return await_ending(board, delivery.port, delivery.password, sequence, wait_s, shown.wait)
+def _address(board: str, delivery: Delivery) -> tuple[str, int]:
+    if found := delivery.found.get(board):
+        return found.address, found.port
+    return resolve(board), delivery.port
 
 
 def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
@@ -109,12 +129,12 @@ def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
     return True
 
 
-def _send(board: str, delivery: Delivery, shown: LineProgress) -> bool:
+def _send(address: tuple[str, int], delivery: Delivery, shown: LineProgress) -> bool:
     # Whether the board tells its status: others than mpota's do not know the stronger handshake.
     handshake = arduino.upload(
         delivery.payload.data,
-        board_ip=board,
-        board_port=delivery.port,
+        board_ip=address[0],
+        board_port=address[1],
         host_ip=delivery.host_ip,
         host_port=delivery.host_port,
         command=arduino.FILE_SYSTEM if delivery.data else arduino.FLASH,
@@ -174,7 +194,9 @@ def _tell_all(results: dict[str, _Result | CommandError], name: str, console: Co
     table = Table("board", name, box=None, pad_edge=False, header_style="bold")
     statuses = []
     for board, result in results.items():
-        if isinstance(result, CommandError):
+        if isinstance(result, NotBegunError):
+            result = _Result(_FAILED, str(result))
+        elif isinstance(result, CommandError):
             result = _Result(_FAILED, f"failed: {result}")
         table.add_row(Text(board), Text(result.line))
         statuses.append(result.status)

@@ -18,6 +18,15 @@ from mpota.web.client import Client
 
 _FAILED = 1  # exit status
 
+# What a board calls its states, in more words.
+STATES = {
+    "idle": "not healthy yet",
+    "trial": "on trial",
+    "services": "services only",
+    "safe": "safe mode, without the application",
+    "alone": "services only, for one update",
+}
+
 
 def status(
     boards: Annotated[
@@ -91,15 +100,7 @@ def _table(told: dict[str, Status]) -> Table:
 def _state(it: Status) -> str:
     if it.state == "trial":
         return f"on trial, {it.trial_left_s} s left"
-    return _STATES.get(it.state, it.state)
-
-
-_STATES = {
-    "idle": "not healthy yet",
-    "services": "services only",
-    "safe": "safe mode, without the application",
-    "alone": "services only, for one update",
-}
+    return STATES.get(it.state, it.state)
 
 
 def _duration(seconds: int) -> str:

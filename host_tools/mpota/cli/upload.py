@@ -10,7 +10,17 @@ import typer
 from rich.console import Console
 
 from mpota import image
-from mpota.cli.boards import BOARD_PORT, PAGE_USER, PORT_LIMIT, Pages, Password, Port, User
+from mpota.cli.boards import (
+    BOARD_PORT,
+    PAGE_USER,
+    PORT_LIMIT,
+    Pages,
+    Password,
+    Port,
+    User,
+    is_pattern,
+    matching,
+)
 from mpota.cli.delivery import Delivery, Payload, deliver
 from mpota.cli.pack import show_warnings
 from mpota.cli.sign import SIGNED, application_key
@@ -19,6 +29,7 @@ from mpota.image.directory import pack_directory
 from mpota.image.manifest import Manifest
 
 _WAIT_S = 180.0
+_AT_ONCE = 8
 
 
 def upload(
@@ -30,7 +41,8 @@ def upload(
             "--ip",
             metavar="IP",
             show_default=False,
-            help="The board's address or host name; several times for several boards.",
+            help="The board's address or name; a pattern, as 'garden-*', for all boards whose "
+            "names it has; several times for several.",
         ),
     ] = None,
     file: Annotated[
@@ -84,6 +96,22 @@ def upload(
             help="How long to wait for the end of the trial of the new version.",
         ),
     ] = _WAIT_S,
+    to_all: Annotated[
+        bool, typer.Option("--all", help="To all boards with mpota in this network.")
+    ] = False,
+    at_once: Annotated[
+        int, typer.Option("--at-once", metavar="N", min=1, help="To how many boards at a time.")
+    ] = _AT_ONCE,
+    max_failures: Annotated[
+        int | None,
+        typer.Option(
+            "--max-failures",
+            metavar="N",
+            min=1,
+            show_default=False,
+            help="When the update of so many boards has failed, begin no other one.",
+        ),
+    ] = None,
     no_wait: Annotated[
         bool,
         typer.Option("--no-wait", help="End when the board has the image, without its trial."),
@@ -109,17 +137,24 @@ def upload(
     options = context.find_root().params  # where the command line looks for its own --debug
     options["debug"] = debug = debug or options["debug"]
     boards = http or ip or []
-    if not boards or (http and ip):
-        raise CommandError("give the board's address with -i, or its page with --http")
+    if bool(boards) == to_all or (http and ip):
+        raise CommandError(
+            "give the board's address or name with -i, or its page with --http, or --all"
+        )
     if http and spiffs:
         raise CommandError("the page takes applications and nothing else: leave out --spiffs")
-    if len(boards) > 1 and host_port:
+    patterns = ["*"] if to_all else [board for board in ip or [] if is_pattern(board)]
+    if (len(boards) > 1 or patterns) and host_port:
         raise CommandError(
             "-P gives one port, and each of several boards needs one of its own: leave it out, or "
             "upload to one board after the other"
         )
+    payload = _payload(_chosen(file, image_file), spiffs, console)
+    found = matching(patterns) if patterns else {}
+    boards = [board for board in boards if board not in patterns]
+    boards += [board for board in found if board not in boards]
     delivery = Delivery(
-        payload=_payload(_chosen(file, image_file), spiffs, console),
+        payload=payload,
         port=port,
         host_ip=host_ip,
         host_port=host_port,
@@ -128,6 +163,9 @@ def upload(
         classic=classic,
         wait_s=None if no_wait else wait_s,
         user=user if http else "",
+        found=found,
+        most=at_once,
+        max_failures=max_failures,
     )
     raise typer.Exit(deliver(delivery, boards, console, debug))
 

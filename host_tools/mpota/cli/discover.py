@@ -1,0 +1,84 @@
+"""`mpota discover`: find boards by mDNS."""
+
+import json
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mpota.arduino import BOARD_PORT
+from mpota.cli.status import STATES
+from mpota.discover import PATIENCE_S, Event, Found, Watch
+from mpota.discover import discover as find
+from mpota.errors import CommandError
+
+_LONG_S = 3600.0
+
+
+def discover(
+    wait_s: Annotated[
+        float, typer.Option("--wait-s", metavar="SECONDS", min=0, help="How long to look for them.")
+    ] = PATIENCE_S,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on until Ctrl-C, and tell what comes, changes and goes."),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print a list of JSON objects; with --watch, an object a line, with its event.",
+        ),
+    ] = False,
+) -> None:
+    """Find the boards in this network, by mDNS.
+
+    Boards with an Arduino sketch that takes updates are shown too; they tell less.
+
+    Exit status 1: there is none.
+    """
+    if watch:
+        _watch(as_json)
+        return
+    boards = find(wait_s)
+    if as_json:
+        typer.echo(json.dumps([asdict(board) for board in boards], indent=1))
+    elif boards:
+        Console(highlight=False, markup=False).print(_table(boards))
+    if not boards:
+        raise CommandError(
+            f"no board was found within {wait_s:g} s: check that this computer is in the boards' "
+            "network, and that no firewall blocks UDP port 5353"
+        )
+
+
+def _watch(as_json: bool) -> None:
+    def tell(event: Event, board: Found) -> None:
+        if as_json:
+            typer.echo(json.dumps({"event": event} | asdict(board)))
+        else:
+            typer.echo(f"{event:8}{'  '.join(filter(None, _cells(board)))}")
+
+    with Watch(tell):
+        while True:
+            time.sleep(_LONG_S)
+
+
+def _table(boards: list[Found]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("name", "address", "application", "version", "state", "auth"):
+        table.add_column(name, no_wrap=name != "state")
+    for board in boards:
+        table.add_row(*map(Text, _cells(board)))
+    return table
+
+
+def _cells(board: Found) -> list[str]:
+    port = "" if board.port == BOARD_PORT else f":{board.port}"
+    state = STATES.get(board.state, board.state)
+    auth = "password" if board.auth else "open"
+    return [board.name, board.address + port, board.application, board.version, state, auth]
