@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from mpota.image import build
+from mpota.image import build, compression
 from mpota.image.signature import sign
 
 _KEYS = Path(__file__).parent / "vectors" / "keys"
@@ -65,6 +65,8 @@ def files() -> dict[str, bytes]:
         for level, window, strategy in _settings(name):
             packed = compress(data, level, window, strategy)
             made[f"{name}.{level}-{window}-{strategy}.gz"] = packed
+    for name, data in contents.items():
+        made[f"{name}.ours.gz"] = compression.compress(data)
     for flags in range(32):
         made[f"short.fields-{flags}.gz"] = with_fields(compress(contents["short"]), flags)
     # Blocks of each kind, one after the other.
@@ -88,6 +90,9 @@ def _signed(image: bytes) -> dict[str, bytes]:
         "signed.gz": compress(sign(image, key)),  # the image in it is signed
         "signed.outer.gz": sign(compress(image), key),  # the gzip is
         "signed.other.gz": compress(sign(image, other)),
+        "signed.ours.gz": compression.compress(sign(image, key)),
+        "signed.ours-outer.gz": sign(compression.compress(image), key),
+        "signed.ours-other.gz": sign(compression.compress(image), other),
     }
 
 

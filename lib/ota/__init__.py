@@ -21,12 +21,9 @@ _MAX_SAY_AGAIN_MS = const(3600000)
 _LOCKED_ABOVE_BYTES = const(1024)
 
 # The modules that stay in memory. Others are loaded when they are needed, and leave when a service
-# has done its work. Those with native code stay, since that lies in IRAM, where every import would
+# has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
 # take up more until a reset.
-_RESIDENT = const(
-    "ota.arduino ota.log ota.md5_viper ota.mdns ota.pull ota.start ota.updater.inflate_viper "
-    "ota.web "
-)
+_RESIDENT = const("ota.arduino ota.log ota.md5_viper ota.mdns ota.pull ota.start ota.web ")
 
 # The bytes of the largest image that a slot takes.
 _SLOT_SPACE_BYTES = const(0x19000 - 256)

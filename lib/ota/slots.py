@@ -116,6 +116,17 @@ def is_footer(data, length, digest):
     )
 
 
+def digest_of(slot):
+    """Return the SHA-256 in the footer of the image in *slot*; b"": there is none."""
+    head = bytearray(FOOTER_BYTES)
+    hal.flash_read(start(slot), head)
+    length = romfs_bytes(head)
+    if not 0 < length <= IMAGE_LIMIT_BYTES - FOOTER_BYTES:
+        return b""
+    hal.flash_read(start(slot) + length, head)
+    return head[8:] if head[:4] == b"MPOF" else b""
+
+
 def is_usable(slot, buffer):
     """Return whether *slot* can be run: accepted, not rejected, and whole."""
     return is_accepted(slot) and is_whole(slot, buffer)

@@ -118,7 +118,7 @@ def test_a_signature_is_found_behind_the_footer(length):
     + [b"s" * 257 + struct.pack("<I", 256), b"s" * 255 + struct.pack("<I", 256)],
 )
 def test_what_stands_behind_the_footer_must_be_a_signature(rest):
-    with pytest.raises(DamagedImageError, match="bytes stand behind its footer"):
+    with pytest.raises(DamagedImageError, match="bytes stand behind its end"):
         image.read(built() + rest)
 
 

@@ -10,7 +10,7 @@ from ota import hal, slots
 from ota.errors import OTAError
 from ota.md5 import md5
 from ota.record import Record, load
-from ota.updater import Updater, inflate, inflate_bytecode, inflate_viper, signature
+from ota.updater import Updater, inflate, signature
 from sample_image import (
     LIMIT_BYTES,
     SLOTS,
@@ -50,6 +50,13 @@ class _Sink:
         self.pages = memoryview(bytearray(_RING))
         self.flash = inflate.hal = _Flash()
 
+    def gather(self, data):
+        for byte in data:
+            self.pages[self.filled] = byte
+            self.filled += 1
+            if self.filled == _RING:
+                self.flush()
+
     def flush(self):
         self.flash.content[self.stored : self.stored + self.filled] = self.pages[: self.filled]
         self.stored += self.filled
@@ -72,6 +79,11 @@ def _names(first=""):
     return [n for n in names if n.startswith(first) and not n.startswith("signed")]
 
 
+def _end(unpacker):
+    for _ in unpacker.ending():
+        pass
+
+
 def _unpack(data, chunk=1460):
     # Returns what comes out of *data*, and what stands behind it.
     sink = _Sink()
@@ -79,34 +91,36 @@ def _unpack(data, chunk=1460):
     for at in range(0, len(data), chunk):
         for _ in unpacker.writing(data[at : at + chunk]):
             assert sink.filled < _RING
-    unpacker.end()
+    _end(unpacker)
     return sink.content(), bytes(unpacker.trailer)
-
-
-def _with(module):
-    # Lets the Unpacker use the loops of *module*.
-    inflate.decode, inflate.crc = module.decode, module.crc
 
 
 # Whatever zlib makes
 
 
-def test_every_level_window_and_strategy_is_unpacked_in_both_ways():
+def test_every_level_window_and_strategy_is_unpacked():
     assert len(_names("small.")) > 70 and len(_names()) > 120
-    for module in (inflate_bytecode, inflate_viper):
-        _with(module)
-        for name in _names():
-            content = _read(name.split(".")[0])
-            assert _unpack(_read(name)) == (content, b""), name
+    for name in _names():
+        assert _unpack(_read(name)) == (_read(name.split(".")[0]), b""), name
 
 
-def test_native_code_is_used_where_there_is_room_for_it():
-    assert inflate_viper.decode is not inflate_bytecode.decode
-    assert inflate.decode is inflate_viper.decode
+def test_the_chip_s_own_decoder_unpacks_what_mpota_makes_and_nothing_else():
+    for name in ("small.ours.gz", "short.ours.gz", "small.9-10-0.gz", "short.fields-4.gz"):
+        sink = _Sink()
+        unpacker = inflate.Unpacker(sink)
+        for _ in unpacker.writing(_read(name)):
+            pass
+        assert unpacker._is_ours == ("ours" in name)
 
 
 def test_it_may_be_cut_into_pieces_at_any_byte():
-    for name in ("short.fields-30.gz", "small.mixed.gz", "small.1-9-0.gz", "noise.0-15-0.gz"):
+    for name in (
+        "short.fields-30.gz",
+        "small.mixed.gz",
+        "small.1-9-0.gz",
+        "noise.0-15-0.gz",
+        "short.ours.gz",
+    ):
         data = _read(name)
         content = _read(name.split(".")[0])
         for chunk in (1, 2, 3, 5, 7, 127, 128, 129, 1459):
@@ -118,21 +132,21 @@ def test_it_may_be_cut_into_pieces_at_any_byte():
         for part in (data[:at], b"", memoryview(data)[at:]):
             for _ in unpacker.writing(part):
                 pass
-        unpacker.end()
+        _end(unpacker)
         assert sink.content() == _read("short")
 
 
 def test_no_step_unpacks_more_than_a_piece():
     # zeros: 1000 bytes for each that is sent
-    for name in ("large.9-15-0.gz", "large.0-15-0.gz"):
+    for name in ("large.9-15-0.gz", "large.0-15-0.gz", "large.ours.gz"):
         sink = _Sink()
         unpacker = inflate.Unpacker(sink)
         before = 0
         for _ in unpacker.writing(_read(name)):
-            done = sink.stored + unpacker._state[4]
-            assert done - before <= 256, (name, done - before)
+            done = unpacker._size
+            assert done - before < 128 + 258, (name, done - before)
             before = done
-        unpacker.end()
+        _end(unpacker)
 
 
 def _most_heap(sink, data):
@@ -144,22 +158,24 @@ def _most_heap(sink, data):
         for _ in unpacker.writing(chunk[at : at + 1460]):
             gc.collect()
             most = max(most, gc.mem_alloc())
-    unpacker.end()
+    _end(unpacker)
     return most
 
 
 def test_it_needs_no_more_than_2_5_kb_of_heap_and_gives_it_back():
-    data = _read("large.9-15-0.gz")
-    sink = _Sink()
-    for _ in range(2):  # the first time, for the names
+    # 3.2 KB here are 2.2 KB where a word has 32 bits.
+    for name, limit in (("large.9-15-0.gz", 3500), ("large.ours.gz", 5600)):
+        data = _read(name)
+        sink = _Sink()
+        for _ in range(2):  # the first time, for the names
+            gc.collect()
+            before = gc.mem_alloc()
+            used = _most_heap(sink, data) - before
+            sink.stored = sink.filled = 0
         gc.collect()
-        before = gc.mem_alloc()
-        used = _most_heap(sink, data) - before
-        sink.stored = sink.filled = 0
-    gc.collect()
-    left = gc.mem_alloc() - before
-    print("figure heap that unpacking takes, of the 64-bit interpreter's: %d bytes" % used)
-    assert used <= 3300 and left < 100, (used, left)
+        left = gc.mem_alloc() - before
+        print("figure heap for %s, of the 64-bit interpreter's: %d bytes" % (name, used))
+        assert used <= limit and left < 100, (used, left)
 
 
 # What is refused
@@ -170,33 +186,33 @@ def test_a_header_that_is_not_as_it_should_be_is_error_37():
     for at, value in ((0, 0x1E), (1, 0x8C), (2, 7), (3, 0x20), (3, 0x40), (3, 0x80)):
         data = bytearray(good)
         data[at] = value
-        assert error_of(_unpack, data).endswith("gzip: bad header"), at
+        assert code_of(_unpack, data) == 37, at
 
 
 def test_one_that_is_cut_off_anywhere_is_error_37():
-    for name in ("short.fields-30.gz", "short.0-15-0.gz", "one.9-15-0.gz"):
+    for name in ("short.fields-30.gz", "short.0-15-0.gz", "one.9-15-0.gz", "short.ours.gz"):
         data = _read(name)
         for size in range(1, len(data)):
             assert code_of(_unpack, data[:size]) == 37, (name, size)
 
 
 def test_a_crc_and_a_length_that_differ_are_error_37():
-    data = _read("small.6-15-0.gz")
-    for at in range(-8, 0):
-        for bit in (1, 128):
-            bad = bytearray(data)
-            bad[at] ^= bit
-            for module in (inflate_bytecode, inflate_viper):
-                _with(module)
-                assert error_of(_unpack, bad).endswith("its CRC or its length is another"), at
+    for name in ("small.6-15-0.gz", "small.ours.gz"):
+        data = _read(name)
+        for at in range(len(data) - 8, len(data)):
+            for bit in (1, 128):
+                bad = bytearray(data)
+                bad[at] ^= bit
+                assert code_of(_unpack, bad) == 37, (name, at)
 
 
 def test_what_stands_behind_it_is_kept_up_to_the_length_of_a_signature():
-    data = _read("short.9-15-0.gz")
-    for more in (b"x", bytes(260), b"y" * 516):
-        for chunk in (1, 100, 1460):
-            assert _unpack(data + more, chunk) == (_read("short"), more)
-    assert "stands behind it" in error_of(_unpack, data + bytes(517))
+    for name in ("short.9-15-0.gz", "short.ours.gz"):
+        data = _read(name)
+        for more in (b"x", bytes(260), b"y" * 516):
+            for chunk in (1, 100, 1460):
+                assert _unpack(data + more, chunk) == (_read("short"), more)
+        assert code_of(_unpack, data + bytes(517)) == 37
 
 
 def test_codes_that_cannot_be_are_error_37():
@@ -214,9 +230,7 @@ def test_codes_that_cannot_be_are_error_37():
         data = bytearray(b"\x1f\x8b\x08\0\0\0\0\0\0\0")
         for at in range(0, len(bits), 8):
             data.append(int("".join(reversed(list(bits[at : at + 8]))), 2))
-        for module in (inflate_bytecode, inflate_viper):
-            _with(module)
-            assert code_of(_unpack, data) == 37, bits
+        assert code_of(_unpack, data) == 37, bits
 
 
 # Updates
@@ -263,7 +277,7 @@ def _is_unharmed():
 
 
 def test_a_gzip_of_an_image_lies_unpacked_in_the_slot_and_is_tried():
-    for name in ("large.9-15-0.gz", "small.1-15-0.gz", "small.0-15-0.gz", "small.9-9-0.gz"):
+    for name in ("large.9-15-0.gz", "small.1-15-0.gz", "small.0-15-0.gz", "large.ours.gz"):
         u = _clean()
         content = _read(name.split(".")[0])
         data = _read(name)
@@ -364,13 +378,13 @@ def test_an_end_before_the_gzip_s_own_is_error_37():
         u.end(even_if_remaining=True)
         raise AssertionError
     except OTAError as e:
-        assert (e.code, e.detail) == (37, "gzip: it is cut off")
+        assert e.code == 37
 
 
 def test_several_members_are_error_37():
     data = _read("small.9-15-0.gz")
     u = _clean()
-    assert "stands behind it" in error_of(_send, u, data + data)
+    assert code_of(_send, u, data + data) == 37
     u = _clean()
     assert "are no signature" in error_of(_send, u, data + _read("one.9-15-0.gz"))
     assert load().trial is None
@@ -384,7 +398,7 @@ def test_too_little_memory_to_unpack_is_told_in_words_and_costs_nothing():
     u = _clean()
     real, inflate.Unpacker = inflate.Unpacker, Full
     try:
-        assert "send the image as it is" in error_of(_send, u, _read("small.9-15-0.gz"))
+        assert "send it unpacked" in error_of(_send, u, _read("small.9-15-0.gz"))
     finally:
         inflate.Unpacker = real
     assert u.error == 14 and _is_unharmed()
@@ -401,13 +415,15 @@ def _keys(u):
 
 def test_a_signature_over_the_gzip_or_over_the_image_in_it_is_good_and_nothing_else():
     signed_gzip = _read("signed.outer.gz")
-    for chunk in (1, 1460):
-        u = _keys(_clean())
-        _send(u, signed_gzip, chunk)
-        assert _is_on_trial(_read("small"))
-        u = _keys(_clean())
-        _send(u, _read("signed.gz"), chunk)
-        assert _is_on_trial(_read("signed"))
+    for chunk in (1, 97, 1460):
+        for name in ("signed.outer.gz", "signed.ours-outer.gz"):
+            u = _keys(_clean())
+            _send(u, _read(name), chunk)
+            assert _is_on_trial(_read("small"))
+        for name in ("signed.gz", "signed.ours.gz"):
+            u = _keys(_clean())
+            _send(u, _read(name), chunk)
+            assert _is_on_trial(_read("signed"))
     for data in (
         _read("small.9-15-0.gz"),
         signed_gzip[:-1],
@@ -415,6 +431,9 @@ def test_a_signature_over_the_gzip_or_over_the_image_in_it_is_good_and_nothing_e
         _read("signed.gz")[:-260] + signed_gzip[-260:],
         _read("small.8-15-0.gz") + signed_gzip[-260:],
         _read("signed.other.gz"),
+        _read("signed.ours-other.gz"),
+        _read("small.ours.gz"),
+        _read("small.ours.gz") + signed_gzip[-260:],
     ):
         u = _keys(_clean())
         assert code_of(_send, u, data) in (12, 37)

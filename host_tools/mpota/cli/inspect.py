@@ -8,6 +8,7 @@ import typer
 from mpota import image
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.errors import CommandError
+from mpota.image import delta
 
 
 def inspect(
@@ -21,26 +22,47 @@ def inspect(
         data = file.read_bytes()
     except OSError as error:
         raise CommandError(f"cannot read {file} ({error.strerror}): check the name") from error
+    plain, _ = image.unpacked(data)
+    if plain.startswith(delta.MAGIC):
+        _show(_delta(delta.read(plain), len(data)))
+        return
     found = image.read(data)
     manifest = found.manifest
-    left = IMAGE_LIMIT_BYTES - len(data)
+    left = IMAGE_LIMIT_BYTES - len(plain)
     bits = f"{len(found.signature) * 8} bits" if found.signature else "none"
-    rows = {
-        "name": manifest.name,
-        "version": manifest.version,
-        "sequence": manifest.sequence,
-        "board": manifest.board or "not said",
-        "mpy": manifest.mpy or "not said",
-        "downgrade": "allowed" if manifest.downgrade else "not allowed",
-        "ROMFS": f"{found.romfs_bytes} bytes",
-        "SHA-256": found.sha256,
-        "signature": bits,
-        "image": f"{len(data)} bytes",
-        "slot": f"{IMAGE_LIMIT_BYTES} bytes, "
-        + (f"{left} are left" if left >= 0 else f"{-left} too few"),
-    }
-    for key, value in rows.items():
-        typer.echo(f"{key:<10} {value}")
+    packed = f", {len(data)} as a gzip" if plain != data else ""
+    _show(
+        {
+            "name": manifest.name,
+            "version": manifest.version,
+            "sequence": str(manifest.sequence),
+            "board": manifest.board or "not said",
+            "mpy": manifest.mpy or "not said",
+            "downgrade": "allowed" if manifest.downgrade else "not allowed",
+            "ROMFS": f"{found.romfs_bytes} bytes",
+            "SHA-256": found.sha256,
+            "signature": bits,
+            "image": f"{len(plain)} bytes{packed}",
+            "slot": f"{IMAGE_LIMIT_BYTES} bytes, "
+            + (f"{left} are left" if left >= 0 else f"{-left} too few"),
+        }
+    )
     typer.echo("files")
     for name, content in found.files.items():
         typer.echo(f"{len(content):>10} {name}")
+
+
+def _delta(found: delta.Delta, sent_bytes: int) -> dict[str, str]:
+    copies = [part for part in found.parts if isinstance(part, delta.Copy)]
+    copied = sum(part.length for part in copies)
+    return {
+        "delta": f"{sent_bytes} bytes",
+        "from": f"{found.base}, the SHA-256 of a ROMFS",
+        "to": found.result,
+        "image": f"{found.size_bytes} bytes, of which {copied} come from the board",
+    }
+
+
+def _show(rows: dict[str, str]) -> None:
+    for key, value in rows.items():
+        typer.echo(f"{key:<10} {value}")

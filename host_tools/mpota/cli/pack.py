@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from mpota import image
 from mpota.board.files import SERVICES
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError
+from mpota.image import delta
 from mpota.image.directory import PackedImage, pack_directory
 
 
@@ -16,7 +18,12 @@ def pack(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The application's directory.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Default: NAME-VERSION.img here."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Default: NAME-VERSION.img here, or NAME-VERSION.img.gz.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The application's name.")] = None,
     version: Annotated[str | None, typer.Option(help="The release, for people.")] = None,
@@ -45,6 +52,18 @@ def pack(
             help="Let boards that are set to allow it take this release in place of a newer one.",
         ),
     ] = False,
+    gzip: Annotated[
+        bool,
+        typer.Option("--gzip", help="Make it smaller for the way; the board unpacks it."),
+    ] = False,
+    delta_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--delta-from",
+            metavar="OLD",
+            help="Also make OUTPUT.delta, for boards that run the image OLD: what has changed.",
+        ),
+    ] = None,
 ) -> None:
     """Make an application image of DIR, which has app.py (or app/__init__.py) with main().
 
@@ -56,6 +75,9 @@ def pack(
             raise CommandError(
                 f"--without {service}: give --with-ota, and --without {' or '.join(SERVICES)}"
             )
+    if gzip and delta_from:
+        raise CommandError("a delta is a gzip already: leave out --gzip")
+    old = _read_old(delta_from) if delta_from else b""
     packed = pack_directory(
         directory,
         name=name,
@@ -64,26 +86,50 @@ def pack(
         with_ota=with_ota,
         without=without or (),
         downgrade=allow_downgrade,
+        gzip=gzip,
         private_key=application_key(directory),
     )
     manifest = packed.manifest
     if output is None:
-        output = Path(f"{manifest.name}-{manifest.version}.img")
+        output = Path(f"{manifest.name}-{manifest.version}.img" + (".gz" if gzip else ""))
         if len(output.parts) != 1:
             raise CommandError(f"{output} is no file name: say with -o where the image goes")
-    try:
-        output.write_bytes(packed.data)
-    except OSError as error:
-        raise CommandError(f"cannot write {output} ({error.strerror}): give another -o") from error
+    _write(output, packed.data)
     if packed.signed:
         typer.echo(SIGNED.format(output), err=True)
     show_warnings(packed)
-    size = len(packed.data)
+    size = len(image.unpacked(packed.data)[0])
+    sent = f", {len(packed.data)} as a gzip" if gzip else ""
     typer.echo(
         f"{manifest.name} {manifest.version}, sequence {manifest.sequence}: "
-        f"{len(packed.files)} files, {size} bytes, {output}\n"
+        f"{len(packed.files)} files, {size} bytes{sent}, {output}\n"
         f"a slot takes {IMAGE_LIMIT_BYTES} bytes, {IMAGE_LIMIT_BYTES - size} are left"
     )
+    if old:
+        changed = delta.make(old, packed.data)
+        output = output.with_name(f"{output.name}.delta")
+        _write(output, changed)
+        base = image.read(old).manifest
+        typer.echo(
+            f"{len(changed)} bytes instead of {size} for boards that run {base.name} "
+            f"{base.version}, {output}"
+        )
+
+
+def _read_old(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {path} ({error.strerror}): check the name") from error
+    image.read(data)
+    return data
+
+
+def _write(output: Path, data: bytes) -> None:
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise CommandError(f"cannot write {output} ({error.strerror}): give another -o") from error
 
 
 def show_warnings(packed: PackedImage) -> None:

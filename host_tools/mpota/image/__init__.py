@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 
 from mpota.errors import CommandError, DamagedImageError
-from mpota.image import romfs, trailer
+from mpota.image import compression, romfs, trailer
 from mpota.image.manifest import MANIFEST_NAME, MPY, Manifest
 
 NAME_LIMIT = 100  # characters of a file's whole name: a path on the board has 128 at most
@@ -104,12 +104,22 @@ def size_bytes(data: bytes) -> int:
     return size + _FOOTER.size
 
 
-def read(data: bytes) -> Image:
-    """Check a whole image, and take it apart.
+def unpacked(data: bytes) -> tuple[bytes, bytes]:
+    """Give the image as it will lie in a slot, and the trailer of the gzip that it was sent as.
 
-    Whether the signature is good is not looked at. Raises OldImageError for an image of the format
-    before, DamagedImageError for all else that a board would refuse.
+    Of what is no gzip the trailer is empty. Raises DamagedImageError.
     """
+    return compression.unpack(data) if data.startswith(compression.MAGIC) else (data, b"")
+
+
+def read(data: bytes) -> Image:
+    """Check a whole image, which may be a gzip, and take it apart.
+
+    The signature is that of the gzip, if it has one. Whether it is good is not looked at. Raises
+    OldImageError for an image of the format before, DamagedImageError for all else that a board
+    would refuse.
+    """
+    data, rest = unpacked(data)
     if _is_old(data):
         raise OldImageError
     end = size_bytes(data)
@@ -124,15 +134,16 @@ def read(data: bytes) -> Image:
         raise DamagedImageError("other bytes than zeros stand before its footer")
     files = romfs.read(content)
     del files[MANIFEST_NAME]
-    return Image(
-        Manifest.parse(text), files, len(content), digest.hexdigest(), _signature(data[end:])
-    )
+    signature = _signature(data[end:])
+    if rest:
+        signature = _signature(rest)
+    return Image(Manifest.parse(text), files, len(content), digest.hexdigest(), signature)
 
 
 def _signature(rest: bytes) -> bytes | None:
     before, signature = trailer.split(rest)
     if before:
-        raise DamagedImageError(f"{len(before)} bytes stand behind its footer")
+        raise DamagedImageError(f"{len(before)} bytes stand behind its end")
     return signature
 
 

@@ -14,7 +14,7 @@ from mpota import image
 from mpota.board.files import SERVICES, package_modules
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.errors import CommandError
-from mpota.image import signature
+from mpota.image import compression, signature
 from mpota.image.compile import BOARD_ARCHITECTURE, check_bytecode, compile_module
 from mpota.image.keys import PRIVATE_KEY, PUBLIC_KEY
 from mpota.image.manifest import Manifest
@@ -55,6 +55,7 @@ def pack_directory(
     with_ota: bool = False,
     without: Collection[str] = (),
     downgrade: bool = False,
+    gzip: bool = False,
     private_key: RSAPrivateKey | None = None,
     architecture: str = BOARD_ARCHITECTURE,
 ) -> PackedImage:
@@ -62,7 +63,8 @@ def pack_directory(
 
     What is None comes from `[tool.mpota]` in the directory's pyproject.toml. With `with_ota`, the
     image brings this version's package, but for the SERVICES in `without`; with `downgrade`, a
-    board may take it below its floor; with a `private_key`, it is signed. Raises CommandError.
+    board may take it below its floor; with `gzip`, it is made smaller for the way; with a
+    `private_key`, what is sent is signed. Raises CommandError.
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is no directory: give the application's directory")
@@ -76,7 +78,8 @@ def pack_directory(
                 f"{directory / SETTINGS_FILE}, or give --{key} to 'mpota pack'"
             )
     earlier_images = f"{glob.escape(settings['name'])}-*.img"
-    globs = [*EXCLUDED, *settings.get("exclude", ()), earlier_images]
+    made_of_them = [f"{earlier_images}.gz", f"{earlier_images}.delta"]
+    globs = [*EXCLUDED, *settings.get("exclude", ()), earlier_images, *made_of_them]
     sources = dict(sorted(_Collection(directory, globs).files.items()))
     check_sources(sources)
     files = _compiled(sources, architecture)
@@ -91,10 +94,13 @@ def pack_directory(
         files=files,
         downgrade=downgrade,
     )
+    plain_bytes = len(data)
+    if gzip:
+        data = compression.compress(data)
     if private_key:
         data = signature.sign(data, private_key)
-    if len(data) > IMAGE_LIMIT_BYTES:
-        raise _too_large(len(data), files, with_ota)
+    if max(len(data), plain_bytes) > IMAGE_LIMIT_BYTES:
+        raise _too_large(max(len(data), plain_bytes), files, with_ota)
     return PackedImage(
         image.read(data).manifest, files, data, bool(private_key), warn_of_names(sources)
     )

@@ -165,17 +165,14 @@ class Updater:
             if n > self.remaining:
                 raise OTAError(_NO_SPACE, "more than announced")
             if n and not self.progress and data[0] == _GZIP:
-                self._begin_unpacking()
+                gc.collect()
+                self.unpacker = True  # so that `fail` tells what too little memory was for
+                from .inflate import Unpacker
+
+                self.unpacker = Unpacker(self)
             if self.unpacker:
                 return self._unpacking(data)
-            at = 0
-            while at < n:
-                count = min(n - at, _PAGES_BYTES - self.filled)
-                self.pages[self.filled : self.filled + count] = data[at : at + count]
-                self.filled += count
-                at += count
-                if self.filled == _PAGES_BYTES:
-                    self.flush()
+            self.gather(data)
         except Exception as e:
             self.fail(e, _WRITE_FAILED)
         self._count(n)
@@ -256,7 +253,7 @@ class Updater:
                 raise OTAError(_DAMAGED, "%d bytes missing" % self.remaining)
             self.remaining = 0
             if self.unpacker:
-                self.unpacker.end()
+                yield from self.unpacker.ending()
             if self.filled:
                 self.flush()
             yield from self._checks.verify(self)
@@ -278,7 +275,8 @@ class Updater:
         """Discard the update; raise *e* as an OTAError, an error of the hardware as *code*."""
         if isinstance(e, MemoryError):
             gc.collect()
-            e = OTAError(_NO_MEMORY)
+            text = "a gzip needs more: send it unpacked" if self.unpacker else ""
+            e = OTAError(_NO_MEMORY, text)
         elif not isinstance(e, OTAError):
             e = OTAError(code, str(e))
         self.abort(e.code)
@@ -355,17 +353,19 @@ class Updater:
 
     # While bytes arrive
 
-    def _begin_unpacking(self):
-        gc.collect()
-        try:
-            from .inflate import Unpacker
-
-            self.unpacker = Unpacker(self)
-        except MemoryError:
-            raise OTAError(_NO_MEMORY, "a gzip needs more: send the image as it is")
+    def gather(self, data):
+        """Append *data* to the image in the slot: `inflate` and `delta` call it, too."""
+        at = 0
+        while at < len(data):
+            count = min(len(data) - at, _PAGES_BYTES - self.filled)
+            self.pages[self.filled : self.filled + count] = data[at : at + count]
+            self.filled += count
+            at += count
+            if self.filled == _PAGES_BYTES:
+                self.flush()
 
     def flush(self):
-        """Program the gathered pages; for those that gather them."""
+        """Program the pages that are gathered."""
         first = self.stored
         if first + self.filled > slots.IMAGE_LIMIT_BYTES:
             text = "unpacked it is larger than a slot, %d bytes"
