@@ -4,6 +4,7 @@ A campaign is a test that runs many cases. Without the option `--campaigns` it r
 them, drawn anew each time; the seed is in the report's head.
 """
 
+import os
 import random
 
 import pytest
@@ -19,6 +20,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Nothing is kept between tests, nor beside what the user has there; a test that is about the
+    # cache gives itself a folder.
+    os.environ["XDG_CACHE_HOME"] = "/dev/null"
     config.addinivalue_line("markers", "campaign: a test that samples its cases, or runs them all")
     # Workers get the options of the process that starts them, so all have the same seed.
     if config.option.seed is None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from mpota.image import build, compression
+from mpota.image import build, compression, delta
 from mpota.image.signature import sign
 
 _KEYS = Path(__file__).parent / "vectors" / "keys"
@@ -74,7 +74,27 @@ def files() -> dict[str, bytes]:
     parts = mixed.compress(contents["small"][:1000]) + mixed.flush(zlib.Z_FULL_FLUSH)
     parts += mixed.flush(zlib.Z_SYNC_FLUSH) + mixed.flush(zlib.Z_SYNC_FLUSH)
     made["small.mixed.gz"] = parts + mixed.compress(contents["small"][1000:]) + mixed.flush()
-    return made | _signed(contents["small"])
+    return made | _signed(contents["small"]) | _deltas(contents["small"], code)
+
+
+def _deltas(old: bytes, code: bytes) -> dict[str, bytes]:
+    """Return a release, later ones, and deltas; and what a delta is without its gzip."""
+    changed = {"app.mpy": b"new" + code[:3000] + b"line" + code[3000:], "zeros": bytes(5000)}
+    key = load_pem_private_key((_KEYS / "test-key-2048.pem").read_bytes(), None)
+    new = build(name="sample", version="2", sequence=8, files=changed)
+    newer = sign(build(name="sample", version="3", sequence=9, files={"app.mpy": code}), key)
+    content, _ = compression.unpack(delta.make(old, new))
+    return {
+        "old": old,
+        "new": new,
+        "newer": newer,
+        "new.delta": delta.make(old, new),
+        "newer.delta": delta.make(old, newer),
+        "other.delta": delta.make(new, old),
+        "new.plain": content,
+        "new.foreign": compress(content),
+        "signed.delta": sign(delta.make(old, new), key),
+    }
 
 
 def _signed(image: bytes) -> dict[str, bytes]:

@@ -123,6 +123,7 @@ def test_the_status_can_be_had_as_json():
         "address": FIRST,
         "outcome": "confirmed: 17",
         "last_check": "",
+        "digest": "",
     }
     assert second == {
         "board": SECOND,

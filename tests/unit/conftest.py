@@ -70,7 +70,7 @@ class DeviceTestFile(pytest.File):
                 if vectors.is_file():
                     name = vectors.relative_to(_HERE.parent).as_posix()
                     files[f"/{name}"] = vectors.read_bytes()
-            if self.path.stem.startswith("test_inflate"):
+            if self.path.stem.startswith(("test_inflate", "test_delta")):
                 for name, data in gzip_files.files().items():
                     files[f"/vectors/gzip/{name}"] = data
             for bits in (2048, 4096):

@@ -60,6 +60,7 @@ def test_the_status_tells_what_runs():
         "name",
         "version",
         "sequence",
+        "digest",
         "slot",
         "state",
         "heap",

@@ -88,6 +88,10 @@ OUTCOMES = {
         "the image is of another application than the board runs",
         'send it to its own board, or set "app" in the board\'s ota.json',
     ),
+    45: Outcome(
+        "the delta is for boards that run another version",
+        "send the image itself, or a delta from the version that 'mpota status' tells",
+    ),
 }
 
 

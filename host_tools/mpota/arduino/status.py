@@ -48,6 +48,7 @@ class Status:
     uptime_s: int
     address: str
     outcome: str  # how the last update ended
+    digest: str = ""  # the beginning of the SHA-256 of the ROMFS that runs, in hex
     last_check: str = ""  # how the last question to a server ended, cut off after 48 characters
 
     @classmethod
@@ -70,12 +71,17 @@ class Status:
                 address=printable(values["address"]),
                 last_check=printable(values.get("pull", "")),
                 outcome=_whole(outcome),
+                digest=_hex(values.get("digest", "")),
             )
         except (KeyError, ValueError) as error:
             raise UnexpectedReplyError(
                 f"the answer to a request for the status is none (the board said "
                 f"{printable(said)!r}): update it with the tool that belongs to it"
             ) from error
+
+
+def _hex(text: str) -> str:
+    return text if all(c in "0123456789abcdef" for c in text) else ""
 
 
 def _whole(outcome: str) -> str:

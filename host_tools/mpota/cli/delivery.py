@@ -1,7 +1,7 @@
 """What `mpota upload` does once it knows what to send where: send it, wait, tell the end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,17 +11,24 @@ from rich.text import Text
 
 from mpota import arduino, web
 from mpota.arduino.handshake import Handshake
+from mpota.arduino.outcomes import RefusedError
 from mpota.arduino.sockets import resolve
+from mpota.arduino.status import ask_status
 from mpota.arduino.trial import Ending, await_ending, follow
 from mpota.cli.boards import NotBegunError, at_once
 from mpota.cli.progress import Display, LineProgress
 from mpota.errors import CommandError
+from mpota.image import compression, delta, sent
 from mpota.web.client import Client
 
 if TYPE_CHECKING:
     from mpota.discover import Found
 
 _GOOD, _FAILED, _UNDECIDED = 0, 1, 2  # exit statuses
+# A board that refuses a delta with one of these may take the whole image: no image, no signature,
+# too little memory, damaged, for another version.
+_NOT_AS_DELTA = (10, 12, 14, 37, 45)
+_STATUS_S = 3.0  # to wait for a board's status before an upload
 _BEST_TO_WORST = (_GOOD, _UNDECIDED, _FAILED)
 
 
@@ -80,23 +87,24 @@ def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_st
 def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
     payload = delivery.payload
     try:
-        if delivery.user:
-            tells = _send_to_page(board, delivery, shown)
-        else:
-            # Once: while the board restarts, nobody answers for its name.
-            address = _address(board, delivery)
-            tells = _send(address, delivery, shown)
+        # Once: while the board restarts, nobody answers for its name.
+        address = None if delivery.user else _address(board, delivery)
+        tells = _send_changes(board, address, delivery, shown)
+        if tells is None:
+            tells = _send(board, address, delivery, shown)
     except CommandError:
         shown.end("failed")
         raise
     shown.end("taken")
+    if payload.sequence:
+        sent.keep(payload.data)
     if not payload.sequence:
         return _Result(_GOOD, "the board has verified and taken it")
     if not tells:
         return _Result(_GOOD, "the board has verified and taken it, and tells nothing more")
     if delivery.wait_s is None:
         return _Result(_GOOD, "the board has it, verified, and tries it when it restarts")
-    if delivery.user:
+    if address is None:
         client = Client(board, delivery.user, delivery.password, delivery.classic)
         ending = follow(
             lambda s: web.ask_status(client, s), payload.sequence, delivery.wait_s, shown.wait
@@ -115,6 +123,44 @@ def _address(board: str, delivery: Delivery) -> tuple[str, int]:
     return resolve(board), delivery.port
 
 
+def _send_changes(
+    board: str, address: tuple[str, int] | None, delivery: Delivery, shown: LineProgress
+) -> bool | None:
+    """Send what has changed since the version that the board runs, where that is known here.
+
+    As `_send`; None: the board has not got it.
+    """
+    payload = delivery.payload
+    is_plain = payload.sequence and not payload.data.startswith(compression.MAGIC)
+    if not is_plain or delivery.classic or sent.is_empty():
+        return None
+    try:
+        if address is None:
+            client = Client(board, delivery.user, delivery.password)
+            status = web.ask_status(client, _STATUS_S)
+        else:
+            status = ask_status(*address, delivery.password, _STATUS_S)
+    except CommandError:
+        return None  # uploading says what is wrong
+    old = sent.find(status.digest)
+    changes = delta.make(old, payload.data) if old else payload.data
+    if len(changes) >= len(payload.data):
+        return None
+    shown.say(
+        f"{len(changes)} bytes instead of {len(payload.data)}: what has changed since "
+        f"{status.name} {status.version}"
+    )
+    try:
+        as_delta = replace(delivery, payload=replace(payload, data=changes))
+        return _send(board, address, as_delta, shown)
+    except RefusedError as error:
+        if error.code not in _NOT_AS_DELTA:
+            raise
+        shown.say(f"the whole image is sent, since {error}")
+        shown.restart()
+        return None
+
+
 def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
     web.upload(
         delivery.payload.data,
@@ -129,8 +175,12 @@ def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
     return True
 
 
-def _send(address: tuple[str, int], delivery: Delivery, shown: LineProgress) -> bool:
+def _send(
+    board: str, address: tuple[str, int] | None, delivery: Delivery, shown: LineProgress
+) -> bool:
     # Whether the board tells its status: others than mpota's do not know the stronger handshake.
+    if address is None:
+        return _send_to_page(board, delivery, shown)
     handshake = arduino.upload(
         delivery.payload.data,
         board_ip=address[0],

@@ -83,6 +83,10 @@ class LineProgress:
             self._shown_percent = percent
             self.say(f"{percent} %, {done} of {total} bytes")
 
+    def restart(self) -> None:
+        """Take note that sending begins anew."""
+        self._shown_percent = 0
+
     def wait(self, stage: str, detail: str) -> None:
         """Say which stage the trial is in."""
         if stage != self._stage:
@@ -110,7 +114,7 @@ class BarProgress(LineProgress):
         """Take note that the board has `done` of `total` bytes."""
         if not self._bars.tasks[self._task].started:
             self._bars.start_task(self._task)  # the speed is that of sending, not of waiting before
-        self._bars.update(self._task, completed=done)
+        self._bars.update(self._task, completed=done, total=total)
 
     def wait(self, stage: str, detail: str) -> None:
         """Say which stage the trial is in, beside a bar that only moves."""
