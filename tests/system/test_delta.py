@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from device import APP, Device
+from mpota.board.flash import SLOT_STARTS
 from mpota.image import delta
 from pulling import OK, PullingDevice, filler
 from signing import SignedDevice
@@ -101,7 +102,7 @@ def test_where_a_delta_is_refused_the_whole_image_is_sent(tmp_path, upload):
     with Device(tmp_path) as device:
         upload(device, changed(device))
         # The slot that runs has lost a bit that its footer knows nothing of.
-        start = 0xC8000 if device.record.active == "a" else 0xE1000
+        start = SLOT_STARTS[device.record.active]
 
         def spoil(flash):
             at = flash.index(FILES["table.bin"][4000:4100], start)
