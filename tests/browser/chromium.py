@@ -1,5 +1,6 @@
 """A Chromium that looks at a board's update page."""
 
+import shutil
 from pathlib import Path
 
 from playwright.sync_api import Page, Playwright
@@ -17,7 +18,8 @@ class Browser:
 
     def __init__(self, playwright: Playwright, profile: Path) -> None:
         self._browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=[*_ARGUMENTS, f"--crash-dumps-dir={profile}"]
+            executable_path=shutil.which("chromium"),
+            args=[*_ARGUMENTS, f"--crash-dumps-dir={profile}"],
         )
         self.errors: list[str] = []
 

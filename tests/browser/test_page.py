@@ -260,6 +260,19 @@ def test_an_update_that_needs_the_applications_memory_is_sent_again_by_itself(br
         expect(said(page)).to_have_text("1 → 2: confirmed.")
 
 
+def test_an_update_that_waits_for_the_next_restart_says_so(browser, tmp_path):
+    with WebDevice(tmp_path, reboot_on_success=False) as device:
+        page = browser.open(device.url)
+        page.on("dialog", lambda dialog: dialog.accept())
+        expect(fact(page, "Version")).to_have_text("1, sequence 1")
+        choose(page, save(tmp_path, "new.img", release(device)))
+        page.locator("#go").click()
+        expect(said(page)).to_have_text("Update Success! It is tried after the next restart.")
+        device.board.wait_for("update ended")
+        page.get_by_role("button", name="Restart").click()
+        expect(fact(page, "Version")).to_have_text("2, sequence 2")
+
+
 def test_without_javascript_the_form_alone_updates(browser, tmp_path):
     with WebDevice(tmp_path) as device:
         page = browser.open(device.url, java_script_enabled=False)

@@ -241,14 +241,16 @@ async function update(before) {
   const { status, text, again } = await sending;
   if (status === 200) {
     progress(chosen.size, begun);
-    await follow(before);
+    if (/Rebooting/.test(text)) await follow(before);
+    else say(text, "good");
   } else if (status === 503 && again) {
     say(text.replace("Update error: ", "") || "The board is busy.");
     await wait(again * 1000);
     for (let i = 0; i < 30 && !(await refresh()); i++) await wait(1000);
     return false;
   } else if (status === 0) {
-    say("The connection was lost. The board keeps the version that it has.", "bad");
+    const end = sent < chosen.size ? "keeps the version that it has" : "has not said how it ended: look above";
+    say(`The connection was lost. The board ${end}.`, "bad");
   } else if (status === 401) say("The password is wrong.", "bad");
   else say("Refused: " + text.replace("Update error: ", ""), "bad");
   return true;

@@ -158,7 +158,8 @@ def _succeed(connection):
         else:
             html = "text/html; charset=utf-8"
             yield from connection.answer(200, _REFRESH + _SUCCESS + "\n", html)
-        yield from connection.linger()
+        if reboots:
+            yield from connection.linger()
     except OSError as e:
         log.error("web: the client is gone: %s", e)
     finally:  # also when the application closes the page meanwhile
@@ -166,6 +167,7 @@ def _succeed(connection):
     if reboots:
         log.info("web: restart")
         hal.reset()
+    connection.is_updating = connection.web.is_updating = False
 
 
 def _fail(connection, updater, stage, error):
