@@ -1,6 +1,6 @@
 """The update page in Debian's Chromium, driven by Playwright's client; axe-core judges the page.
 
-Every test leaves its screenshots in a folder that the report names.
+Every test leaves its screenshots in its `tmp_path`, which pytest keeps for three runs.
 """
 
 import functools
