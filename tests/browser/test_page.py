@@ -1,5 +1,6 @@
 """The update page as people meet it, in a browser: files good and bad, and boards that fail."""
 
+import gzip
 import random
 import re
 
@@ -258,6 +259,16 @@ def test_an_update_that_needs_the_applications_memory_is_sent_again_by_itself(br
         expect(said(page)).to_contain_text("the board restarts to make room")
         device.board.wait_for("the services run alone, for one update", start=start)
         expect(said(page)).to_have_text("1 → 2: confirmed.")
+
+
+def test_a_gzip_is_followed_to_its_end(browser, tmp_path):
+    with WebDevice(tmp_path, confirm_s=1) as device:
+        page = browser.open(device.url)
+        expect(fact(page, "Version")).to_have_text("1, sequence 1")
+        choose(page, save(tmp_path, "new.img.gz", gzip.compress(release(device))))
+        page.locator("#go").click()
+        expect(said(page)).to_have_text("1 → new.img.gz: confirmed.")
+        expect(fact(page, "Version")).to_have_text("2, sequence 2")
 
 
 def test_an_update_that_waits_for_the_next_restart_says_so(browser, tmp_path):

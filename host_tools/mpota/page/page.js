@@ -259,7 +259,9 @@ async function update(before) {
 // Follow the new version until it is confirmed or taken back.
 async function follow(before) {
   show("run", false);
-  const { version, sequence } = chosen.image;
+  // Of a gzip only the board knows what is in it.
+  const { version, sequence } = chosen.image || { version: chosen.name };
+  const runs = () => (sequence ? board.sequence == sequence : board.sequence && board.sequence !== before.sequence);
   const from = before.version ? `${before.version} → ${version}` : version;
   say(`${from}: verified. The board restarts …`);
   const patience = Date.now() + 180000;
@@ -274,7 +276,7 @@ async function follow(before) {
       continue;
     }
     last = Date.now();
-    if (board.sequence == sequence) {
+    if (runs()) {
       if (!/^trial/.test(board.state)) {
         say(`${from}: confirmed.`, "good");
         chosen = null;
