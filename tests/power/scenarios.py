@@ -25,8 +25,9 @@ class Scenario:
     *script* runs between boot.py and main.py. *app* is what `new` does, *old_app* what `old` does.
     *final* is the version that runs in the end where nothing goes wrong, None for the services
     alone, and *bad* the one that is not confirmed. With *new_keys* the board takes only what is
-    signed, and `new` brings other keys. *password* is what an upload must prove to know. With
-    *has_page* the board has its update page on.
+    signed, and `new` brings other keys. *sent_as* is how `new` travels: an "image", a "gzip", or a
+    "delta" from `old`. *password* is what an upload must prove to know. With *has_page* the board
+    has its update page on.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Scenario:
     old_app: str = "good"
     bad: str | None = None
     new_keys: bool = False
+    sent_as: str = "image"
     password: str = ""
     has_page: bool = False
     watchdog_ms: int = 5000
@@ -89,6 +91,10 @@ SCENARIOS = {
                  watchdog_ms=300, tuning=_SHORT_WATCHDOG),
         Scenario("undecided", "bring_new", OLD, app="undecided", bad=NEW, trial_s=1),
         Scenario("new-keys", "bring_new", NEW, new_keys=True),
+        Scenario("gzip", "bring_new", NEW, sent_as="gzip"),
+        Scenario("delta", "bring_new", NEW, sent_as="delta"),
+        Scenario("signed-delta-raises", "bring_new", OLD, app="raises", bad=NEW, new_keys=True,
+                 sent_as="delta"),
         Scenario("second-update", "bring_both", NEWER),
         Scenario("update-after-rejection", "bring_newer", NEWER, board="rejected", app="raises"),
         Scenario("revert", "revert", OLD, board="newest"),
