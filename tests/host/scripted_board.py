@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 from mpota import arduino
+from mpota.arduino.handshake import classic_response
 from mpota.arduino.transfer import CHUNK
 
 BOARD_IP, STRANGER_IP = "127.0.0.2", "127.0.0.9"
@@ -122,6 +123,23 @@ class ScriptedBoard:
         )
         assert fields, text
         return fields[1], fields[2]
+
+    def hears_an_invitation(self, within_s):
+        """Tell whether one comes in time, and nothing else."""
+        self._udp.settimeout(within_s)
+        try:
+            return self.response_or_invitation() is None
+        except TimeoutError:
+            return False
+
+    def response_or_invitation(self):
+        """Wait for a datagram; give cnonce and response, or None if it is an invitation."""
+        text = self._udp.recv(512)
+        if text.startswith(b"0 "):
+            return None
+        fields = re.fullmatch(r"200 ([0-9a-f]{32}) ([0-9a-f]{32})\n", text.decode())
+        assert fields, text
+        return fields.groups()
 
     def authenticated(self, password, nonce=None):
         """Ask for the password as the invitation has it; tell whether the answer is right."""
@@ -282,14 +300,30 @@ def classic(board):
     board.finish()
 
 
-def guarded(password, only_classic=False):
+def sketch(password):
+    """Make the script of Arduino's library with a password.
+
+    What is no answer to its nonce makes it forget the nonce.
+    """
+
+    def script(board):
+        answer = None
+        while answer is None:
+            board.invited_classically()
+            board.say(f"AUTH {NONCE}")
+            answer = board.response_or_invitation()
+        cnonce, response = answer
+        assert response == classic_response(password, NONCE, cnonce)
+        board.finish()
+
+    return script
+
+
+def guarded(password):
     """Make the script of a board with a password."""
 
     def script(board):
-        if only_classic:
-            board.invited_classically()
-        else:
-            board.invited()
+        board.invited()
         if board.authenticated(password):
             board.finish()
         else:

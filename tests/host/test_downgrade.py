@@ -11,6 +11,7 @@ from scripted_board import (
     classic,
     failure,
     guarded,
+    sketch,
     transferred,
 )
 
@@ -37,8 +38,42 @@ def test_auto_falls_back_after_silence_and_says_so(quick_fallback):
 
 
 def test_auto_proves_the_password_in_the_classic_way(quick_fallback):
-    script = guarded("x", only_classic=True)
-    assert transferred(script, password="x", auth="auto")[1] == [Handshake(False, True)]
+    assert transferred(sketch("x"), password="x", auth="auto")[1] == [Handshake(False, True)]
+
+
+def test_a_sketch_with_a_password_costs_three_seconds_and_no_more():
+    # The SHA-256 handshake is not answered once before the other one, and once after it.
+    assert 2 * Invitation.strong_answer_s <= 3
+
+
+def test_a_board_that_missed_the_first_invitation_is_asked_again_before_a_password(quick_fallback):
+    def script(board):
+        assert board.invited().sha256  # lost
+        board.invited_classically()
+        board.say(f"AUTH {NONCE}")
+        while not board.invited().sha256:
+            pass
+        board.say(f"AUTH2 {STRONG_NONCE}")
+        while not board.invited().sha256:
+            pass
+        assert board.authenticated("x", nonce=STRONG_NONCE[::-1])
+        board.finish()
+
+    _, agreed, steps = transferred(script, password="x", auth="auto")
+    assert agreed == [Handshake(strong=True, password_proven=True)]
+    assert "making sure that the board does not know the SHA-256 handshake" in steps
+
+
+def test_a_board_that_answers_now_and_then_gets_no_password_in_the_classic_way(quick_fallback):
+    # As one does that a stranger's wrong guesses make pause.
+    def script(board):
+        board.invited_classically()
+        board.say(f"AUTH {NONCE}")
+        while board.hears_an_invitation(within_s=1):
+            pass
+
+    line = failure(script, outcomes.DowngradeError, password="x", auth="auto")
+    assert "no password is sent: try again" in line
 
 
 def test_classic_sends_only_classic_invitations():

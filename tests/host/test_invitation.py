@@ -171,6 +171,18 @@ def test_a_stranger_is_turned_away_and_the_board_still_gets_its_image():
     assert any(STRANGER_IP in step for step in steps)
 
 
+def test_a_board_that_dials_from_another_address_is_told_from_one_behind_a_firewall(impatient):
+    def script(board):
+        board.invited()
+        board.say("OK")
+        with board.dial(source=STRANGER_IP) as stranger:
+            assert stranger.recv(1) == b""
+
+    line = failure(script, outcomes.NoConnectionError)
+    assert f"{STRANGER_IP} did, and was turned away, since 127.0.0.2 was invited" in line
+    assert "(NAT)" in line and "firewall" not in line
+
+
 def test_datagrams_of_strangers_are_not_heard():
     def script(board):
         sender = board.invited().sender

@@ -53,6 +53,10 @@ def test_a_board_without_a_password_that_it_needs_comes_with_a_remedy():
             "application smaller, or set a password",
         ),
         (
+            "ERROR[14]: Out of memory: [Errno 12] ENOMEM",
+            "the board has no memory for another connection: let its application close those",
+        ),
+        (
             "ERROR[33]: failed transfers, try again in 8 s",
             "the last transfers to this board failed, so it takes none for 8 s: wait so long",
         ),

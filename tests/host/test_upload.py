@@ -1,5 +1,6 @@
 """`mpota upload`: what it sends, what it shows, and how it ends."""
 
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,16 @@ from mpota.image import signature
 from mpota.image.directory import pack_directory
 from mpota.image.keys import load_private_key
 from openssl_command import test_key
-from scripted_board import DENIED, IMAGE, ScriptedBoard, classic, guarded, tried, well_behaved
+from scripted_board import (
+    DENIED,
+    IMAGE,
+    ScriptedBoard,
+    classic,
+    guarded,
+    sketch,
+    tried,
+    well_behaved,
+)
 from terminal import plain
 from typer.testing import CliRunner
 
@@ -167,6 +177,18 @@ def test_the_signed_file_beside_it_is_preferred_and_named(firmware):
     assert f"sending {signed}, which stands beside {firmware}\n" in result.stdout
 
 
+@pytest.mark.parametrize("age_s", [-60, 60])
+def test_a_signed_file_that_is_older_than_its_file_is_told(firmware, age_s):
+    signed = firmware.with_name("firmware.bin.signed")
+    signed.write_bytes(b"signed")
+    made = firmware.stat().st_mtime - age_s
+    os.utime(signed, (made, made))
+    board, result = send(firmware)
+    assert board.image == b"signed"
+    told = f"warning: {signed} is older than {firmware}: sign it again, or delete {signed.name}\n"
+    assert result.stderr == (told if age_s > 0 else "")
+
+
 def test_a_name_that_no_signed_file_could_have_beside_it_is_sent(firmware):
     path = firmware.rename(firmware.with_name("x" * 252))
     board, result = send(path)
@@ -218,7 +240,7 @@ def test_the_handshake_is_told(firmware):
 
 @pytest.mark.parametrize("options", [(), ("-a", "geheim")])
 def test_the_classic_handshake_is_warned_of(firmware, quick_fallback, options):
-    script = guarded("geheim", only_classic=True) if options else classic
+    script = sketch("geheim") if options else classic
     board, result = send(firmware, "--classic", *options, script=script)
     assert (result.exit_code, board.image) == (0, IMAGE)
     asked = "password proven" if options else "the board asked for no password"
@@ -294,6 +316,31 @@ def test_ctrl_c_is_one_line_and_lets_the_board_go(firmware, phase, options):
     assert (process.returncode, said[1]) == (130, b"interrupted\n")
     if options:
         assert said[0].endswith(b"\x1b[?25h")  # the cursor is shown again
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_ctrl_c_after_the_last_byte_says_that_the_board_may_install_it(firmware, counted):
+    def script(board):
+        board.accept()
+        if counted:
+            board.take_all(result=b"")
+        else:
+            board.take(CHUNK)
+            for _ in range(len(IMAGE) // CHUNK):
+                board.tcp.sendall(b"%d" % CHUNK)
+                board.take(min(CHUNK, len(IMAGE) - len(board.image)))
+        process.send_signal(signal.SIGINT)
+        board.closed()
+
+    with ScriptedBoard(script) as board:
+        command = [sys.executable, "-m", "mpota", "upload", "-i", board.ip, "-p", str(board.port)]
+        process = subprocess.Popen(
+            [*command, firmware], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        said = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 130
+    told = f"{board.ip} has the whole image, and may install it all the same: "
+    assert said.startswith(told) and said.endswith("interrupted\n"), said
 
 
 def test_debug_tells_the_steps_and_shows_a_traceback(firmware):

@@ -29,6 +29,7 @@ def upload(
     name: str = "the image",
     progress: Callable[[int, int], None] = lambda done, total: None,
     state: Callable[[str], None] = lambda text: None,
+    sent: Callable[[], None] = lambda: None,
     agreed: Callable[[Handshake], None] = lambda handshake: None,
 ) -> Handshake:
     """Send `data` to a board, and return the handshake when the board has said that it took it.
@@ -37,8 +38,8 @@ def upload(
     `host_ip`. `auth` "strict" allows the SHA-256 handshake only, "classic" the one of Arduino's
     espota.py only, "auto" the latter where the board does not answer the former. `progress` gets
     the bytes that the board has acknowledged and their total, `state` a line for each step,
-    `agreed` the handshake before the first byte is sent. Raises CommandError: an UploadError of
-    `outcomes` for each failure.
+    `agreed` the handshake before the first byte is sent; `sent` is called when the last one is.
+    Raises CommandError: an UploadError of `outcomes` for each failure.
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
@@ -52,5 +53,5 @@ def upload(
         with connection:
             agreed(handshake)
             state(f"sending {name}")
-            Transfer(connection, len(data), progress, state).run(data)
+            Transfer(connection, len(data), progress, state, sent).run(data)
     return handshake

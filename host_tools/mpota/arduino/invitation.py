@@ -36,9 +36,9 @@ class Invitation:
     """
 
     answer_s = 10.0  # for a datagram's answer; espota.py's, as is connect_s
-    # Where the classic handshake may follow. Longer than the 8 s that a board makes one wait after
-    # wrong passwords, or a stranger's guesses would bring the weaker handshake about.
-    strong_answer_s = 10.0
+    # For an answer to the SHA-256 handshake where the classic one may follow, and for each of the
+    # answers by which `_reconsidered` tells an Arduino sketch from a board that was held up.
+    strong_answer_s = 1.5
     resend_s = 2.5  # between invitations, since a datagram can get lost
     busy_s = 3.0  # as long as a host that has no password can keep a board from others, and more
     retry_s = 0.5  # between invitations of a board that is busy
@@ -63,6 +63,7 @@ class Invitation:
         self._port_closed = False
         self._strong = True  # the handshake in use
         self._strong_seen = False  # the board has made a challenge of it
+        self._turned_away = ""  # the last address but the board's that a connection came from
 
     def run(
         self, announcement: Announcement, password: str, auth: Auth
@@ -83,11 +84,22 @@ class Invitation:
             self._state(f"waiting for the board to connect to TCP port {self._port}")
             answer = self._await(time.monotonic() + self.connect_s, [self._listener])
         if not isinstance(answer, socket.socket):
-            raise NoConnectionError(
-                f"the board answered but did not connect to TCP port {self._port} of this "
-                "computer, where a firewall may block it: give a port with -P and open that port"
-            )
+            raise self._no_connection()
         return answer, Handshake(self._strong, proven)
+
+    def _no_connection(self) -> NoConnectionError:
+        line = f"the board answered but did not connect to TCP port {self._port} of this computer"
+        if self._turned_away:
+            return NoConnectionError(
+                f"{line}; {self._turned_away} did, and was turned away, since {self._ip} was "
+                "invited: if that is the same board, reached through a router that changes "
+                "addresses (NAT), upload from a computer in the board's own network"
+            )
+        return NoConnectionError(
+            f"{line}, where a firewall may block it: give a port with -P and open that port; a "
+            "board behind a router that changes addresses (NAT) needs an upload from a computer in "
+            "its own network"
+        )
 
     def _invited(self, announcement: Announcement, auth: Auth) -> str | socket.socket:
         """Invite the board in the ways that `auth` allows, until it answers."""
@@ -102,13 +114,40 @@ class Invitation:
                 self._state("no answer to the SHA-256 handshake: trying the classic one")
             self._strong = False
             answer = self._invite(classic, self.answer_s)
-            if auth == "auto" and isinstance(answer, str) and _is_strong(answer):
-                self._state("the board does know the SHA-256 handshake: back to that")
-                self._strong = True
-                answer = self._invite(strong, self.answer_s)
+            if auth == "auto" and isinstance(answer, str):
+                answer = self._reconsidered(answer, classic, strong)
         if answer is None:
             raise self._no_answer(auth)
         return answer
+
+    def _reconsidered(self, answer: str, classic: str, strong: str) -> str | socket.socket | None:
+        """Go on from *answer*, to the classic invitation, in the handshake that the board knows.
+
+        A lost datagram, or the pause of up to 8 s that a stranger's wrong guesses bring about, may
+        have kept the board from answering the SHA-256 handshake. Before a password is proven in the
+        classic way, the board must show that it answers at the moment, and that handshake not.
+        """
+        if answer.startswith("AUTH") and not _is_strong(answer):
+            self._state("making sure that the board does not know the SHA-256 handshake")
+            self._send(strong.encode("ascii"))
+            until = time.monotonic() + self.strong_answer_s
+            found: str | socket.socket | None = ""
+            while isinstance(found, str) and not _is_strong(found):
+                found = self._await(until, [self._listener, self._inviter])
+            if found is None:
+                found = self._invite(classic, self.strong_answer_s)
+                if found is None:
+                    raise DowngradeError(
+                        "the board does not answer all the time, so that it is not certain which "
+                        "handshake it knows, and no password is sent: try again"
+                    )
+            if not (isinstance(found, str) and _is_strong(found)):
+                return found
+        elif not _is_strong(answer):
+            return answer
+        self._state("the board does know the SHA-256 handshake: back to that")
+        self._strong = True
+        return self._invite(strong, self.answer_s)
 
     def _no_answer(self, auth: Auth) -> NoAnswerError:
         if self._port_closed:
@@ -242,6 +281,7 @@ class Invitation:
         if ip == self._ip:
             return connection
         connection.close()
+        self._turned_away = ip
         self._state(f"turned away {ip}, which is not the board")
         return None
 

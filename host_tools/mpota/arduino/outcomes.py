@@ -222,6 +222,11 @@ def _particular(words: str, password_proven: bool) -> Outcome | None:
             "make the application smaller, or set a password in the board's ota.json, so that it "
             "can restart without the application for an update",
         )
+    if re.search(r"ERROR\[14\]: Out of memory: .", words):
+        return Outcome(
+            "the board has no memory for another connection",
+            "let its application close those that it does not need, then try again",
+        )
     if found := re.search(r"failed transfers, try again in (\d+) s", words):
         return Outcome(
             f"the last transfers to this board failed, so it takes none for {found[1]} s",

@@ -32,11 +32,13 @@ class Transfer:
         size: int,
         progress: Callable[[int, int], None],
         state: Callable[[str], None],
+        sent: Callable[[], None],
     ):
         self._connection, self._size = connection, size
-        self._progress, self._state = progress, state
+        self._progress, self._state, self._sent = progress, state, sent
         self._replies = Replies()
         self._done = 0
+        self._heard = False  # anything since the last chunk
 
     def run(self, data: bytes) -> None:
         """Send the image and return when the board has said OK. Raises an UploadError."""
@@ -60,10 +62,13 @@ class Transfer:
 
     def _send(self, chunk: memoryview) -> None:
         self._replies.expect(len(chunk))
+        self._heard = False
         last = self._done + len(chunk) == self._size
         try:
             self._connection.settimeout(self.count_s)
             self._connection.sendall(chunk)
+            if last:
+                self._sent()
             self._await_count(last)
         except OSError as error:
             silent = isinstance(error, TimeoutError)
@@ -71,7 +76,13 @@ class Transfer:
                 self._hear_out()
             if last:  # the board may have it all: only the result can tell
                 return
-            cause = f"the board fell silent for {self.count_s:g} s" if silent else "connection lost"
+            cause = "connection lost"
+            if silent:
+                cause = (
+                    f"the board acknowledged nothing for {self.count_s:g} s, though it sent bytes"
+                    if self._heard
+                    else f"the board fell silent for {self.count_s:g} s"
+                )
             raise ConnectionLostError(
                 f"{cause} after {self._done} of {self._size} bytes, and the board goes on with "
                 "the version it runs: try again"
@@ -105,6 +116,7 @@ class Transfer:
             return False
         if not data:
             raise ConnectionResetError
+        self._heard = True
         self._replies.feed(data)
         if self._replies.error:
             self._hear_out()

@@ -72,16 +72,30 @@ def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_st
     Raises CommandError where there is only one board, and it failed.
     """
     with Display(console, boards, len(delivery.payload.data), tell_steps) as display:
-        results = at_once(
-            boards,
-            lambda board: _deliver_to(board, delivery, display[board]),
-            most=delivery.most,
-            max_failures=delivery.max_failures,
-            has_failed=lambda result: result.status == _FAILED,
-        )
+        try:
+            results = at_once(
+                boards,
+                lambda board: _deliver_to(board, delivery, display[board]),
+                most=delivery.most,
+                max_failures=delivery.max_failures,
+                has_failed=lambda result: result.status == _FAILED,
+            )
+        except KeyboardInterrupt:
+            _tell_of_interruption([board for board in boards if display[board].is_sent])
+            raise
     if len(boards) == 1:
         return _tell(results[0], delivery.payload.name, console)
     return _tell_all(dict(zip(boards, results, strict=True)), delivery.payload.name, console)
+
+
+def _tell_of_interruption(boards: Sequence[str]) -> None:
+    # To those boards the last byte was sent.
+    for board in boards:
+        typer.echo(
+            f"{board} has the whole image, and may install it all the same: 'mpota status' tells "
+            "what it runs",
+            err=True,
+        )
 
 
 def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
@@ -162,6 +176,11 @@ def _send_changes(
 
 
 def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
+    def progress(done: int, total: int) -> None:
+        shown.advance(done, total)
+        if done == total:
+            shown.sent()
+
     web.upload(
         delivery.payload.data,
         url=board,
@@ -169,7 +188,7 @@ def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
         password=delivery.password,
         classic=delivery.classic,
         name=delivery.payload.name,
-        progress=shown.advance,
+        progress=progress,
         state=shown.step,
     )
     return True
@@ -193,6 +212,7 @@ def _send(
         name=delivery.payload.name,
         progress=shown.advance,
         state=shown.step,
+        sent=shown.sent,
         agreed=lambda handshake: _tell_handshake(handshake, shown),
     )
     return handshake.strong

@@ -64,6 +64,7 @@ class LineProgress:
         self._display, self._prefix = display, prefix
         self._shown_percent = 0
         self._stage = ""
+        self.is_sent = False  # all of it
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -86,6 +87,11 @@ class LineProgress:
     def restart(self) -> None:
         """Take note that sending begins anew."""
         self._shown_percent = 0
+        self.is_sent = False
+
+    def sent(self) -> None:
+        """Take note that the last byte is under way."""
+        self.is_sent = True
 
     def wait(self, stage: str, detail: str) -> None:
         """Say which stage the trial is in."""

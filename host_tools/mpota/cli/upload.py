@@ -75,7 +75,7 @@ def upload(
         typer.Option(
             "--classic",
             help="Fall back to Arduino's MD5 handshake where the board does not answer the "
-            "SHA-256 one within 10 s; with --http, to what a page asks for in place of it.",
+            "SHA-256 one; with --http, to what a page asks for in place of it.",
         ),
     ] = False,
     spiffs: Annotated[
@@ -190,6 +190,11 @@ def _payload(file: Path, spiffs: bool, console: Console) -> Payload:
     signed = file.with_name(file.name + ".signed")
     if _is_file(signed):
         console.print(f"sending {signed}, which stands beside {file}")
+        if _is_older(signed, file):
+            typer.echo(
+                f"warning: {signed} is older than {file}: sign it again, or delete {signed.name}",
+                err=True,
+            )
         file = signed
     try:
         data = file.read_bytes()
@@ -209,6 +214,13 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # the name, with what was added to it, is too long for a file
+        return False
+
+
+def _is_older(path: Path, other: Path) -> bool:
+    try:
+        return path.stat().st_mtime_ns < other.stat().st_mtime_ns
+    except OSError:  # there is no other
         return False
 
 
