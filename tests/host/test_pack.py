@@ -126,6 +126,31 @@ def test_a_bad_table_is_told(write, text, reason):
     assert reason in refusal(write({"app.py": MAIN, "pyproject.toml": text}))
 
 
+def test_a_table_may_begin_with_a_byte_order_mark(garden, write):
+    write({"pyproject.toml": b"\xef\xbb\xbf" + TABLE.encode()})
+    assert pack_directory(garden).manifest.sequence == 17
+
+
+def test_folders_of_the_hosts_tools_are_left_out_with_a_warning(garden, write):
+    write({"venv/pyvenv.cfg": "", "venv/lib/a.py": "print 5", "web/node_modules/b/c.js": "x"})
+    packed = pack_directory(garden)
+    assert names(packed) == ["app.mpy"]
+    assert packed.warnings == [
+        "warning: the folder venv is left out, since it is a virtual environment of Python: "
+        "exclude it",
+        "warning: the folder web/node_modules is left out, since it is JavaScript's packages: "
+        "exclude it",
+    ]
+    write({"pyproject.toml": TABLE + 'exclude = ["venv", "node_modules"]\n'})
+    assert not pack_directory(garden).warnings
+
+
+def test_a_file_that_no_slot_could_hold_is_named(garden, write):
+    write({"film.bin": bytes(3_000_000)})
+    line = refusal(garden)
+    assert "film.bin has 3000000 bytes and a slot takes 102144: exclude it" in line
+
+
 def test_a_pyproject_without_our_table_is_fine(write):
     directory = write({"app.py": MAIN, "pyproject.toml": "[project]\nname = 'x'\n"})
     assert names(pack_directory(directory, name="a", version="1", sequence=1)) == ["app.mpy"]
@@ -168,6 +193,27 @@ def test_the_command_takes_each_field_in_the_place_of_the_tables(garden, tmp_pat
         at = [line.split()[0] for line in expected].index(option.removeprefix("--"))
         expected[at] = f"{option.removeprefix('--')} {value}"
         assert lines == expected
+
+
+@pytest.mark.parametrize("option", [(), ("-o", "other.img")], ids=["default", "output"])
+def test_a_changed_release_with_the_sequence_of_the_last_one_is_told(
+    garden, write, tmp_path, monkeypatch, option
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(garden, *option).stderr == ""
+    assert run(garden, *option).stderr == ""  # nothing has changed
+    write({"data.txt": "new"})
+    told = run(garden, *option)
+    assert told.exit_code == 0
+    image_file = option[1] if option else "garden-1.4.0.img"
+    assert told.stderr.startswith(f"warning: {image_file} had sequence 17 and other content: ")
+    assert run(garden, "--sequence", 18, *option).stderr == ""
+
+
+def test_another_version_for_people_does_not_make_it_another_release(garden, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(garden)
+    assert "warning: garden-1.4.0.img had sequence 17" in run(garden, "--version", "2.0").stderr
 
 
 def test_an_output_that_cannot_be_written_is_told(garden, tmp_path):

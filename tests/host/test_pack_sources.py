@@ -34,6 +34,46 @@ def test_an_entry_without_main_is_told(write, source):
     assert "app.py defines no main" in refusal(write({"app.py": source}))
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def main(ota):\n pass",
+        "async def main(*everything):\n pass",
+        "def main(ota, pins=(4, 5), *, quiet=True):\n pass",
+        "def main(ota=None):\n pass",
+        "from program import main",
+    ],
+)
+def test_a_main_that_can_be_called_with_one_argument_is_taken(write, source):
+    app = write({"app.py": source})
+    assert names(pack_directory(app, name="a", version="1", sequence=1)) == ["app.mpy"]
+
+
+@pytest.mark.parametrize("signature", ["", "ota, pins", "*, ota", "ota, *, pins", "**options"])
+def test_a_main_that_cannot_is_told_with_its_line(write, signature):
+    app = write({"app.py": f"import time\n\ndef main({signature}):\n pass\n"})
+    assert refusal(app).startswith("app.py, line 3: main is called with one argument")
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (["app/valves.py"], "app.py stands beside the folder app/"),
+        (["valves.py", "valves/a.txt"], "valves.py stands beside the folder valves/"),
+        (["lib/b.py", "lib/b/c/d.py"], "lib/b.py stands beside the folder lib/b/"),
+    ],
+)
+def test_a_module_beside_a_folder_of_its_name_is_told(garden, write, files, told):
+    write(dict.fromkeys(files, ""))
+    assert told in refusal(garden)
+
+
+def test_a_source_may_begin_with_a_byte_order_mark(garden, write):
+    plain = pack_directory(garden).data
+    write({"app.py": b"\xef\xbb\xbf" + (garden / "app.py").read_bytes()})
+    assert pack_directory(garden).data == plain
+
+
 def test_an_application_without_entry_is_told(write):
     assert "no app.py and no app/__init__.py" in refusal(write({"lib/app.py": MAIN}))
 

@@ -35,8 +35,8 @@ def sign(*more, key="private.key", binary="a.bin", out="a.signed"):
     return run("--mode", "sign", "--privatekey", key, "--bin", binary, "--out", out, *more)
 
 
-def header(key="public.key", out="Updater_Signing.h"):
-    return run("--mode", "header", "--publickey", key, "--out", out)
+def header(*more, key="public.key", out="Updater_Signing.h"):
+    return run("--mode", "header", "--publickey", key, "--out", out, *more)
 
 
 def test_the_binary_is_signed_as_openssl_signs(folder):
@@ -68,14 +68,31 @@ def test_to_sign_is_what_it_does_without_a_mode(folder):
 
 
 def test_a_build_without_a_key_is_not_signed_and_goes_on(folder):
-    result = sign(key="no.key")
+    result = sign("--arduino", key="no.key")
     assert (result.exit_code, result.output) == (0, "")
     assert not (folder / "a.signed").exists()
 
 
+@pytest.mark.parametrize(
+    "files", [{"key": "no.key"}, {"binary": "no.bin"}, {"out": "no/a.signed"}], ids=str
+)
+def test_what_is_not_signed_ends_with_status_1(folder, files):
+    result = sign(**files)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert next(iter(files.values())) in result.stderr
+    assert not (folder / "a.signed").exists()
+
+
+def test_a_header_without_a_key_ends_with_status_1(folder):
+    result = header(key="no.key")
+    assert result.exit_code == 1 and "no.key" in result.stderr
+    assert not (folder / "Updater_Signing.h").exists()
+
+
 @pytest.mark.parametrize("files", [{"binary": "no.bin"}, {"out": "no/a.signed"}])
 def test_a_file_that_cannot_be_had_is_said_and_the_build_goes_on(folder, files):
-    result = sign(**files)
+    result = sign("--arduino", **files)
     assert result.exit_code == 0
     path = next(iter(files.values()))
     assert result.stderr == (
@@ -140,7 +157,7 @@ def test_the_header_has_the_bytes_of_the_public_key(folder):
 
 
 def test_the_header_without_a_key_turns_signing_off_silently(folder):
-    result = header(key="no.key")
+    result = header("--arduino", key="no.key")
     assert (result.exit_code, result.output) == (0, "")
     assert (folder / "Updater_Signing.h").read_text() == "#define ARDUINO_SIGNING 0\n"
 
@@ -151,7 +168,7 @@ def test_a_header_that_is_up_to_date_is_left_alone(folder):
     before = path.stat().st_mtime_ns
     header()
     assert path.stat().st_mtime_ns == before
-    header(key="no.key")
+    header("--arduino", key="no.key")
     assert "SIGNING 0" in path.read_text()
 
 

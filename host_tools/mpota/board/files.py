@@ -41,7 +41,9 @@ def package_modules(
     modules = {}
     for source in sorted((lib / "ota").rglob("*.py")):
         name = source.relative_to(lib).with_suffix(".mpy").as_posix()
-        modules[name] = compile_module(source.read_text(), f"{prefix}/{name}", architecture)
+        modules[name] = compile_module(
+            source.read_text(encoding="utf-8"), f"{prefix}/{name}", architecture
+        )
     modules[_PAGE] = page.build()
     left_out = tuple(f"ota/{service}/" for service in without)
     return {name: data for name, data in modules.items() if not name.startswith(left_out)}

@@ -39,7 +39,7 @@ def stock_firmware(
 
     *tell* is called with lines for people. Raises CommandError.
     """
-    pinned = tomllib.loads((device_root() / "firmware" / "stock.toml").read_text())
+    pinned = tomllib.loads((device_root() / "firmware" / "stock.toml").read_text("utf-8"))
     name, url = pinned["file"], pinned["url"] + pinned["file"]
     folder = cache or platformdirs.user_cache_path("mpota")
     path, recorded = folder / name, folder / f"{name}.sha256"
@@ -51,7 +51,9 @@ def stock_firmware(
         _write_whole(path, firmware.data)
         return firmware
     firmware = read_firmware(path)
-    wanted = recorded.read_text().split()[0] if recorded.exists() else "none that was recorded"
+    wanted = (
+        recorded.read_text("utf-8").split()[0] if recorded.exists() else "none that was recorded"
+    )
     if firmware.sha256 != wanted:
         raise CommandError(
             f"{path} has the SHA-256 {firmware.sha256}, and had {wanted} when it was downloaded: "

@@ -139,7 +139,7 @@ def parse(name: str, text: str) -> object:
 def read_file(path: Path) -> dict[str, object]:
     """Return the settings in *path*, TOML such as `ssid = "garden"`. Raises CommandError."""
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         # Not the text of the error alone: it may hold a line with a secret.
         where = re.search(r"at line \d+", str(error))

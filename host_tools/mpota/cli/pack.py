@@ -1,5 +1,6 @@
 """`mpota pack`: make an application image of a directory."""
 
+import glob
 from pathlib import Path
 from typing import Annotated
 
@@ -94,10 +95,17 @@ def pack(
         output = Path(f"{manifest.name}-{manifest.version}.img" + (".gz" if gzip else ""))
         if len(output.parts) != 1:
             raise CommandError(f"{output} is no file name: say with -o where the image goes")
+    same = _of_the_same_sequence(packed, output)
     _write(output, packed.data)
     if packed.signed:
         typer.echo(SIGNED.format(output), err=True)
     show_warnings(packed)
+    if same:
+        typer.echo(
+            f"warning: {same} had sequence {manifest.sequence} and other content: boards that have "
+            "taken that do not take this; give a changed release a higher sequence",
+            err=True,
+        )
     size = len(image.unpacked(packed.data)[0])
     sent = f", {len(packed.data)} as a gzip" if gzip else ""
     typer.echo(
@@ -130,6 +138,23 @@ def _write(output: Path, data: bytes) -> None:
         output.write_bytes(data)
     except OSError as error:
         raise CommandError(f"cannot write {output} ({error.strerror}): give another -o") from error
+
+
+def _of_the_same_sequence(packed: PackedImage, output: Path) -> Path | None:
+    # Of the application's images that lie where this one goes, one with its sequence and not its
+    # content; the version that people read may be another.
+    earlier = {output, *output.parent.glob(f"{glob.escape(packed.manifest.name)}-*.img")}
+    for path in sorted(earlier):
+        try:
+            found = image.read(path.read_bytes())
+        except (OSError, CommandError):  # none yet, or no image
+            continue
+        ours, theirs = packed.manifest, found.manifest
+        if (theirs.name, theirs.sequence) == (ours.name, ours.sequence) and (
+            found.files != packed.files or theirs != ours
+        ):
+            return path
+    return None
 
 
 def show_warnings(packed: PackedImage) -> None:

@@ -1,7 +1,7 @@
 """`mpota sign`: sign a file, with the options of Arduino's signing.py.
 
-It can stand in the place of signing.py in a build: it says the same, to stderr, and as there a
-build without a key is simply not signed.
+With --arduino it can stand in the place of signing.py in a build: it says the same, to stderr, and
+as there a build without a key is simply not signed.
 """
 
 import os
@@ -51,14 +51,22 @@ def sign(
     private_key: Annotated[
         Path | None, typer.Option("-s", "--privatekey", metavar="FILE", help="For --mode sign.")
     ] = None,
+    arduino: Annotated[
+        bool,
+        typer.Option(
+            "--arduino",
+            help="Do as signing.py where there is no key, or a file cannot be had: sign nothing, "
+            "with exit status 0.",
+        ),
+    ] = False,
 ) -> None:
-    """Sign a binary for boards that verify. Without a private key there, nothing is signed."""
+    """Sign a binary for boards that verify it."""
     if mode is Mode.HEADER:
-        _make_header(_given(public_key, "--publickey"), _given(out, "--out"))
+        _make_header(_given(public_key, "--publickey"), _given(out, "--out"), arduino)
         return
     key_path = _given(private_key, "--privatekey")
     binary, out = _given(binary, "--bin"), _given(out, "--out")
-    if not key_path.is_file():
+    if arduino and not key_path.is_file():
         return
     key = _open_private_key(key_path)
     try:
@@ -66,7 +74,11 @@ def sign(
         _sign_into(out, image, key, SIGNED)
         if legacy:
             _sign_into(legacy, image, key, _LEGACY_SIGNED, legacy=True)
-    except OSError as error:  # signing.py's way: said, and no failure of the build
+    except OSError as error:
+        if not arduino:
+            raise CommandError(
+                f"cannot sign: {error.filename}: {error.strerror}: check the file"
+            ) from error
         typer.echo(f"cannot sign: {error.filename}: {error.strerror}", err=True)
         typer.echo(_NOT_SIGNING, err=True)
 
@@ -98,13 +110,13 @@ def _sign_into(
     typer.echo(line.format(path), err=True)
 
 
-def _make_header(key_path: Path, out: Path) -> None:
+def _make_header(key_path: Path, out: Path, arduino: bool) -> None:
     """Write the C header that an Arduino sketch with the public key includes.
 
     One that is up to date is left alone, so that nothing is compiled again.
     """
     text = "#define ARDUINO_SIGNING 0\n"
-    if key_path.is_file():
+    if key_path.is_file() or not arduino:
         load_public_key(key_path)  # a private key by mistake would go into every sketch
         array = ", \n".join(f"0x{byte:02x}" for byte in key_path.read_bytes())
         text = (

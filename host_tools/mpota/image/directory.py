@@ -1,5 +1,6 @@
 """Make an application image of a directory: what goes in, and what its pyproject.toml says."""
 
+import codecs
 import fnmatch
 import glob
 import tomllib
@@ -80,7 +81,8 @@ def pack_directory(
     earlier_images = f"{glob.escape(settings['name'])}-*.img"
     made_of_them = [f"{earlier_images}.gz", f"{earlier_images}.delta"]
     globs = [*EXCLUDED, *settings.get("exclude", ()), earlier_images, *made_of_them]
-    sources = dict(sorted(_Collection(directory, globs).files.items()))
+    collection = _Collection(directory, globs)
+    sources = dict(sorted(collection.files.items()))
     check_sources(sources)
     files = _compiled(sources, architecture)
     if with_ota:
@@ -102,7 +104,11 @@ def pack_directory(
     if max(len(data), plain_bytes) > IMAGE_LIMIT_BYTES:
         raise _too_large(max(len(data), plain_bytes), files, with_ota)
     return PackedImage(
-        image.read(data).manifest, files, data, bool(private_key), warn_of_names(sources)
+        image.read(data).manifest,
+        files,
+        data,
+        bool(private_key),
+        collection.warnings + warn_of_names(sources),
     )
 
 
@@ -112,7 +118,7 @@ def _settings(directory: Path) -> dict[str, Any]:
         return {}
     try:
         table: dict[str, Any] = (
-            tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("mpota", {})
+            tomllib.loads(path.read_text("utf-8-sig")).get("tool", {}).get("mpota", {})
         )
         items = table.items()
     except (ValueError, AttributeError, OSError) as error:
@@ -130,10 +136,14 @@ def _settings(directory: Path) -> dict[str, Any]:
 
 
 class _Collection:
-    """Read a directory's files into `files`, a dict of name in the image to content."""
+    """Read a directory's files into `files`, a dict of name in the image to content.
+
+    Folders that belong to a tool of the host are left out, with a line in `warnings` for each.
+    """
 
     def __init__(self, directory: Path, globs: list[str]):
         self.files: dict[str, bytes] = {}
+        self.warnings: list[str] = []
         self._root = directory.resolve()
         self._globs = [pattern.rstrip("/") for pattern in globs]
         self._walk(directory, "", (self._root,))
@@ -147,6 +157,11 @@ class _Collection:
             if target.is_dir():
                 if target in above:
                     raise CommandError(f"the link {name} leads back to itself: exclude it")
+                if what := _tools_folder(path):
+                    self.warnings.append(
+                        f"warning: the folder {name} is left out, since it is {what}: exclude it"
+                    )
+                    continue
                 self._walk(path, name + "/", (*above, target))
             elif target.is_file():
                 image.check_name(name)
@@ -169,11 +184,28 @@ class _Collection:
 
     def _content(self, path: Path) -> bytes:
         try:
-            return path.read_bytes()
+            size = path.stat().st_size
+            if size > IMAGE_LIMIT_BYTES:
+                raise CommandError(
+                    f"{path} has {size} bytes and a slot takes {IMAGE_LIMIT_BYTES}: exclude it, or "
+                    "put it into /data on the board"
+                )
+            content = path.read_bytes()
+            # What some editors put before a text is no part of a source.
+            return content.removeprefix(codecs.BOM_UTF8) if path.suffix == ".py" else content
         except OSError as error:
             raise CommandError(
                 f"cannot read {path} ({error.strerror}): make it readable or exclude it"
             ) from error
+
+
+def _tools_folder(path: Path) -> str | None:
+    # What a folder is that no application means to have in its image.
+    if path.name == "node_modules":
+        return "JavaScript's packages"
+    if (path / "pyvenv.cfg").exists():
+        return "a virtual environment of Python"
+    return None
 
 
 def _compiled(files: dict[str, bytes], architecture: str) -> dict[str, bytes]:

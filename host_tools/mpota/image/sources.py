@@ -2,6 +2,7 @@
 
 import ast
 import warnings
+from pathlib import PurePosixPath
 
 from mpota.board.firmware_modules import BUILT_IN_MODULES, EXTENSIBLE_MODULES, FROZEN_MODULES
 from mpota.errors import CommandError
@@ -26,6 +27,37 @@ def check_sources(files: dict[str, bytes]) -> None:
         )
     if "main" not in _top_level_names(trees[entries[0]].body):
         raise CommandError(f"{entries[0]} defines no main: add 'def main(ota):' at top level")
+    _check_parameter(entries[0], trees[entries[0]])
+    _check_folders(files)
+
+
+def _check_folders(files: dict[str, bytes]) -> None:
+    # MicroPython looks for a folder before it looks for a file.
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    for name in files:
+        module = name.removesuffix(".mpy").removesuffix(".py")
+        if module != name and module in folders:
+            raise CommandError(
+                f"{name} stands beside the folder {module}/, which MicroPython imports in its "
+                "place: rename or exclude one of them"
+            )
+
+
+def _check_parameter(name: str, tree: ast.Module) -> None:
+    # Whether main can be called with one argument, where it is a function of the entry itself.
+    for statement in tree.body:
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        given = statement.args
+        positional = [*given.posonlyargs, *given.args]
+        takes_one = bool(positional or given.vararg)
+        wants_more = len(positional) - len(given.defaults) > 1 or None in given.kw_defaults
+        is_main = statement.name == "main" and not statement.decorator_list
+        if is_main and (wants_more or not takes_one):
+            raise CommandError(
+                f"{name}, line {statement.lineno}: main is called with one argument, the update "
+                "services: write 'def main(ota):'"
+            )
 
 
 def warn_of_names(files: dict[str, bytes]) -> list[str]:
