@@ -66,9 +66,9 @@ class Transfer:
         last = self._done + len(chunk) == self._size
         try:
             self._connection.settimeout(self.count_s)
-            self._connection.sendall(chunk)
             if last:
                 self._sent()
+            self._connection.sendall(chunk)
             self._await_count(last)
         except OSError as error:
             silent = isinstance(error, TimeoutError)
