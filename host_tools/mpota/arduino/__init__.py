@@ -38,8 +38,8 @@ def upload(
     `host_ip`. `auth` "strict" allows the SHA-256 handshake only, "classic" the one of Arduino's
     espota.py only, "auto" the latter where the board does not answer the former. `progress` gets
     the bytes that the board has acknowledged and their total, `state` a line for each step,
-    `agreed` the handshake before the first byte is sent; `sent` is called when the last one is under way.
-    Raises CommandError: an UploadError of `outcomes` for each failure.
+    `agreed` the handshake before the first byte is sent; `sent` is called when the last one is
+    under way. Raises CommandError: an UploadError of `outcomes` for each failure.
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
