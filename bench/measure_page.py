@@ -70,8 +70,11 @@ def page_bytes() -> int:
 
 
 def _board(folder: Path, **settings: object) -> Board:
-    # The update is verified, and waits for a restart: the next one replaces it.
-    return measure.board_with(folder, "page", reboot_on_success=False, confirm_s=0.1, **settings)
+    # The update is verified, and waits for a restart: the next one replaces it. The heap has the
+    # words of the chip's, so that it suffices beside all that is measured.
+    settings |= {"reboot_on_success": False, "confirm_s": 0.1}
+    board = measure.board_with(folder, "page", **settings)
+    return Board(board.flash, ip=measure.IP, heap="76k")
 
 
 def _idle(board: Board) -> int:
