@@ -4,9 +4,11 @@ import hashlib
 import struct
 
 import pytest
-from mpota.board.firmware_file import check_firmware
+from mpota.board.firmware_file import check_firmware, describe
+from mpota.cli import app
 from mpota.errors import CommandError
 from mpota.sim.firmware import SEGMENTS, VERSION, stand_in_firmware
+from typer.testing import CliRunner
 
 GOOD = stand_in_firmware()
 LENGTH_AT = 0x8FFC
@@ -108,3 +110,41 @@ def test_a_firmware_that_reaches_into_the_partition_is_refused():
 def test_what_is_no_firmware_at_all_is_refused():
     for data in (b"", b"\xd2\xcd\x31" + bytes(100000), b"<html>404</html>", b"PK\x03\x04"):
         assert "no firmware" in refusal(data)
+
+
+# What is said of such files where an application is wanted
+
+
+SKETCH = struct.pack("<BBBBIII", 0xE9, 1, 2, 0x40, 0x4010F480, 0x4010F000, 3000) + bytes(5000)
+ESP32 = (
+    struct.pack("<BBBBI", 0xE9, 5, 2, 0x20, 0x4008125C)
+    + bytes(16)
+    + struct.pack("<II", 0x3F400020, 8)
+    + bytes(99)
+)
+
+
+def test_what_begins_like_firmware_is_told_for_what_it_is():
+    flash = "for a flash of 1 MiB in mode DIO"
+    for data, words in (
+        (GOOD[:2] + b"\x02\x20" + GOOD[4:], f"file.bin is MicroPython {VERSION}, whole, {flash}"),
+        (GOOD[:2] + b"\x04\x20" + GOOD[4:], "made for a flash that there is not"),
+        (GOOD[:2] + b"\x02\xf0" + GOOD[4:], "made for a flash that there is not"),
+        (GOOD[:-1], "cut short or has been changed"),
+        (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), "its MD5 does not match"),
+        (SKETCH, "an Arduino sketch, and boards with mpota run MicroPython"),
+        (ESP32, "is it for an ESP32?"),
+        (b"\xe9", "cut short"),
+    ):
+        line = describe(data, "file.bin")
+        assert words in line and "\n" not in line
+
+
+def test_upload_and_inspect_refuse_such_files_in_these_words(tmp_path):
+    path = tmp_path / "file.bin"
+    for data in (GOOD, SKETCH, GOOD[:-1]):
+        path.write_bytes(data)
+        for arguments in (["upload", "-i", "127.0.0.1"], ["inspect"]):
+            result = CliRunner().invoke(app, [*arguments, str(path)])
+            assert result.exit_code == 1
+            assert result.stderr == f"error: {describe(data, 'file.bin')}\n"

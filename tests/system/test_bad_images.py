@@ -12,6 +12,7 @@ from device import REFUSED, Device
 from handmade import manifest_text, tar_of_mpota_1
 from hostile_romfs import file, filesystem, folder, with_footer
 from mpota.board.flash import IMAGE_LIMIT_BYTES, read_slot
+from mpota.sim.firmware import stand_in_firmware
 from raw_host import PASSWORD, RawHost
 
 pytestmark = pytest.mark.parallel
@@ -39,12 +40,24 @@ def refuses_each(device, images, code, words=""):
 # No image at all
 
 
+def sketch():
+    """Give the beginning of an Arduino sketch: the boot loader, which is loaded to 0x4010F000."""
+    head = struct.pack("<BBBBIII", 0xE9, 1, 2, 0x40, 0x4010F480, 0x4010F000, 3000)
+    return head + bytes(5000)
+
+
 def no_images(image):
     """Give files of other kinds, each with the words that the board has for it."""
     pack = "send what 'mpota pack' makes"
     return {
         "an image of mpota 1": (tar_of_mpota_1(), "a tar, as mpota 1 made them; pack it again"),
-        "firmware": (b"\xe9" + bytes(2000), f"firmware or an Arduino sketch; {pack}"),
+        "firmware": (stand_in_firmware()[:50_000], "firmware; without a boot loader"),
+        "a gzip of firmware": (gzip.compress(stand_in_firmware()[:50_000]), "firmware; without"),
+        "an Arduino sketch": (sketch(), "an Arduino sketch; this board runs"),
+        "an image for an ESP32": (
+            b"\xe9\x05\x02\x20\x5c\x12\x08\x40" + bytes(2000),
+            "for an ESP32",
+        ),
         "a gzip of something else": (gzip.compress(bytes(3000)), pack),
         "HTML": (b"<!DOCTYPE html><title>404</title>", pack),
         "source": (b"def main(ota):\n    pass\n" * 100, pack),
@@ -225,7 +238,7 @@ def test_an_image_larger_than_a_slot_is_refused_at_once_with_both_sizes(device, 
         host.invite(size)
         assert host.answer() == (
             f"ERR: ERROR[{NO_SPACE}]: Not Enough Space: image of {size} bytes, a slot takes "
-            f"{IMAGE_LIMIT_BYTES}: put larger things into /data\n"
+            f"{IMAGE_LIMIT_BYTES}: put larger things into /data, and flash firmware over serial\n"
         )
         device.board.wait_for(REFUSED, start=said)
 

@@ -359,7 +359,7 @@ def test_so_does_a_size_that_no_slot_takes():
         text = error_of(u.begin, size)
         assert text == (
             "ERROR[4]: Not Enough Space: image of %d bytes, a slot takes 102144: "
-            "put larger things into /data" % size
+            "put larger things into /data, and flash firmware over serial" % size
         )
         assert not called and _is_unharmed() and _is_discarded(u, 4)
     u = _clean()

@@ -489,8 +489,13 @@ def test_what_is_no_application_image_is_error_10_and_told_what_it_seems_to_be()
     tar[:8] = b"MANIFEST"
     tar[257:263] = b"ustar\0"
     for data, words in (
-        (b"\xe9\x01\x02\x40" + bytes(1000), "Arduino sketch; send what 'mpota pack' makes"),
-        (b"\xe9", "firmware"),
+        (
+            b"\xe9\x01\x02\x40\x80\xf4\x10\x40" + bytes(1000),
+            "an Arduino sketch; this board runs what",
+        ),
+        (b"\xe9\x03\x02\x40\x08\x00\x10\x40" + bytes(1000), "firmware; without a boot loader"),
+        (b"\xe9\x05\x02\x20\x5c\x12\x08\x40" + bytes(1000), "for an ESP32; send what"),
+        (b"\xe9", "for an ESP32"),
         (tar, "a tar, as mpota 1 made them; pack it again with 'mpota pack'"),
         (b"<!DOCTYPE html>" + bytes(100), "send what 'mpota pack' makes"),
         (b"\xd2", "send what"),

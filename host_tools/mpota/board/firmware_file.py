@@ -20,13 +20,28 @@ from mpota.errors import CommandError
 PARTITION_START = SYSTEM_START
 PARTITION_BYTES = FILE_SYSTEM_START - SYSTEM_START
 
-_MAGIC = 0xE9
+FIRMWARE = b"\xe9"  # what every file for the boot ROM begins with
 _SEGMENTS_BYTES = 0x9000
 _LENGTH_AT = _SEGMENTS_BYTES - 4
 _MD5_BYTES = 16
 _CHECKSUM_START = 0xEF
 # RAM that the boot ROM may load segments to: instructions and data.
 _RAM = (range(0x40100000, 0x40108000), range(0x3FFE8000, 0x40000000))
+# Where Arduino's boot loader, which a sketch begins with, is loaded to.
+_ARDUINO_LOADER = 0x4010F000
+_MODES = ("QIO", "QOUT", "DIO", "DOUT")
+_SIZES = (
+    "512 KiB",
+    "256 KiB",
+    "1 MiB",
+    "2 MiB",
+    "4 MiB",
+    "2 MiB",
+    "4 MiB",
+    "4 MiB",
+    "8 MiB",
+    "16 MiB",
+)
 _BANNER = re.compile(rb"MicroPython (v[0-9][0-9A-Za-z.+-]*) on ([0-9-]{10})")
 # The memoryview of the partition that the build with ROMFS has among its constants: its length,
 # then its address.
@@ -74,7 +89,7 @@ def first_firmware(flash: bytes) -> bytes:
 
 def check_firmware(data: bytes, name: str) -> Firmware:
     """Return the firmware in *data*. Raises CommandError, which names the file as *name*."""
-    if data[:1] != bytes([_MAGIC]):
+    if data[:1] != FIRMWARE:
         raise CommandError(
             f"{name} is no firmware (it does not begin with the byte 0xE9): give the .bin file of "
             f"{_BUILD}"
@@ -105,6 +120,32 @@ def check_firmware(data: bytes, name: str) -> Firmware:
             f"{PARTITION_START:#x}: give the .bin file of {_BUILD}"
         )
     return Firmware(data, version, date)
+
+
+def describe(data: bytes, name: str) -> str:
+    """Tell what the file in *data* is, which begins with 0xE9, and what can be done with it.
+
+    *name* is what the line calls it.
+    """
+    if struct.unpack_from("<I", data.ljust(12), 8)[0] == _ARDUINO_LOADER:
+        return (
+            f"{name} is an Arduino sketch, and boards with mpota run MicroPython: send an "
+            "application's directory; to a board that runs a sketch, with --classic"
+        )
+    try:
+        firmware = check_firmware(data, name)
+    except CommandError as error:
+        return f"{error}; no firmware can be sent over the air yet"
+    mode, size = data[2], data[3] >> 4
+    if mode >= len(_MODES) or size >= len(_SIZES):
+        return (
+            f"{name} is made for a flash that there is not (header {data[2:4].hex()}): get it anew"
+        )
+    return (
+        f"{name} is MicroPython {firmware.version}, whole, for a flash of {_SIZES[size]} in mode "
+        f"{_MODES[mode]}: boards take firmware over serial only, with 'mpota flash --firmware "
+        f"{name}', as long as they have no boot loader that could put it in its place"
+    )
 
 
 def _check_segments(data: bytes, name: str) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mpota import image
+from mpota.board.firmware_file import FIRMWARE, describe
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.errors import CommandError
 from mpota.image import delta
@@ -23,6 +24,8 @@ def inspect(
     except OSError as error:
         raise CommandError(f"cannot read {file} ({error.strerror}): check the name") from error
     plain, _ = image.unpacked(data)
+    if plain[:1] == FIRMWARE:
+        raise CommandError(describe(plain, file.name))
     if plain.startswith(delta.MAGIC):
         _show(_delta(delta.read(plain), len(data)))
         return

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from mpota import image
+from mpota.board.firmware_file import FIRMWARE, describe
 from mpota.cli.boards import (
     BOARD_PORT,
     PAGE_USER,
@@ -149,7 +150,7 @@ def upload(
             "-P gives one port, and each of several boards needs one of its own: leave it out, or "
             "upload to one board after the other"
         )
-    payload = _payload(_chosen(file, image_file), spiffs, console)
+    payload = _payload(_chosen(file, image_file), spiffs, classic, console)
     found = matching(patterns) if patterns else {}
     boards = [board for board in boards if board not in patterns]
     boards += [board for board in found if board not in boards]
@@ -179,7 +180,7 @@ def _chosen(file: Path | None, image_file: Path | None) -> Path:
     return chosen
 
 
-def _payload(file: Path, spiffs: bool, console: Console) -> Payload:
+def _payload(file: Path, spiffs: bool, classic: bool, console: Console) -> Payload:
     if file.is_dir():
         packed = pack_directory(file, private_key=application_key(file))
         show_warnings(packed)
@@ -202,6 +203,8 @@ def _payload(file: Path, spiffs: bool, console: Console) -> Payload:
         raise CommandError(f"{file} does not exist: check the name, or pack it first") from error
     except OSError as error:
         raise CommandError(f"cannot read {file} ({error.strerror}): check the file") from error
+    if data[:1] == FIRMWARE and not (spiffs or classic):
+        raise CommandError(describe(data, file.name))
     if not spiffs:
         try:
             return _application(data, image.read(data).manifest)

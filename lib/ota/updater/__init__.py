@@ -300,7 +300,10 @@ class Updater:
         if size <= 0:
             raise OTAError(_BAD_SIZE)
         if size > slots.IMAGE_LIMIT_BYTES:
-            text = "image of %d bytes, a slot takes %d: put larger things into /data"
+            text = (
+                "image of %d bytes, a slot takes %d: put larger things into /data, "
+                "and flash firmware over serial"
+            )
             raise OTAError(_NO_SPACE, text % (size, slots.IMAGE_LIMIT_BYTES))
         if self.ota.trial:
             raise OTAError(_ON_TRIAL)

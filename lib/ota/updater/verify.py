@@ -60,7 +60,13 @@ def refuse_by_head(head, updater):
 def _what_it_is(head):
     # What a file that is no application image seems to be, and what to do.
     if head[0] == 0xE9:
-        return "firmware or an Arduino sketch; send what 'mpota pack' makes"
+        # By the page of its entry point: that of Arduino's boot loader, or in the RAM of this chip.
+        entry = int.from_bytes(head[5:8], "little") >> 4
+        if entry == 0x4010F:
+            return "an Arduino sketch; this board runs what 'mpota pack' makes"
+        if entry >> 8 == 0x401:
+            return "firmware; without a boot loader that goes over serial, by 'mpota flash'"
+        return "for an ESP32; send what 'mpota pack' makes"
     if bytes(head[257:262]) == b"ustar":
         return "a tar, as mpota 1 made them; pack it again with 'mpota pack'"
     return "send what 'mpota pack' makes"
