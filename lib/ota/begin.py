@@ -57,6 +57,10 @@ def begin(ota):
     for module in modules.split():
         __import__("ota." + module)
     wifi.join(ota)
+    if get("log_host") and not log.sender:
+        from .log_host import begin as send_log
+
+        send_log(get("log_host"))
     # What handle() changes gets its place now: there may be no memory for that later. In ticks:
     # when this was done, when there was trouble last, when handle() was called last; up to when
     # the seconds are counted in `uptime_s`, since ticks come round too soon; when the last error

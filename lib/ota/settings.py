@@ -33,6 +33,7 @@ reboot_on_success bool 0 0
 restart_for_update bool 0 0
 web bool 0 0
 mdns bool 0 0
+log_host text 0 21
 web_port integer 1 65535
 web_user text 1 32
 web_password text 0 64

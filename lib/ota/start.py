@@ -1,7 +1,6 @@
 """Run the application of a slot, with the update services beside it; stays in memory meanwhile."""
 
 import gc
-import sys
 
 from utime import sleep_ms
 
@@ -21,7 +20,7 @@ def run():
     except (Exception, SystemExit) as e:
         # Now, since what it leaves on the stack would keep its objects alive in the calls below.
         gc.collect()
-        sys.print_exception(e)
+        log.trace(e)
         # In a trial this does not return.
         services.reject("raised %s: %s" % (type(e).__name__, e))
         log.error("start: the application has ended; the services go on without it")

@@ -22,6 +22,7 @@ _TEXTS = {
     "key": (8, 64),
     "password": (1, 64),
     "app": (1, 32),
+    "log_host": (7, 21),
     "web_user": (1, 32),
     "web_password": (1, 64),
 }

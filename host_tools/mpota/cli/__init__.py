@@ -29,6 +29,7 @@ COMMANDS = {
     "backup": "Save a board's files, or its whole flash, over serial.",
     "restore": "Write back what was saved.",
     "upload": "Send an image, or an application's directory, to boards, and see it tried.",
+    "dev": "Upload an application's directory after each change, and show the board's log.",
     "discover": "Find the boards in this network.",
     "status": "Ask boards what they run, and how their last update ended.",
     "confirm": "Keep the version that a board has on trial.",

@@ -1,0 +1,43 @@
+"""Log lines by datagrams, to the host of the setting `log_host`; loaded only where there is one.
+
+Nobody is asked whether they have come, and everyone on the way can read them. RAM: about 500 bytes.
+"""
+
+import sys
+
+import uio
+from micropython import const
+from usocket import AF_INET, SOCK_DGRAM, socket
+
+from . import log
+
+_PORT = const(8267)
+_LONGEST = const(1000)  # bytes of a datagram: what is longer is cut off
+
+
+def begin(host):
+    """Send what is logged from now on to *host*, "ADDRESS" or "ADDRESS:PORT"."""
+    colon = host.find(":")
+    ip = host if colon < 0 else host[:colon]
+    port = str(_PORT) if colon < 0 else host[colon + 1 :]
+    numbers = ip.split(".") + [port]
+    if len(numbers) != 5 or not all(number.isdigit() for number in numbers):
+        log.error("ota.json: log_host must be like 192.168.0.2 or 192.168.0.2:8267: it is ignored")
+        return
+    address = (ip, int(port))
+    udp = socket(AF_INET, SOCK_DGRAM)
+    udp.setblocking(False)
+
+    def send(what):
+        # A text, or an exception, whose traceback is sent. What cannot be sent is lost: there is no
+        # network, no memory, or no such address.
+        try:
+            if isinstance(what, BaseException):
+                trace = uio.StringIO()
+                sys.print_exception(what, trace)
+                what = trace.getvalue()
+            udp.sendto(what.encode()[:_LONGEST], address)
+        except (OSError, ValueError, MemoryError):
+            pass
+
+    log.sender = send
