@@ -9,6 +9,7 @@ from pathlib import Path
 
 import budgets
 import measure
+import measure_gzip
 import measure_page
 import measure_pull
 import measure_strangers
@@ -53,6 +54,8 @@ def _measure(folder: Path, table: Table) -> None:
     _add_heap(folder, table)
     table.add_section()
     _add_pull(folder, table)
+    table.add_section()
+    _add_gzip(folder, table)
     table.add_section()
     _add_page(folder, table)
     table.add_section()
@@ -119,6 +122,22 @@ def _add_page(folder: Path, table: Table) -> None:
     table.add_row("peak over idle, an upload by the page", _kb(heap.peak), "")
     table.add_row("the page, as it is sent",
                   f"{measure_page.page_bytes()} bytes", f"≤ {budgets.PAGE_BYTES}")  # fmt: skip
+
+
+def _add_gzip(folder: Path, table: Table) -> None:
+    ways = measure_gzip.ways(folder)
+    plain, foreign, ours = ways["plain"], ways["gzip"], ways["ours"]
+    for what, way in (("gzip -9", foreign), ("mpota pack --gzip", ours)):
+        table.add_row(f"{what}: bytes on the air, of the image's",
+                      f"{way.sent_bytes / plain.sent_bytes:.0%}", "")  # fmt: skip
+        table.add_row("speed of unpacking, of that of gathering pages",
+                      f"{way.bytes_per_s / plain.bytes_per_s:.1%}", "")  # fmt: skip
+        table.add_row("heap for it", _kb(way.heap_bytes), "")
+    table.add_row("the chip's decoder, times as fast as ours",
+                  f"{ours.bytes_per_s / foreign.bytes_per_s:.0f}", "≥ 3")  # fmt: skip
+    whole, packed, changed = measure_gzip.one_line_changed(folder)
+    table.add_row("examples/logger, one line changed: bytes of image, gzip, delta",
+                  f"{whole}, {packed}, {changed}", "")  # fmt: skip
 
 
 def _kb(bytes_here: int) -> str:

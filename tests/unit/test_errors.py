@@ -33,6 +33,7 @@ _TEXTS = {
     42: "SHA-256 is not the announced one",
     43: "Sequence is too far above the floor",
     44: "Image is for another application",
+    45: "Delta is for another version",
 }
 
 
