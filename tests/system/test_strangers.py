@@ -1,10 +1,18 @@
 """What those who do not know the password cost a board: next to nothing, and only for a while."""
 
+import contextlib
+import hashlib
+import random
+import socket
+import threading
+import time
+
 import budgets
 import measure_strangers
-from device import Device
+import pytest
+from device import APP, Device
 from mpota import arduino
-from raw_host import PASSWORD, StrongHost
+from raw_host import BOARD_PORT, PASSWORD, RawHost, StrongHost
 
 
 def kb(bytes_here):
@@ -58,3 +66,61 @@ def test_a_strangers_talk_ends_on_time_in_a_full_heap(tmp_path):
         assert 9000 <= taken_ms < 30000
         arduino.upload(device.next_image(), board_ip=device.board.ip, password=PASSWORD)
         device.confirmed(0)
+
+
+JUNK_A_SECOND = 3000
+# Calls handle() so seldom that one datagram a call would leave an honest one no chance.
+SLOW_APP = APP.replace("sleep_ms(10)", "sleep_ms(40)")
+
+
+@contextlib.contextmanager
+def flood(device):
+    """Let somebody send junk to *device* meanwhile, JUNK_A_SECOND datagrams a second."""
+    is_over = threading.Event()
+
+    def send():
+        numbers, sent, begun = random.Random(7), 0, time.monotonic()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            while not is_over.wait(0.001):
+                while sent < (time.monotonic() - begun) * JUNK_A_SECOND:
+                    start = numbers.choice([b"", b"0 ", b"100 ", b"200 ", b"MPOTA "])
+                    junk = start + numbers.randbytes(numbers.randrange(300))
+                    udp.sendto(junk, (device.board.ip, BOARD_PORT))
+                    sent += 1
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def begin(host, data):
+    """Begin an update with *data*. On a busy machine datagrams are lost: *host* tries 5 times."""
+    host.udp.settimeout(2)
+    for _ in range(5):
+        host.invite(len(data), hashlib.md5(data).hexdigest())
+        with contextlib.suppress(TimeoutError):
+            said = host.answer()
+            if said.startswith("AUTH "):
+                said = host.authenticate(said)
+            if said == "OK":
+                return host.accept()
+    raise TimeoutError("junk kept the invitation out")
+
+
+@pytest.mark.parametrize("settings", [{}, {"password": PASSWORD}], ids=["open", "password"])
+def test_an_upload_passes_in_a_flood_of_junk(tmp_path, settings):
+    with Device(tmp_path, SLOW_APP, **settings) as device:
+        start, boots = device.said, device.board.boots
+        data = device.next_image(files={"data.bin": bytes(range(256)) * 200})
+        with flood(device), RawHost(device.board.ip) as host:
+            begin(host, data)
+            host.send(data)
+            assert host.result() == "OK"
+            device.confirmed(start)
+        assert device.board.boots == boots + 1
+        assert not any("Traceback" in line for line in device.board.lines)
+        device.takes_an_update()
