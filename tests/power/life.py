@@ -11,6 +11,7 @@ from pathlib import Path
 from base_flash import AFTER_NEW_KEYS, CONFIRMED, base_flash, replace_files, scripts
 from boards import own_ip
 from mpota.sim import Board
+from mpota.sim.rom_modules import control
 from oracle import RECORD, BrokenError, Verdict, judge
 from releases import AFTER, KEYS, KEYS_BEFORE_RENAME, NEW, NEW_KEYS, OLD_KEYS, OLDER, SEQUENCES
 from scenarios import Edit, Scenario
@@ -50,6 +51,7 @@ class Life:
         self.scenario = scenario
         self.lines: list[str] = []
         self.timeout_s = timeout_s
+        self._rtc: list[int] = []  # for the next board: words that it begins with
         self._folder = tempfile.TemporaryDirectory(prefix="mpota-power-")
         self.flash = Path(self._folder.name, "flash.img")
         shutil.copy(flash or base, self.flash)
@@ -77,7 +79,23 @@ class Life:
             "on_line": self.lines.append,
             "scripts": scripts(script),
         } | settings
-        return Board(self.flash, **settings)
+        board = Board(self.flash, **settings)
+        for number, word in enumerate(self._rtc):
+            board.control[control.RTC + 4 * number] = word
+        self._rtc = []
+        return board
+
+    def keep_rtc_of(self, board: Board) -> None:
+        """Let the next board begin with what RTC memory has when the power of *board* goes."""
+        clear = board.control.clear_rtc
+
+        def clear_rtc() -> None:
+            if not self._rtc:  # it is cleared once more when the board is stopped
+                ats = range(control.RTC, control.RTC + control.RTC_SIZE, 4)
+                self._rtc = [board.control[at] for at in ats]
+            clear()
+
+        board.control.clear_rtc = clear_rtc
 
     # What the flash says
 

@@ -2,7 +2,7 @@
 
 python tests/power/repeat.py update 23 --torn prefix --second 5
 python tests/power/repeat.py --never-runs stranger --cut 3
-python tests/power/repeat.py --upload 23 --restart
+python tests/power/repeat.py --upload 23 --restart --reset
 python tests/power/repeat.py --page 23
 python tests/power/repeat.py --heap 40 --start boot
 python tests/power/repeat.py --bug 'confirmed at boot'
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cut", type=int, help="with --never-runs: cut before this operation")
     parser.add_argument("--upload", type=int, metavar="CUT", help="cut in an upload")
     parser.add_argument("--restart", action="store_true", help="in one through the restart")
+    parser.add_argument("--reset", action="store_true", help="a reset in place of the power cut")
     parser.add_argument("--page", type=int, metavar="CUT", help="cut in an upload by the page")
     parser.add_argument("--heap", type=int, metavar="KB", help="an update with so much memory")
     parser.add_argument("--start", choices=STARTS, default=STARTS[0], help="when there is so much")
@@ -49,7 +50,7 @@ def _run(options: argparse.Namespace) -> list[str]:
     if options.never_runs is not None:
         return run_never_runs(NeverRuns(options.never_runs, options.cut, options.torn))
     if options.upload is not None:
-        return run_upload_cut(UploadCut(options.upload, options.restart))
+        return run_upload_cut(UploadCut(options.upload, options.restart, options.reset))
     if options.page is not None:
         return run_page_cut(PageCut(options.page))
     if options.heap is not None:

@@ -1,4 +1,4 @@
-"""The power goes while an image comes in over the network."""
+"""The power goes, or the board is reset, while an image comes in over the network."""
 
 import pytest
 from mpota.arduino.invitation import Invitation
@@ -11,19 +11,21 @@ _SAMPLE = 3
 
 
 @pytest.mark.campaign
+@pytest.mark.parametrize("cuts", ["power cuts", "resets"])
 @pytest.mark.parametrize("restarts", [False, True], ids=["beside the application", "alone"])
-def test_a_power_cut_in_an_upload_leaves_a_whole_version(
-    monkeypatch, campaign, record_property, restarts
+def test_a_power_cut_or_a_reset_in_an_upload_leaves_a_whole_version(
+    monkeypatch, campaign, record_property, restarts, cuts
 ):
     for name in ("count_s", "quiet_s", "error_s", "result_s"):
         monkeypatch.setattr(Transfer, name, 3)
     for name in ("answer_s", "restart_s"):
         monkeypatch.setattr(Invitation, name, 3)
     total = count_operations("update")
-    name = "uploads through the restart" if restarts else "uploads"
-    cuts = campaign.sample(name, range(total), _SAMPLE)
-    ran = in_parallel(run_upload_cut, [UploadCut(cut, restarts) for cut in cuts])
-    record_property(f"power cuts in {name}", f"{len(ran)}/{len(cuts)} of {total} operations")
+    name = f"{cuts} in uploads" + " through the restart" * restarts
+    chosen = campaign.sample(name, range(total), _SAMPLE)
+    cases = [UploadCut(cut, restarts, cuts == "resets") for cut in chosen]
+    ran = in_parallel(run_upload_cut, cases)
+    record_property(name, f"{len(ran)}/{len(cases)} of {total} operations")
 
 
 @pytest.mark.campaign

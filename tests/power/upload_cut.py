@@ -18,17 +18,19 @@ _FULL = Scenario("full", "", NEW, old_app="full", password="secret")
 class UploadCut:
     """A power cut before flash operation *cut* of a board that has begun to listen.
 
-    With *restarts*, the update needs the restart into the services alone.
+    With *restarts*, the update needs the restart into the services alone. With *is_reset*, it is a
+    reset, which RTC memory outlives.
     """
 
     cut: int
     restarts: bool = False
+    is_reset: bool = False
 
     @property
     def command(self) -> str:
         """The command that repeats exactly this case."""
-        option = " --restart" if self.restarts else ""
-        return f"python tests/power/repeat.py --upload {self.cut}{option}"
+        options = " --restart" * self.restarts + " --reset" * self.is_reset
+        return f"python tests/power/repeat.py --upload {self.cut}{options}"
 
 
 def run_upload_cut(case: UploadCut) -> list[str]:
@@ -36,6 +38,8 @@ def run_upload_cut(case: UploadCut) -> list[str]:
     scenario = _FULL if case.restarts else SCENARIOS["update"]
     with Life(scenario) as life, repeatable(life, case.command):
         board = life.board()
+        if case.is_reset:
+            life.keep_rtc_of(board)
         try:
             board.power_on()
             board.wait_for("^full" if case.restarts else LISTENS)
