@@ -13,6 +13,8 @@ from . import log
 
 # An application that is away from handle() for longer than this is not healthy.
 _MAX_AWAY_MS = const(5000)
+# More than the interpreter takes for a new module, see check_room().
+_ROOM_BYTES = const(128)
 # An error that lasts is said again after twice as long each time, from this to that.
 _SAY_AGAIN_MS = const(1000)
 _MAX_SAY_AGAIN_MS = const(3600000)
@@ -156,6 +158,7 @@ class OTA(Callbacks):
             settings = self.settings
             if self.trial and ticks_diff(now, self.begun) > settings.get("trial_s", 600) * 1000:
                 # First of all: where the heap is too full for that, the watchdog is not fed.
+                check_room()
                 from .trial import give_up
 
                 give_up()
@@ -198,6 +201,7 @@ class OTA(Callbacks):
         # What has changed is noted first: where there is no memory for telling, the services go on.
         was_connected, self.is_connected = self.is_connected, connected
         self.joins += connected
+        check_room()
         from .wifi import look_after
 
         look_after(self, was_connected)
@@ -303,6 +307,7 @@ class OTA(Callbacks):
 
         It is read from flash.
         """
+        check_room()
         from .trial import last_outcome
 
         outcome = last_outcome()
@@ -331,9 +336,10 @@ class OTA(Callbacks):
         Return whether it is. If not, the flash or the memory failed: call it again, later.
         """
         if self.trial:
-            from .trial import confirm
-
             try:
+                check_room()
+                from .trial import confirm
+
                 confirm(self)
             except Exception as e:
                 sys.print_exception(e)
@@ -347,6 +353,7 @@ class OTA(Callbacks):
         the flash fails.
         """
         if self.trial:
+            check_room()
             from .trial import reject
 
             reject(why)
@@ -358,6 +365,7 @@ class OTA(Callbacks):
         any more, which it is until the next update begins, and OSError when the flash fails.
         """
         self.reject()
+        check_room()
         from .trial import revert
 
         try:
@@ -371,6 +379,7 @@ class OTA(Callbacks):
             while self.own_web.session:
                 self.own_web.session.pop().close()
             self.unload()
+        check_room()
         from .trial import become_healthy
 
         try:
@@ -401,6 +410,15 @@ def _unlock_heap():
     except MemoryError:
         if gc.mem_free() > _LOCKED_ABOVE_BYTES:
             heap_unlock()
+
+
+def check_room():
+    """Raise MemoryError where no import must be tried, since the heap is all but full.
+
+    Where MicroPython finds no room for a new module, it leaves an entry without one in sys.modules,
+    and crashes when that is imported again.
+    """
+    bytearray(_ROOM_BYTES)
 
 
 def _unload(module):

@@ -361,6 +361,22 @@ def test_a_boot_counts_as_healthy_after_60_seconds():
         assert hal.get_state() == (0, "a")
 
 
+def test_where_there_is_no_room_for_a_module_none_is_imported():
+    def no_room():
+        raise MemoryError
+
+    real = ota.check_room
+    with Board() as board, Said() as said:
+        ota.check_room = no_room
+        try:
+            board.handle_until(70000)
+        finally:
+            ota.check_room = real
+        assert said.count and not board.ota.healthy
+        board.handle_until(140000)
+        assert board.ota.healthy
+
+
 def test_an_application_that_was_away_for_more_than_5_s_begins_anew():
     for away_ms, healthy in ((5000, True), (5001, False)):
         with Board() as board:

@@ -12,7 +12,7 @@ from micropython import const
 from ustruct import calcsize
 from utime import ticks_add, ticks_diff, ticks_ms
 
-from .. import Callbacks, log
+from .. import Callbacks, check_room, log
 
 _LONGEST = const(256)  # bytes of a datagram
 # As long as a host waits for an answer: an invitation that may be older is dropped.
@@ -63,6 +63,7 @@ class ArduinoOTA(Callbacks):
 
     def begin(self):
         """Listen for invitations. Raises OSError when the port is taken."""
+        check_room()
         from .invitation import listen
 
         listen(self)
@@ -154,6 +155,7 @@ class ArduinoOTA(Callbacks):
                 self.free = gc.mem_free()
                 if self.free < _LEAST_WORDS * calcsize("P") and "ota.updater" not in sys.modules:
                     raise MemoryError
+            check_room()
             module = __import__("ota.arduino." + name, globals(), None, ("begin",))
             module.begin(self, *arguments)
         except MemoryError as e:
@@ -172,6 +174,7 @@ class ArduinoOTA(Callbacks):
                     self.begin_update(self.talk.invitation, self.talk.address)
             elif data[:2] == b"0 " or data[:4] == b"100 " or data[:6] == b"MPOTA ":
                 if not self.ota.is_updating:
+                    check_room()
                     from .invitation import take
 
                     take(self, data, address)

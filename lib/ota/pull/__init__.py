@@ -8,7 +8,7 @@ work. RAM: about 1 KB.
 from micropython import const
 from utime import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
-from .. import Callbacks, log
+from .. import Callbacks, check_room, log
 
 # For what is read of flash, for the request, and for the head of the reply: a header that is looked
 # at must fit into it, and an address that is redirected to has 1 KB at times.
@@ -177,6 +177,7 @@ class HTTPUpdate(Callbacks):
 
     def _begin(self, url, version, mode, is_check):
         block = self.new_block()  # before what is loaded, which finds room in smaller pieces
+        check_room()
         from .session import Session
 
         self.session = Session(self, block, url, version, mode, is_check)

@@ -4,7 +4,7 @@ Waits for connections. They are served by connection.py, which is loaded when on
 application calls is in calls.py. RAM: about 800 bytes.
 """
 
-from .. import Callbacks, log
+from .. import Callbacks, check_room, log
 
 
 class Web(Callbacks):
@@ -55,6 +55,7 @@ class Web(Callbacks):
         if not is_wanted:
             return False
         try:
+            check_room()
             from .connection import serve
 
             return serve(self)

@@ -29,6 +29,7 @@ _BY_NETWORK = (STAT_NO_AP_FOUND, STAT_GOT_IP, STAT_WRONG_PASSWORD)
 _RSSI = const(-60)
 
 _connect_ns = 0  # when the station was last told to join, by the host's clock
+_is_joining = True  # whether the time that this takes may not be over
 _is_there = True  # whether there is the network that it was told to join
 
 
@@ -63,8 +64,9 @@ class WLAN:
         shared.words[self._active] = 1 if on else 0
 
     def connect(self, ssid=None, key=None, *, bssid=None):
-        global _connect_ns, _is_there
+        global _connect_ns, _is_joining, _is_there
         _connect_ns = time.time_ns()
+        _is_joining = True
         if ssid is not None:
             shared.set_text(self._ssid, ssid)
         _is_there = shared.text(control.NETWORK_NAME) in ("", shared.text(self._ssid))
@@ -76,6 +78,7 @@ class WLAN:
         return self.status() == STAT_GOT_IP
 
     def status(self, what=None):
+        global _is_joining
         if what == "rssi":
             return _RSSI
         if what == "stations" and self._interface == AP_IF:
@@ -84,12 +87,15 @@ class WLAN:
             raise ValueError("unknown status param")
         if self._interface != STA_IF:
             return -1
-        # As on the chip, it takes no memory: the first character tells whether there is a name.
+        # As on the chip, it takes no memory once the station has joined: the first character tells
+        # whether there is a name.
         if not self.active() or not shared.page[control.SSID]:
             return STAT_IDLE
         words = shared.words
-        if (time.time_ns() - _connect_ns) // 1000000 < words[control.JOIN_MS // 4]:
-            return STAT_CONNECTING
+        if _is_joining:
+            if (time.time_ns() - _connect_ns) // 1000000 < words[control.JOIN_MS // 4]:
+                return STAT_CONNECTING
+            _is_joining = False
         return _BY_NETWORK[words[control.NETWORK // 4]] if _is_there else STAT_NO_AP_FOUND
 
     def scan(self):
