@@ -36,6 +36,7 @@ COMMANDS = {
     "reject": "Take the version back that a board has on trial.",
     "revert": "Let a board go back to the version before.",
     "serve": "Run a server that boards ask for updates.",
+    "fleet": "Operate such a server: its boards, releases and roll-outs.",
     "sim": "Run a simulated board on this computer.",
 }
 _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C

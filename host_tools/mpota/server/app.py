@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from mpota.image.keys import load_public_key
-from mpota.server import counting, logs, metrics
+from mpota.server import accounts, api, counting, logs, metrics
 from mpota.server.database import Clock, Database
 from mpota.server.images import ImageDirectory
 from mpota.server.options import Options
@@ -33,6 +33,7 @@ class Server:
         self.images = ImageDirectory(options.images)
         self.keys = [load_public_key(Path(name)) for name in options.keys]
         self.metrics = metrics.Metrics()
+        self.throttle = accounts.Throttle()
         self.reception = Reception(self.database, options)
         self.update = UpdateEndpoint(self.reception, self.images, options, self.metrics)
         self.worker: Worker | None = None
@@ -58,6 +59,7 @@ class Server:
             routes=[
                 Route(PATH, self.update),
                 Mount(PATH, self.update),
+                Mount("/api", routes=api.routes(self)),
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),

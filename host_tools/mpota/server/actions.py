@@ -1,0 +1,225 @@
+"""What operators do, by the API and by the page: allowed, done and written down in one place."""
+
+import hashlib
+import re
+import secrets
+import time
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from sqlalchemy.orm import Session
+
+from mpota.errors import CommandError
+from mpota.server import accounts, decision, releases, rollouts
+from mpota.server.accounts import Principal, note
+from mpota.server.database import (
+    BAD,
+    Attempt,
+    Board,
+    Release,
+    Rollout,
+    change_plan,
+)
+from mpota.server.decision import BoardState
+from mpota.server.images import ImageDirectory
+from mpota.server.releases import ConflictError
+
+_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
+
+
+class NotFoundError(CommandError):
+    """Say that what is named is not there."""
+
+
+class ForbiddenError(CommandError):
+    """Say that this operator or token may not do it."""
+
+
+def demand(principal: Principal, scope: str) -> None:
+    """Raise ForbiddenError where *principal* may not do what *scope* allows."""
+    if not principal.may(scope):
+        raise ForbiddenError(f"this needs the scope {scope}, which {principal.name} does not have")
+
+
+def mac_of(text: str) -> str:
+    """Give a MAC address as the database has it. Raises CommandError."""
+    if not _MAC.fullmatch(text):
+        raise CommandError(f"{text!r} is no MAC address: give one like 5C:CF:7F:12:34:56")
+    return re.sub("[:-]", "", text).upper()
+
+
+def find_board(session: Session, text: str) -> Board:
+    """Give the board with that MAC address."""
+    mac = mac_of(text)
+    board = session.scalar(sa.select(Board).where(Board.mac == mac))
+    if board is None:
+        raise NotFoundError(f"there is no board {text}")
+    return board
+
+
+def find_release(session: Session, number: int) -> Release:
+    """Give the release with that number."""
+    release = session.get(Release, number)
+    if release is None:
+        raise NotFoundError(f"there is no release {number}")
+    return release
+
+
+def find_rollout(session: Session, number: int, lock: bool = False) -> Rollout:
+    """Give the roll-out with that number."""
+    wanted = sa.select(Rollout).where(Rollout.id == number)
+    rollout = session.scalar(wanted.with_for_update(of=Rollout) if lock else wanted)
+    if rollout is None:
+        raise NotFoundError(f"there is no roll-out {number}")
+    return rollout
+
+
+def add_board(session: Session, principal: Principal, text: str, **fields: object) -> Board:
+    """Name a board that the server has not heard of yet; it is accepted."""
+    demand(principal, accounts.BOARDS)
+    mac = mac_of(text)
+    if session.scalar(sa.select(Board.id).where(Board.mac == mac)):
+        raise ConflictError(f"there is a board {mac} already: change that")
+    board = Board(
+        mac=mac,
+        state=BoardState.ACCEPTED,
+        channel=decision.DEFAULT_CHANNEL,
+        group_name="",
+        label="",
+        assigned="",
+        application="",
+        outcome="",
+        md5="",
+        sdk="",
+        address="",
+        floor=0,
+    )
+    session.add(board)
+    session.flush()
+    note(session, principal, "board added", mac)
+    change_board(session, principal, board, **fields)
+    return board
+
+
+def change_board(session: Session, principal: Principal, board: Board, **fields: object) -> None:
+    """Set *fields* of a board's row: state, label, group_name, channel, assigned, pin_id."""
+    demand(principal, accounts.BOARDS)
+    pin = fields.get("pin_id")
+    if isinstance(pin, int):
+        find_release(session, pin)
+    changed = []
+    for name, value in fields.items():
+        if getattr(board, name) != value:
+            setattr(board, name, value)
+            changed.append(f"{name} = {value}")
+    if changed:
+        note(session, principal, "board changed", board.mac, ", ".join(changed))
+        change_plan(session)
+
+
+def new_secret(session: Session, principal: Principal, board: Board) -> str:
+    """Give the board a secret of its own; it is kept as a digest, and returned this once."""
+    demand(principal, accounts.BOARDS)
+    secret = secrets.token_hex(16)
+    board.secret_sha256 = hashlib.sha256(secret.encode()).hexdigest()
+    note(session, principal, "board's secret changed", board.mac)
+    change_plan(session)
+    return secret
+
+
+def forget_secret(session: Session, principal: Principal, board: Board) -> None:
+    """Take the board's own secret away."""
+    demand(principal, accounts.BOARDS)
+    board.secret_sha256 = None
+    note(session, principal, "board's secret taken away", board.mac)
+    change_plan(session)
+
+
+def retry(session: Session, principal: Principal, board: Board) -> int:
+    """Let a board have again what failed there; return how many updates that were."""
+    demand(principal, accounts.BOARDS)
+    failed = session.scalars(
+        sa.select(Attempt).where(
+            Attempt.board_id == board.id, Attempt.state.in_(BAD), ~Attempt.forgiven
+        )
+    ).all()
+    for attempt in failed:
+        attempt.forgiven = True
+    note(session, principal, "board may try again", board.mac)
+    change_plan(session)
+    return len(failed)
+
+
+def remove_board(session: Session, principal: Principal, board: Board) -> None:
+    """Forget a board, and its history."""
+    demand(principal, accounts.BOARDS)
+    session.execute(sa.delete(Attempt).where(Attempt.board_id == board.id))
+    session.delete(board)
+    note(session, principal, "board removed", board.mac)
+    change_plan(session)
+
+
+def add_release(
+    session: Session,
+    principal: Principal,
+    images: ImageDirectory,
+    data: bytes,
+    described: releases.Described,
+    channel: str,
+    notes: str,
+) -> Release:
+    """Keep an uploaded image, as `releases.describe` has read it."""
+    demand(principal, accounts.RELEASES)
+    release = releases.add(session, images, data, described, channel=channel, notes=notes)
+    name = f"{release.application} {release.version}"
+    note(session, principal, "release added", name, f"sequence {release.sequence}")
+    change_plan(session)
+    return release
+
+
+def describe(
+    principal: Principal, data: bytes, keys: list[RSAPublicKey], **fields: object
+) -> releases.Described:
+    """Read an uploaded image, for `add_release`."""
+    demand(principal, accounts.RELEASES)
+    return releases.describe(data, keys, **fields)  # type: ignore[arg-type]
+
+
+def change_release(
+    session: Session, principal: Principal, release: Release, **fields: object
+) -> None:
+    """Set *fields* of a release's row: channel, withdrawn, notes."""
+    demand(principal, accounts.RELEASES)
+    changed = []
+    for name, value in fields.items():
+        if getattr(release, name) != value:
+            setattr(release, name, value)
+            changed.append(f"{name} = {value}")
+    if changed:
+        target = f"{release.application} {release.version}"
+        note(session, principal, "release changed", target, ", ".join(changed))
+        change_plan(session)
+
+
+def start_rollout(
+    session: Session, principal: Principal, release: Release, made: decision.Rollout
+) -> Rollout:
+    """Begin a roll-out of *release*, as `rollouts.start` does."""
+    demand(principal, accounts.ROLLOUTS)
+    rollout = rollouts.start(session, release, made)
+    phases = ", ".join(f"{phase.percent:g} %" for phase in made.phases)
+    what = f"{release.application} {release.version}: {phases}"
+    note(session, principal, "roll-out started", f"roll-out {rollout.id}", what)
+    return rollout
+
+
+MOVES = {"pause": rollouts.hold, "resume": rollouts.resume, "cancel": rollouts.cancel}
+_DONE = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+
+
+def move_rollout(session: Session, principal: Principal, rollout: Rollout, move: str) -> None:
+    """Pause, resume or cancel a roll-out."""
+    demand(principal, accounts.ROLLOUTS)
+    MOVES[move](session, rollout)
+    rollout.why = f"{_DONE[move]} by {principal.name}, {time.strftime('%Y-%m-%d %H:%M')}"
+    note(session, principal, f"roll-out {_DONE[move]}", f"roll-out {rollout.id}")

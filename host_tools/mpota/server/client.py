@@ -1,0 +1,90 @@
+"""A client of a server's API, for `mpota fleet`; it needs nothing but Python."""
+
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mpota.errors import CommandError
+
+_TIMEOUT_S = 60
+
+
+class Client:
+    """Calls the API of the server at *url*, with *token*."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self.url = url.rstrip("/")
+        if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
+            raise CommandError(f"{url!r} is no address of a server: give one as http://HOST:8000")
+        self._token = token
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        data: bytes | None = None,
+        query: Mapping[str, object] | None = None,
+    ) -> Any:
+        """Do an operation, and return what it gives. Raises CommandError in the server's words."""
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body).encode()
+        elif data is not None:
+            headers["Content-Type"] = "application/octet-stream"
+        told = urllib.parse.urlencode({k: v for k, v in (query or {}).items() if v != ""})
+        request = urllib.request.Request(
+            f"{self.url}/api{path}{'?' if told else ''}{told}", data, headers, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
+                text = reply.read()
+        except urllib.error.HTTPError as error:
+            raise CommandError(_message(error)) from error
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise CommandError(f"{self.url} does not answer ({reason}): is it running?") from error
+        return json.loads(text) if text else None
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    try:
+        message = str(json.loads(error.read())["message"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return f"the server answers {error.code} {error.reason}: is it one of mpota serve?"
+    if error.code == 401:
+        message += ": log in with 'mpota fleet login URL', or give MPOTA_TOKEN"
+    return message
+
+
+def login_file() -> Path:
+    """Give where `mpota fleet login` keeps the server's address and the token."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(folder) / "mpota" / "fleet.json"
+
+
+def keep_login(url: str, token: str) -> Path:
+    """Keep a server's address and a token, for this user's eyes only; return the file."""
+    path = login_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump({"server": url, "token": token}, file)
+    return path
+
+
+def kept_login() -> tuple[str, str]:
+    """Give the server's address and the token that were kept; empty texts without."""
+    try:
+        kept = json.loads(login_file().read_text())
+        return str(kept["server"]), str(kept["token"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", ""

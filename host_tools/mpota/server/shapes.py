@@ -1,0 +1,396 @@
+"""The shapes of what the API takes and gives; its OpenAPI description is made of them."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from mpota.server.database import Attempt, Audit, Board, Operator, Release, Rollout, Token
+from mpota.server.decision import Counts
+
+Mac = Annotated[str, Meta(pattern="^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}$", max_length=17)]
+Name = Annotated[str, Meta(pattern="^[!-~]{1,32}$")]
+NameOrNone = Annotated[str, Meta(pattern="^[!-~]{0,32}$")]
+Text = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,64}$")]
+Notes = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,500}$")]
+Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Limit = Annotated[int, Meta(ge=1, le=500)]
+Seconds = Annotated[float, Meta(ge=0, le=10**9)]
+Moment = Annotated[float, Meta(ge=0, le=10**11)]
+Percent = Annotated[float, Meta(gt=0, le=100)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Scope = Literal["read", "boards", "releases", "rollouts", "admin"]
+State = Literal["pending", "accepted", "refused"]
+Password = Annotated[str, Meta(min_length=10, max_length=200)]
+
+
+class Problem(Struct):
+    """Why something was not done, in one line."""
+
+    error: str
+    message: str
+
+
+class BoardShape(Struct):
+    """A board: what operators say of it, and what it has told last."""
+
+    mac: str
+    state: str
+    label: str
+    group: str
+    channel: str
+    application: str
+    assigned: str
+    version: str | None
+    sequence: int | None
+    pin: int | None
+    has_secret: bool
+    outcome: str
+    sdk: str
+    address: str
+    heap: int | None
+    rssi: int | None
+    uptime_s: int | None
+    boots: int | None
+    free_space: int | None
+    first_seen: float | None
+    last_seen: float | None
+
+
+class BoardList(Struct):
+    """Boards in the order of their MAC addresses; `next` is where the following page starts."""
+
+    boards: list[BoardShape]
+    next: str | None
+
+
+class BoardSecret(Struct):
+    """A board's new secret, which is shown this once."""
+
+    mac: str
+    secret: str
+
+
+class BoardChange(Struct, forbid_unknown_fields=True):
+    """What is to become of a board; what is left out stays as it is. A pin of null is none."""
+
+    state: State | UnsetType = UNSET
+    label: Text | UnsetType = UNSET
+    group: NameOrNone | UnsetType = UNSET
+    channel: Name | UnsetType = UNSET
+    assigned: NameOrNone | UnsetType = UNSET
+    pin: Number | None | UnsetType = UNSET
+
+    def columns(self) -> dict[str, object]:
+        """Give the columns to set."""
+        names = {"group": "group_name", "pin": "pin_id"}
+        found = {name: getattr(self, name) for name in BoardChange.__struct_fields__}
+        return {names.get(k, k): v for k, v in found.items() if v is not UNSET}
+
+
+class BoardsChange(BoardChange, forbid_unknown_fields=True, kw_only=True):
+    """The same for several boards."""
+
+    macs: Annotated[list[Mac], Meta(min_length=1, max_length=1000)]
+
+
+class NewBoard(BoardChange, forbid_unknown_fields=True, kw_only=True):
+    """A board that the server is to know before it asks."""
+
+    mac: Mac
+
+
+class Changed(Struct):
+    """How many were changed."""
+
+    count: int
+
+
+class AttemptShape(Struct):
+    """A release that a board was given, and how that ended, with the board's own words."""
+
+    mac: str
+    release: int
+    application: str
+    version: str
+    rollout: int | None
+    state: str
+    words: str
+    was: str
+    tries: int
+    forgiven: bool
+    offered: float
+    ended: float | None
+
+
+class AttemptList(Struct):
+    """Updates, the newest first."""
+
+    attempts: list[AttemptShape]
+
+
+class ReleaseShape(Struct):
+    """A release; `md5` and `sha256` are of the file, `content_…` of what is in it."""
+
+    id: int
+    application: str
+    version: str
+    sequence: int
+    kind: str
+    channel: str
+    downgrade: bool
+    withdrawn: bool
+    signed_by: str
+    notes: str
+    size_bytes: int
+    encoding: str
+    md5: str
+    sha256: str
+    content_md5: str
+    content_sha256: str
+    created: float
+
+
+class ReleaseList(Struct):
+    """Releases, the newest first."""
+
+    releases: list[ReleaseShape]
+
+
+class ReleaseChange(Struct, forbid_unknown_fields=True):
+    """What is to become of a release; what is left out stays as it is."""
+
+    channel: Name | UnsetType = UNSET
+    withdrawn: bool | UnsetType = UNSET
+    notes: Notes | UnsetType = UNSET
+
+    def columns(self) -> dict[str, object]:
+        """Give the columns to set."""
+        found = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {k: v for k, v in found.items() if v is not UNSET}
+
+
+class UploadQuery(Struct):
+    """What a sketch does not say itself; an image of ours says it all but the channel."""
+
+    application: NameOrNone = ""
+    version: NameOrNone = ""
+    sequence: Annotated[int, Meta(ge=0, le=2**30 - 1)] = 0
+    channel: Name = "stable"
+    notes: Notes = ""
+
+
+class PhaseShape(Struct, forbid_unknown_fields=True):
+    """A step of a roll-out: when it has lasted `soak_s` and `needed` boards have confirmed it."""
+
+    percent: Percent = 100.0
+    soak_s: Seconds = 0.0
+    needed: Count = 1
+    groups: Annotated[list[Name], Meta(max_length=50)] = []
+
+
+class NewRollout(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A roll-out to begin. It stops when more than `abort_share` of the boards did not keep it."""
+
+    release: Number
+    phases: Annotated[list[PhaseShape], Meta(min_length=1, max_length=20)] = msgspec.field(
+        default_factory=lambda: [PhaseShape()]
+    )
+    groups: Annotated[list[Name], Meta(max_length=50)] = []
+    starts_at: Moment | None = None
+    downloads_at_once: Number | None = None
+    downloads_per_minute: Number | None = None
+    abort_share: Share = 0.2
+    abort_minimum: Number = 5
+    tries: Annotated[int, Meta(ge=1, le=100)] = 3
+    timeout_s: Annotated[float, Meta(gt=0, le=10**8)] = 86400.0
+
+
+class CountsShape(Struct):
+    """How the updates of a roll-out have ended, and how many go on."""
+
+    confirmed: int
+    reverted: int
+    failed: int
+    timed_out: int
+    open: int
+
+
+class RolloutShape(Struct):
+    """A roll-out; `phase` counts from 0, `why` is how it came to its state."""
+
+    id: int
+    release: int
+    application: str
+    version: str
+    state: str
+    why: str
+    phase: int
+    phases: list[PhaseShape]
+    groups: list[str]
+    soaked_s: float
+    starts_at: float | None
+    downloads_at_once: int | None
+    downloads_per_minute: int | None
+    abort_share: float
+    abort_minimum: int
+    tries: int
+    timeout_s: float
+    created: float
+    ended: float | None
+    counts: CountsShape
+
+
+class RolloutList(Struct):
+    """Roll-outs, the newest first."""
+
+    rollouts: list[RolloutShape]
+
+
+class TokenShape(Struct):
+    """A token, without its text."""
+
+    id: int
+    name: str
+    operator: str
+    scopes: list[str]
+    created: float
+    expires: float | None
+
+
+class NewToken(Struct, forbid_unknown_fields=True):
+    """A token to make, for so many days, or for ever."""
+
+    name: Text
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=5)]
+    days: Annotated[int, Meta(ge=1, le=3650)] | None = 365
+
+
+class Login(Struct, forbid_unknown_fields=True):
+    """An operator's name and password, in exchange for a token."""
+
+    name: Annotated[str, Meta(max_length=64)]
+    password: Annotated[str, Meta(max_length=200)]
+    token: NewToken
+
+
+class TokenText(TokenShape):
+    """A new token, with its text, which is shown this once."""
+
+    text: str = ""
+
+
+class TokenList(Struct):
+    """All tokens."""
+
+    tokens: list[TokenShape]
+
+
+class OperatorShape(Struct):
+    """Somebody who may log in."""
+
+    name: str
+    scopes: list[str]
+    must_change: bool
+    created: float
+
+
+class OperatorList(Struct):
+    """Everybody who may log in."""
+
+    operators: list[OperatorShape]
+
+
+class NewOperator(Struct, forbid_unknown_fields=True):
+    """Somebody who is to log in, and must choose another password then."""
+
+    name: Name
+    password: Password
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=5)]
+
+
+class AuditShape(Struct):
+    """What an operator has done; an empty `operator` is the server itself."""
+
+    at: float
+    operator: str
+    address: str
+    what: str
+    target: str
+    detail: str
+
+
+class AuditList(Struct):
+    """What was done, the latest first."""
+
+    entries: list[AuditShape]
+
+
+def board(row: Board) -> BoardShape:
+    """Give a board's shape."""
+    values: dict[str, Any] = {n: getattr(row, n, None) for n in BoardShape.__struct_fields__}
+    values |= {"group": row.group_name, "pin": row.pin_id, "has_secret": bool(row.secret_sha256)}
+    return BoardShape(**values)
+
+
+def attempt(row: Attempt) -> AttemptShape:
+    """Give the shape of an update."""
+    return AttemptShape(
+        mac=row.board.mac,
+        release=row.release_id,
+        application=row.release.application,
+        version=row.release.version,
+        rollout=row.rollout_id,
+        state=row.state,
+        words=row.words,
+        was=row.was,
+        tries=row.tries,
+        forgiven=row.forgiven,
+        offered=row.offered,
+        ended=row.ended,
+    )
+
+
+def release(row: Release) -> ReleaseShape:
+    """Give a release's shape."""
+    blob = row.blob
+    values = {
+        name: getattr(row, name) if hasattr(row, name) else getattr(blob, name)
+        for name in ReleaseShape.__struct_fields__
+    }
+    return ReleaseShape(**values)
+
+
+def rollout(row: Rollout, counts: Counts) -> RolloutShape:
+    """Give a roll-out's shape."""
+    values = {
+        name: getattr(row, name)
+        for name in RolloutShape.__struct_fields__
+        if name not in ("release", "application", "version", "phases", "counts")
+    }
+    return RolloutShape(
+        **values,
+        release=row.release_id,
+        application=row.release.application,
+        version=row.release.version,
+        phases=[PhaseShape(p.percent, p.soak_s, p.needed, p.groups) for p in row.phases],
+        counts=CountsShape(
+            counts.confirmed, counts.reverted, counts.failed, counts.timed_out, counts.open
+        ),
+    )
+
+
+def token(row: Token) -> TokenShape:
+    """Give a token's shape."""
+    return TokenShape(row.id, row.name, row.operator.name, row.scopes, row.created, row.expires)
+
+
+def operator(row: Operator) -> OperatorShape:
+    """Give an operator's shape."""
+    return OperatorShape(row.name, row.scopes, row.must_change, row.created)
+
+
+def audit(row: Audit) -> AuditShape:
+    """Give the shape of what was done."""
+    return AuditShape(row.at, row.operator, row.address, row.what, row.target, row.detail)

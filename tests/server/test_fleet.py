@@ -1,0 +1,73 @@
+"""`mpota fleet`: what an operator types, and what comes of it at a server."""
+
+import json
+
+import pytest
+from asking import board_headers, release_image
+from mpota import cli
+from serving import Serving
+from typer.testing import CliRunner
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """Give a function that runs `mpota fleet`, logged in at a server; and the server."""
+    folder = tmp_path_factory.mktemp("fleet")
+    environment = {"XDG_CONFIG_HOME": str(folder), "MPOTA_SERVER": "", "MPOTA_TOKEN": ""}
+
+    def run(*arguments, fails=False, text=""):
+        command = ["fleet", *map(str, arguments)]
+        ran = CliRunner().invoke(cli.app, command, input=text, env=environment)
+        assert (ran.exit_code == 1) == fails, ran.output
+        return ran.stderr if fails else ran.stdout
+
+    with Serving(folder / "server") as server:
+        run.server = server
+        run.folder = folder
+        assert "mpota fleet login" in run("boards", "list", fails=True)
+        url = f"http://127.0.0.1:{server.port}"
+        assert "wrong" in run("login", url, text="not the password\n", fails=True)
+        assert "logged in" in run("login", url, text=server.password + "\n")
+        yield run
+
+
+def test_the_token_is_kept_for_this_user_alone(fleet):
+    assert (fleet.folder / "mpota" / "fleet.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_release_comes_to_boards_and_each_step_is_shown(fleet, tmp_path):
+    image = tmp_path / "garden.img"
+    image.write_bytes(release_image(2))
+    ask = lambda n, **told: fleet.server.get("/update", board_headers(n, **told)).status  # noqa: E731
+    assert [ask(1), ask(2)] == [304, 304]
+    assert "pending" in fleet("boards", "list")
+    assert "2 boards: changed" in fleet("boards", "accept", "--all")
+    assert "garden/2.0.0: added" in fleet("releases", "add", image)
+    assert "garden/2.0.0" in fleet("releases", "list")
+    fleet("boards", "set", "5C:CF:7F:00:00:01", "--group", "lab", "--label", "well")
+    started = fleet("rollout", "start", "garden/2.0.0", "--phase", "100/1h@lab", "--phase", "100")
+    assert "running" in started
+    assert [ask(1), ask(2)] == [200, 304]
+    assert ask(1, sequence=2, outcome="confirmed: 2") == 304
+    assert "1 of 2: 100 %" in fleet("rollout", "list")
+    shown = fleet("boards", "show", "5CCF7F000001")
+    assert "well" in shown and "confirmed: 2" in shown
+    (found,) = json.loads(fleet("rollout", "list", "--json"))
+    assert found["counts"]["confirmed"] == 1 and found["phases"][0]["soak_s"] == 3600
+    for move, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+        assert state in fleet("rollout", move, found["id"])
+    assert "confirmed: 2" in fleet("rollout", "show", found["id"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["rollout", "start", "attic/9"], "there is no release attic/9"),
+     (["rollout", "show", 99], "there is no roll-out 99"),
+     (["boards", "show", "xyz"], "no MAC address"), (["boards", "set", "5CCF7F000001"], "--group"),
+     (["--server", "http://127.0.0.1:1", "boards", "list"], "does not answer"),
+     (["--server", "garden", "boards", "list"], "no address of a server"),
+     (["--token", "wrong", "boards", "list"], "mpota fleet login")],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_line(fleet, arguments, said):
+    text = fleet(*arguments, fails=True)
+    assert said in text and text.count("\n") == 1
