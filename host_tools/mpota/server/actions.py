@@ -25,6 +25,7 @@ from mpota.server.images import ImageDirectory
 from mpota.server.releases import ConflictError
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
+_NUMBER_LIMIT = 2**31  # of what the database counts
 
 
 class NotFoundError(CommandError):
@@ -59,7 +60,7 @@ def find_board(session: Session, text: str) -> Board:
 
 def find_release(session: Session, number: int) -> Release:
     """Give the release with that number."""
-    release = session.get(Release, number)
+    release = session.get(Release, number) if number < _NUMBER_LIMIT else None
     if release is None:
         raise NotFoundError(f"there is no release {number}")
     return release
@@ -68,7 +69,9 @@ def find_release(session: Session, number: int) -> Release:
 def find_rollout(session: Session, number: int, lock: bool = False) -> Rollout:
     """Give the roll-out with that number."""
     wanted = sa.select(Rollout).where(Rollout.id == number)
-    rollout = session.scalar(wanted.with_for_update(of=Rollout) if lock else wanted)
+    if lock:
+        wanted = wanted.with_for_update(of=Rollout)
+    rollout = session.scalar(wanted) if number < _NUMBER_LIMIT else None
     if rollout is None:
         raise NotFoundError(f"there is no roll-out {number}")
     return rollout

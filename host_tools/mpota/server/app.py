@@ -17,6 +17,7 @@ from mpota.server import accounts, api, counting, logs, metrics
 from mpota.server.database import Clock, Database
 from mpota.server.images import ImageDirectory
 from mpota.server.options import Options
+from mpota.server.pages import Pages
 from mpota.server.reception import Reception
 from mpota.server.update import PATH, UpdateEndpoint
 from mpota.server.worker import Worker
@@ -63,6 +64,7 @@ class Server:
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
+                *Pages(self).routes(),
             ],
             lifespan=self.lifespan,
         )

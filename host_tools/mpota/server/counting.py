@@ -3,30 +3,99 @@
 import time
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
-from mpota.server.database import Attempt, Board, Database, Rollout
+from mpota.server.database import (
+    BAD,
+    CONFIRMED,
+    FAILED,
+    REVERTED,
+    Attempt,
+    Board,
+    Clock,
+    Database,
+    Rollout,
+)
 from mpota.server.decision import BoardState
 
 _WITHIN_S = {"1h": 3600, "1d": 86400, "7d": 7 * 86400}
+_ENDINGS_LIMIT = 20_000  # of a roll-out, in its picture
 
 
 def counts(database: Database) -> dict[str, dict[str, int]]:
     """Count boards, updates and roll-outs by state, and boards by when they were seen."""
-    now = time.time()
     with database.reading() as session:
+        return counted(session)
 
-        def by(column: sa.orm.InstrumentedAttribute[str]) -> dict[str, int]:
-            found = session.execute(sa.select(column, sa.func.count()).group_by(column))
-            return {row[0]: row[1] for row in found}
 
-        def seen_within(seconds: float) -> int:
-            accepted = Board.state == BoardState.ACCEPTED
-            counted = sa.select(sa.func.count()).where(accepted, Board.last_seen > now - seconds)
-            return session.scalar(counted) or 0
+def counted(session: Session) -> dict[str, dict[str, int]]:
+    """Do as `counts`, in a *session* that is there."""
+    now = time.time()
 
-        return {
-            "boards": by(Board.state),
-            "boards_seen": {name: seen_within(seconds) for name, seconds in _WITHIN_S.items()},
-            "updates": by(Attempt.state),
-            "rollouts": by(Rollout.state),
-        }
+    def by(column: sa.orm.InstrumentedAttribute[str]) -> dict[str, int]:
+        found = session.execute(sa.select(column, sa.func.count()).group_by(column))
+        return {row[0]: row[1] for row in found}
+
+    def seen_within(seconds: float) -> int:
+        accepted = Board.state == BoardState.ACCEPTED
+        seen = sa.select(sa.func.count()).where(accepted, Board.last_seen > now - seconds)
+        return session.scalar(seen) or 0
+
+    return {
+        "boards": by(Board.state),
+        "boards_seen": {name: seen_within(seconds) for name, seconds in _WITHIN_S.items()},
+        "updates": by(Attempt.state),
+        "rollouts": by(Rollout.state),
+    }
+
+
+def versions(session: Session) -> list[tuple[str, int]]:
+    """Count accepted boards by what they run, the most frequent first."""
+    found = session.execute(
+        sa.select(Board.application, Board.version, sa.func.count())
+        .where(Board.state == BoardState.ACCEPTED)
+        .group_by(Board.application, Board.version)
+        .order_by(sa.func.count().desc())
+        .limit(12)
+    )
+    return [(f"{name} {version or '?'}".strip(), count) for name, version, count in found]
+
+
+def endings(session: Session, rollout_id: int) -> list[tuple[float, str]]:
+    """Give when and how the updates of a roll-out ended, time-outs as failures."""
+    found = session.execute(
+        sa.select(Attempt.ended, Attempt.state)
+        .where(Attempt.rollout_id == rollout_id, Attempt.ended.is_not(None))
+        .where(Attempt.state.in_((CONFIRMED, *BAD)))
+        .order_by(Attempt.ended.desc())
+        .limit(_ENDINGS_LIMIT)
+    )
+    return [
+        (ended or 0.0, state if state in (CONFIRMED, REVERTED) else FAILED)
+        for ended, state in found
+    ]
+
+
+def reasons(session: Session, rollout_id: int) -> list[tuple[str, str, int]]:
+    """Give why boards did not keep a release, in their own words, and how many say so."""
+    found = session.execute(
+        sa.select(Attempt.state, Attempt.words, sa.func.count())
+        .where(Attempt.rollout_id == rollout_id, Attempt.state.in_(BAD), ~Attempt.forgiven)
+        .group_by(Attempt.state, Attempt.words)
+        .order_by(sa.func.count().desc())
+        .limit(20)
+    )
+    return [(state, words, count) for state, words, count in found]
+
+
+def news(session: Session) -> tuple[object, ...]:
+    """Give what is another one when something has changed that a page shows."""
+    latest = sa.select(
+        sa.func.max(Attempt.id), sa.func.max(Attempt.ended), sa.func.max(Attempt.offered)
+    )
+    return (
+        session.scalar(sa.select(Clock.revision)),
+        session.scalar(sa.select(sa.func.count()).select_from(Board)),
+        session.scalar(sa.select(sa.func.max(Board.last_seen))),
+        *session.execute(latest).one(),
+    )

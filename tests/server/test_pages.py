@@ -1,0 +1,147 @@
+"""The page for operators, as a browser without scripts sees it: log in, look, change."""
+
+import re
+
+import pytest
+from asking import board_headers, release_image
+from mpota.server.app import Server
+from mpota.server.options import Options
+from mpota.server.run import prepare
+from starlette.testclient import TestClient
+
+PASSWORD = "a new password"
+
+
+class Site:
+    """A server's page, and whoever looks at it."""
+
+    def __init__(self, folder):
+        options = Options(str(folder))
+        self.first_password = prepare(options)
+        self.client = TestClient(Server(options).application(), follow_redirects=False)
+
+    def get(self, path):
+        return self.client.get(path)
+
+    def post(self, path, csrf=None, files=None, **values):
+        if csrf is None:
+            found = re.search(r'name="csrf" value="([^"]+)"', self.get("/password").text)
+            csrf = found[1] if found else ""
+        return self.client.post(path, data={"csrf": csrf} | values, files=files)
+
+    def log_in(self, password=PASSWORD, name="admin"):
+        return self.client.post("/login", data={"name": name, "password": password})
+
+    def ask(self, *arguments, **told):
+        return self.client.get("/update", headers=board_headers(*arguments, **told)).status_code
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path / "server")
+    with site.client:
+        yield site
+
+
+@pytest.fixture
+def logged_in(site):
+    site.log_in(site.first_password)
+    assert site.post("/password", password=PASSWORD, again=PASSWORD).status_code == 303
+    assert site.log_in().headers["location"] == "/"
+    return site
+
+
+PATHS = ["/", "/boards", "/boards/5CCF7F000001", "/releases", "/rollouts/1", "/rollouts/new",
+         "/audit", "/password"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_shown_or_done_before_somebody_logs_in(site, path):
+    assert site.get(path).headers["location"] == "/login"
+    assert site.get("/events").status_code == 401
+    assert site.post("/rollouts/1", csrf="", do="pause").headers["location"] == "/login"
+
+
+def test_the_first_password_must_be_changed_and_the_new_one_is_asked_for_twice(site):
+    assert site.log_in("wrong password").status_code == 403
+    assert site.log_in(site.first_password).status_code == 303
+    assert site.get("/").headers["location"] == "/password"
+    assert site.post("/password", password=PASSWORD, again="another").status_code == 400
+    assert "10 characters" in site.post("/password", password="short", again="short").text
+    assert site.post("/password", password=PASSWORD, again=PASSWORD).status_code == 303
+    assert site.get("/").headers["location"] == "/login"
+    assert site.log_in(site.first_password).status_code == 403
+    assert site.log_in().status_code == 303 and site.get("/").status_code == 200
+
+
+def test_the_cookie_is_for_the_browser_alone_and_ends_with_the_login(logged_in):
+    said = logged_in.log_in().headers["set-cookie"].lower()
+    assert "httponly" in said and "samesite=strict" in said
+    cookie = dict(logged_in.client.cookies)
+    assert logged_in.post("/logout").headers["location"] == "/login"
+    logged_in.client.cookies.update(cookie)
+    assert logged_in.get("/").headers["location"] == "/login"
+
+
+def test_who_guesses_passwords_has_to_wait(site):
+    said = [site.log_in("wrong password").text for _ in range(6)]
+    assert "wait a minute" in said[5] and "wait a minute" not in said[4]
+    assert "wait a minute" in site.log_in(site.first_password).text
+
+
+@pytest.mark.parametrize("csrf", ["", "x" * 32, "ä"])
+def test_a_form_of_another_site_does_nothing(logged_in, csrf):
+    logged_in.ask(1)
+    reply = logged_in.post("/boards/5CCF7F000001", csrf=csrf, do="state", state="accepted")
+    assert reply.status_code == 403
+    assert "pending" in logged_in.get("/boards").text
+    reply = logged_in.client.post(
+        "/login", data={"name": "admin", "password": PASSWORD},
+        headers={"Sec-Fetch-Site": "cross-site"},
+    )  # fmt: skip
+    assert reply.status_code == 403 and "set-cookie" not in reply.headers
+
+
+def test_nothing_comes_from_elsewhere_and_no_other_site_may_frame_it(logged_in):
+    reply = logged_in.get("/")
+    assert "default-src 'self'" in reply.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
+    for path in PATHS[:3] + ["/static/page.js", "/static/page.css"]:
+        assert not re.search(r"(src|href|url)\W{1,3}(https?:)?//", logged_in.get(path).text)
+
+
+def test_a_release_comes_from_the_upload_to_boards_and_the_roll_out_is_paused(logged_in):
+    site = logged_in
+    assert site.ask(1) == 304
+    site.post("/boards/5CCF7F000001", do="state", state="accepted")
+    file = {"image": ("garden.img", release_image(2))}
+    assert site.post("/releases", files=file, channel="stable").status_code == 303
+    assert "2.0.0" in site.get("/releases").text
+    assert "garden 2.0.0" in site.get("/rollouts/new?release=1").text
+    fields = {"percent": "100", "soak_min": "60", "abort_percent": "20", "abort_minimum": "5"}
+    reply = site.post("/rollouts/new", release="1", group="", at_once="", **fields)
+    assert reply.headers["location"] == "/rollouts/1"
+    assert site.ask(1) == 200
+    assert site.ask(1, outcome="taken back: 2: <b>it hung</b>") == 304
+    text = site.get("/rollouts/1").text
+    assert "1 taken back" in text and "&lt;b&gt;it hung&lt;/b&gt;" in text
+    assert '<svg class="bars"' in text
+    for move, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+        site.post("/rollouts/1", do=move)
+        assert f">{state}</span>" in site.get("/rollouts/1").text
+    assert site.post("/rollouts/1", do="resume").status_code == 409
+    assert "roll-out cancelled" in site.get("/audit").text
+    assert "it hung" in site.get("/boards/5CCF7F000001").text
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "status"),
+    [("/boards/5CCF7F000009", {"do": "retry"}, 404), ("/boards/xyz", {"do": "retry"}, 400),
+     ("/rollouts/9", {"do": "pause"}, 404), ("/rollouts/new", {"release": "9"}, 404),
+     ("/rollouts/new", {"release": "x"}, 400), ("/releases", {}, 400),
+     ("/releases/99999999999999999999", {"do": "withdraw"}, 404)],
+)  # fmt: skip
+def test_what_makes_no_sense_is_said_on_the_page(logged_in, path, values, status):
+    reply = logged_in.post(path, **values)
+    assert reply.status_code == status
+    assert 'role="alert"' in reply.text
