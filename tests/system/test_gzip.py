@@ -8,7 +8,7 @@ import boards
 import pytest
 from device import Device
 from mpota.image.compression import compress
-from pulling import OK, PullingDevice, filler
+from pulling import NO_UPDATES, OK, PullingDevice, filler
 from signing import FIRST, SignedDevice, key_file, signed
 from web_client import WebDevice
 from web_site import WebSite, file
@@ -74,6 +74,19 @@ def test_a_gzip_from_a_server_is_confirmed(tmp_path):
         start = device.boot()
         device.confirmed(start)
         assert device.slot(device.record.active)[: len(image)] == image
+
+
+def test_a_gzip_of_the_release_that_runs_is_no_update(tmp_path):
+    with WebSite() as site, PullingDevice(tmp_path) as device:
+        for number, pack in enumerate((gzip_9, compress)):
+            # Without anything that tells a file from another one.
+            url = site.add(f"/{number}.gz", file(pack(device.image())))
+            outcome = device.update(url)
+            assert (outcome.result, outcome.events) == (str(NO_UPDATES), []), outcome
+            outcome = device.update(site.add(f"/new-{number}.gz", file(pack(release(device)))))
+            assert outcome.result == str(OK), outcome
+            device.confirmed(device.boot())
+            device.board.wait_for("takes commands", start=device.said - 5)
 
 
 def test_a_board_with_keys_takes_a_gzip_that_is_signed_or_whose_image_is(tmp_path):

@@ -24,6 +24,8 @@ _SHORT_HEAD_BYTES = const(256)
 _LONGEST_LINE = const(64)  # of a chunk's size
 _BLOCK_BYTES = const(1024)
 
+_GZIP = const(b"\x1f\x8b")
+
 _U_FLASH = const(0)
 _U_FS = const(100)
 
@@ -107,7 +109,7 @@ def _judge(session):
                 raise OTAError(_WRONG_MAGIC)
             break
         try:
-            sequence = slots.read_manifest(head[:filled])["sequence"]
+            sequence = slots.read_manifest(_unpacked(session, head[:filled]))["sequence"]
             break
         except OTAError:
             pass  # it is longer; or bad, which the Updater says
@@ -117,7 +119,40 @@ def _judge(session):
 
 
 def _may_be_image(head):
-    return slots.romfs_bytes(head) or bytes(head[:2]) == b"\x1f\x8b"
+    return slots.romfs_bytes(head) or bytes(head[:2]) == _GZIP
+
+
+class _Head:
+    # What unpacking needs of an Updater, and holds the beginning of what comes out.
+    expected_sha256 = signature = md5_state = None
+    stored = filled = 0
+
+    def __init__(self, slot):
+        self.slot = slot
+        self.pages = memoryview(bytearray(_BLOCK_BYTES))
+
+    def gather(self, data):
+        count = min(len(data), _BLOCK_BYTES - self.filled)
+        self.pages[self.filled : self.filled + count] = data[:count]
+        self.filled += count
+
+    def flush(self):
+        raise ValueError  # it is enough
+
+
+def _unpacked(session, head):
+    # What is in *head*, of a gzip what comes out of it.
+    if bytes(head[:2]) != _GZIP:
+        return head
+    from ..updater.inflate import Unpacker
+
+    made = _Head(session.slot)
+    try:
+        for _ in Unpacker(made).writing(head):
+            pass
+    except (ValueError, OTAError):
+        pass
+    return made.pages[: made.filled]
 
 
 def _begin(session, head):
