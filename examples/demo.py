@@ -12,8 +12,10 @@ from pathlib import Path
 from mpota import image
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import read_slot
+from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.sim import Board, create_flash
+from mpota.sim.address import check_address
 from mpota.sim.rom import ARCHITECTURE
 
 GARDEN = Path(__file__).parent / "garden"
@@ -23,6 +25,7 @@ SETTINGS = {"ssid": "simulated", "confirm_s": 3}
 
 
 def main() -> int:
+    check_address(IP)
     old = pack_directory(GARDEN / "1.0.0").data
     files = boot_files() | settings_file(SETTINGS) | first_record(old)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,5 +56,5 @@ def say(text: str, mark: str = "== ") -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except TimeoutError as error:
+    except (TimeoutError, CommandError) as error:
         sys.exit(f"error: {error}")

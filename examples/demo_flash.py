@@ -13,7 +13,9 @@ from pathlib import Path
 
 from mpota import image
 from mpota.board.flash import FLASH_SIZE_BYTES, read_slot
+from mpota.errors import CommandError
 from mpota.sim import Board
+from mpota.sim.address import check_address
 from mpota.sim.firmware import stand_in_firmware
 from mpota.sim.serial_port import SerialPort
 
@@ -23,6 +25,7 @@ PASSWORD = "shown in a demonstration only"
 
 
 def main() -> int:
+    check_address(IP)
     with tempfile.TemporaryDirectory() as folder:
         flash, firmware = Path(folder, "board.img"), Path(folder, "stand-in.bin")
         flash.write_bytes(b"\xff" * FLASH_SIZE_BYTES)
@@ -74,5 +77,5 @@ def say(text: str, mark: str = "== ") -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except TimeoutError as error:
+    except (TimeoutError, CommandError) as error:
         sys.exit(f"error: {error}")

@@ -19,8 +19,10 @@ from demo import GARDEN, IP, SETTINGS, say
 from mpota import image
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import read_slot
+from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.sim import Board, create_flash
+from mpota.sim.address import check_address
 from mpota.sim.rom import ARCHITECTURE
 
 # In the field a board asks every hour.
@@ -76,6 +78,7 @@ class Server:
 
 
 def main(folder: Path) -> int:
+    check_address(IP)
     releases = folder / "releases"
     releases.mkdir()
     old = pack_directory(GARDEN / "1.0.0").data
@@ -160,5 +163,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         try:
             sys.exit(main(Path(name)))
-        except (TimeoutError, subprocess.CalledProcessError) as error:
+        except (TimeoutError, CommandError, subprocess.CalledProcessError) as error:
             sys.exit(f"error: {error}")

@@ -13,8 +13,10 @@ from pathlib import Path
 from demo import GARDEN, IP, SETTINGS, say
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import read_slot
+from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.sim import Board, create_flash
+from mpota.sim.address import check_address
 from mpota.sim.rom import ARCHITECTURE
 
 # What the board says to an image that it refuses for its signature, and for no other reason.
@@ -25,6 +27,7 @@ REFUSALS = {
 
 
 def main(folder: Path) -> int:
+    check_address(IP)
     say("mpota keygen: private.key stays with the application, public.key goes on the board")
     shutil.copytree(GARDEN / "2.0.0", folder / "garden")
     mpota("keygen", "-o", folder / "garden")
@@ -69,5 +72,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         try:
             sys.exit(main(Path(name)))
-        except (TimeoutError, subprocess.CalledProcessError) as error:
+        except (TimeoutError, CommandError, subprocess.CalledProcessError) as error:
             sys.exit(f"error: {error}")

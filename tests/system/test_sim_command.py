@@ -1,5 +1,6 @@
 """`mpota sim` as a user runs it: a process, its output, Ctrl-C."""
 
+import json
 import re
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import threading
 
 import pytest
 from boards import GARDEN, own_ip
+from mpota.sim import read_flash
 from openssl_command import public_key, test_key
 
 _PATIENCE_S = 60
@@ -69,7 +71,8 @@ def test_a_new_board_says_when_it_is_ready_and_ends_with_ctrl_c(tmp_path):
     ip = own_ip()
     sim = Sim(tmp_path, "--app", str(GARDEN / "1.0.0"), "--ip", ip)
     assert f"takes updates at {ip}:8266" in sim.until("board: ready")
-    assert any(line.startswith(f"{ip}| [ota] I: boot: slot a") for line in sim.said)
+    started = re.compile(rf"\d\d:\d\d:\d\d\.\d{{3}} {re.escape(ip)}\| \[ota\] I: boot: slot a")
+    assert any(started.match(line) for line in sim.said)
     status, rest = sim.end(signal.SIGINT)
     assert (status, "board.img goes on from here" in rest) == (0, True)
     assert (tmp_path / "board.img").stat().st_size == 4 * 1024 * 1024
@@ -109,6 +112,42 @@ def main(ota):
     assert sim.end(signal.SIGINT)[0] == 0
 
 
+def test_settings_can_be_given(tmp_path):
+    sim = Sim(tmp_path, "--app", str(GARDEN / "1.0.0"), "--ip", own_ip(), "--set", "hostname=rose",
+              "--set", "password=rain", "--set", "web=false")  # fmt: skip
+    sim.until("rose listens on port")
+    assert sim.end(signal.SIGINT)[0] == 0
+    assert not any("no password is set" in line or "web:" in line for line in sim.said)
+    settings = json.loads(read_flash(tmp_path / "board.img")["/ota.json"])
+    assert settings["hostname"] == "rose" and "password" not in settings
+    assert len(settings["password_sha256"]) == 64
+
+
+def test_only_the_network_that_is_in_reach_can_be_joined(tmp_path):
+    app = ("--app", str(GARDEN / "1.0.0"))
+    sim = Sim(tmp_path, *app, "--ip", own_ip(), "--ssid", "roses", "--set", "ssid=roses")
+    sim.until("wifi: joined roses")
+    assert sim.end(signal.SIGINT)[0] == 0
+    sim = Sim(tmp_path, *app, "--ip", own_ip(), "--ssid", "roses", "--set", "ssid=weeds",
+              "--flash", "other.img")  # fmt: skip
+    sim.until("wifi: weeds: there is no such network")
+    assert sim.end(signal.SIGINT)[0] == 0
+
+
+def test_a_program_with_a_main_of_its_own_runs(tmp_path):
+    folder = tmp_path / "program"
+    (folder / "lib" / "__pycache__").mkdir(parents=True)
+    (folder / "lib" / "__pycache__" / "valves.pyc").touch()
+    (folder / "lib" / "valves.py").write_text("COUNT = 3\n")
+    (folder / "main.py").write_text(
+        "import time, valves\nfrom ota import OTA\nprint('valves', valves.COUNT, time.ticks_ms())\n"
+    )
+    sim = Sim(tmp_path, "--files", str(folder), "--ip", own_ip(), "--ticks", "1073740000")
+    assert int(sim.until(r"\| valves 3 \d+").split()[-1]) >= 1073740000
+    assert sim.end(signal.SIGINT)[0] == 0
+    assert "/lib/__pycache__/valves.pyc" not in read_flash(tmp_path / "board.img")
+
+
 def test_a_power_cut_ends_it_and_is_told(tmp_path):
     ip = own_ip()
     sim = Sim(tmp_path, "--app", str(GARDEN / "1.0.0"), "--ip", ip, "--power-cut-after", "5")
@@ -128,6 +167,9 @@ def test_a_power_cut_ends_it_and_is_told(tmp_path):
         (["--heap", "31k"], "give 32k or more; 56k is what the chip has"),
         (["--heap", "32767"], "give 32k or more; 56k is what the chip has"),
         (["--app", "nowhere"], "nowhere is no directory"),
+        (["--files", "nowhere"], "nowhere is no directory"),
+        (["--set", "hostname"], "the setting hostname has no value: give hostname=VALUE"),
+        (["--set", "confirm_s=soon"], "the setting confirm_s must be a number"),
         (["--flash", "no/such/folder.img"], "cannot use no/such/folder.img"),
         (["--flash", "short.img"], "not a flash image"),
         (["--publickey", "broken.key"], "broken.key is no good public key in PEM"),
@@ -155,7 +197,7 @@ def test_two_boards_do_not_share_a_flash_or_an_address(tmp_path):
     status, said = Sim(tmp_path, "--ip", own_ip()).end()
     assert (status, "another board runs on board.img" in said) == (1, True)
     status, said = Sim(tmp_path, "--flash", "other.img", "--ip", ip).end()
-    assert (status, "Give another --ip" in said) == (1, True)
+    assert (status, "is taken" in said) == (1, True)
     status, said = Sim(tmp_path, "--app", str(GARDEN / "2.0.0"), "--ip", own_ip()).end()
     assert (status, "there already" in said) == (1, True)
     assert sim.end(signal.SIGINT)[0] == 0
@@ -175,7 +217,7 @@ def test_boards_side_by_side_are_updated_one_without_the_other(tmp_path):
     # Each said its own lines alone, and was updated once.
     for sim, ip in ((first, first_ip), (second, second_ip)):
         assert sim.end(signal.SIGINT)[0] == 0
-        assert {line.split("|")[0] for line in sim.said if "|" in line} == {ip}
+        assert {line.split("|")[0].split()[1] for line in sim.said if "|" in line} == {ip}
         assert sum("announced" in line for line in sim.said) == 1
 
 

@@ -1,12 +1,12 @@
 """`mpota sim`: a simulated ESP8266 on this computer, to try updates without a board."""
 
 import fcntl
-import ipaddress
 import re
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +15,12 @@ import typer
 
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import FLASH_SIZE_BYTES, create_flash, read_flash
-from mpota.board.settings import derived
+from mpota.board.settings import for_board, parse
 from mpota.cli.pack import show_warnings
 from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.image.keys import load_public_key
+from mpota.sim.address import check_address
 from mpota.sim.board import DEFAULT_HEAP, Board
 from mpota.sim.heap import size_in_bytes
 from mpota.sim.rom import ARCHITECTURE
@@ -27,7 +28,6 @@ from mpota.sim.serial_port import SerialPort
 
 _READY = re.compile(r"arduino: (\S+) listens on port (\d+)")
 _PAGE = re.compile(r"web: (http://\S+)")
-_OTA_PORT = 8266
 _Maker = Callable[[Path], object]  # writes a flash image to the path
 _LEAST_HEAP_KB = 32  # with 28, the services do not start beside a small application
 
@@ -60,6 +60,22 @@ def sim(
             help="Make the flash so that a new version is confirmed after this time. [default: 60]",
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Make the flash with this setting (docs/SETTINGS.md); several times for several.",
+        ),
+    ] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Make the flash with the files of DIR, such as a main.py of your own, which takes "
+            "the place of mpota's.",
+        ),
+    ] = None,
     heap: Annotated[
         str,
         typer.Option(
@@ -74,6 +90,23 @@ def sim(
             metavar="SECONDS", min=0, help="How long the board takes to join the Wi-Fi network."
         ),
     ] = 2,
+    ssid: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="The name of the only Wi-Fi network in reach. Without this, every network is.",
+        ),
+    ] = "",
+    ticks: Annotated[
+        int,
+        typer.Option(
+            metavar="MS",
+            min=0,
+            max=2**30 - 1,
+            help="What time.ticks_ms() begins with at each boot; it comes round after 1073741823.",
+        ),
+    ] = 0,
     power_cut_after: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Let the power fail after N flash operations."),
@@ -100,13 +133,11 @@ def sim(
     It starts again where it was when it is started on the same flash file.
     """
     _check_heap(heap)
-    _check_address(ip)
+    check_address(ip)
     if boot_mode and not serial:
         raise CommandError("--boot-mode is of no use without a serial port: give --serial as well")
-    if boot_mode:
-        make = _blank_board(flash, app, password, publickey, confirm_after)
-    else:
-        make = _new_board(flash, app, password, publickey, confirm_after, serial)
+    content = _Content(app, password, publickey, confirm_after, tuple(settings or ()), files)
+    make = _blank_board(flash, content) if boot_mode else _new_board(flash, content, serial)
     with _flash(flash, make), _ended_by_signals(), _port(serial) as port:
         typer.echo(f"board: {flash}, {ip}; Ctrl-C takes the power away")
         if port is not None:
@@ -116,6 +147,8 @@ def sim(
             ip=ip,
             heap=heap,
             join_s=join_s,
+            ssid=ssid,
+            ticks=ticks,
             on_line=lambda line: _show(line, ip),
             on_restart=lambda: _show_flash_time(board),
             port=port,
@@ -136,7 +169,7 @@ def sim(
 
 
 def _show(line: str, ip: str) -> None:
-    typer.echo(f"{ip}| {line}")
+    typer.echo(f"{datetime.now():%H:%M:%S.%f}"[:-3] + f" {ip}| {line}")
     if found := _READY.search(line):
         typer.echo(f"board: ready, {found[1]} takes updates at {ip}:{found[2]}")
     if found := _PAGE.search(line):
@@ -162,29 +195,33 @@ def _check_heap(heap: str) -> None:
         )
 
 
-def _check_address(ip: str) -> None:
-    try:
-        fits = ipaddress.IPv4Address(ip).is_loopback
-    except ValueError:
-        fits = False
-    if not fits:
-        raise CommandError(f"--ip {ip} is no address of 127.0.0.0/8: give one like 127.0.0.3")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((ip, _OTA_PORT))
-        except OSError as error:
-            raise CommandError(
-                f"{ip} cannot be had, UDP port {_OTA_PORT} ({error.strerror}): is a board running "
-                "there? Give another --ip"
-            ) from error
+@dataclass(frozen=True)
+class _Content:
+    """What is on the flash of a new board, by the options that say it."""
+
+    app: Path | None
+    password: str
+    publickey: Path | None
+    confirm_after: float | None
+    settings: tuple[str, ...]
+    files: Path | None
+
+    @property
+    def options(self) -> str:
+        """The options that were given."""
+        return ", ".join(
+            "--" + {"settings": "set", "confirm_after": "confirm-after"}.get(name, name)
+            for name, value in vars(self).items()
+            if value not in (None, "", ())
+        )
 
 
-def _blank_board(flash: Path, *made_with: object) -> _Maker | None:
+def _blank_board(flash: Path, content: _Content) -> _Maker | None:
     # As _new_board(), for a board that nobody has flashed.
-    if any(made_with):
+    if content.options:
         raise CommandError(
             "a board in boot mode is flashed by 'mpota flash', which takes the application and the "
-            "password: leave out --app, --password, --publickey and --confirm-after"
+            f"password: leave out {content.options}"
         )
     if flash.exists():
         return None
@@ -203,39 +240,55 @@ def _port(wanted: bool) -> Iterator[SerialPort | None]:
         port.close()
 
 
-def _new_board(
-    flash: Path,
-    app: Path | None,
-    password: str,
-    publickey: Path | None,
-    confirm_after: float | None,
-    serial: bool,
-) -> _Maker | None:
+def _new_board(flash: Path, content: _Content, serial: bool) -> _Maker | None:
     # What makes the flash of a board that is new, or None where there is one.
     if flash.exists():
-        if app or password or publickey or confirm_after is not None:
+        if content.options:
             raise CommandError(
-                f"{flash} is there already: delete it to make it anew, or leave out --app, "
-                "--password, --publickey and --confirm-after to go on with it"
+                f"{flash} is there already: delete it to make it anew, or leave out "
+                f"{content.options} to go on with it"
             )
         if not serial:  # by which a flash is mended
             read_flash(flash)
         return None
-    settings: dict[str, object] = {"ssid": "simulated", "web": True}
-    if password:
-        settings |= derived(password)
-    if confirm_after is not None:
-        settings["confirm_s"] = confirm_after
-    files, slots = boot_files() | settings_file(settings), {}
-    if app:
-        packed = pack_directory(app, architecture=ARCHITECTURE)
+    files, slots = boot_files() | settings_file(_settings(content)), {}
+    if content.app:
+        packed = pack_directory(content.app, architecture=ARCHITECTURE)
         show_warnings(packed)
         files |= first_record(packed.data)
         slots["a"] = packed.data
-    if publickey:
-        load_public_key(publickey)  # which says what is wrong with it, if anything is
-        files["/ota.keys"] = publickey.read_bytes()
+    if content.publickey:
+        load_public_key(content.publickey)  # which says what is wrong with it, if anything is
+        files["/ota.keys"] = content.publickey.read_bytes()
+    if content.files:
+        files |= _own_files(content.files)
     return partial(create_flash, files=files, system=system_rom(ARCHITECTURE), slots=slots)
+
+
+def _settings(content: _Content) -> dict[str, object]:
+    settings: dict[str, object] = {"ssid": "simulated", "web": True}
+    if content.password:
+        settings["password"] = content.password
+    if content.confirm_after is not None:
+        settings["confirm_s"] = content.confirm_after
+    for item in content.settings:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise CommandError(f"the setting {name} has no value: give {name}=VALUE")
+        settings[name] = parse(name, text)
+    return for_board(settings)
+
+
+def _own_files(folder: Path) -> dict[str, bytes]:
+    # The files of the folder, by their paths on the board, but for those of the host's tools.
+    if not folder.is_dir():
+        raise CommandError(f"{folder} is no directory: give the folder of the board's files")
+    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        f"/{path.as_posix()}": (folder / path).read_bytes()
+        for path in paths
+        if "__pycache__" not in path.parts and not any(part[0] == "." for part in path.parts)
+    }
 
 
 @contextmanager

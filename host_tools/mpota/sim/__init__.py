@@ -2,7 +2,7 @@
 ESP8266 that runs the very same device code. `Board` is the Python API; `mpota sim` the command.
 """
 
-from mpota.board.flash import FLASH_SIZE_BYTES, create_flash, read_flash
+from mpota.board.flash import create_flash, read_flash
 from mpota.sim.board import Board
 
-__all__ = ["FLASH_SIZE_BYTES", "Board", "create_flash", "read_flash"]
+__all__ = ["Board", "create_flash", "read_flash"]

