@@ -7,6 +7,7 @@ import sys
 import pytest
 from mpota import cli
 from mpota.errors import CommandError
+from scripted_board import ScriptedBoard, well_behaved
 from typer.testing import CliRunner
 
 
@@ -48,6 +49,93 @@ assert not heavy & {name.split(".")[0] for name in sys.modules}, sys.modules
 assert not [name for name in sys.modules if name.startswith("mpota.cli.")]
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+def test_help_imports_little():
+    script = (
+        "import sys\nbefore = set(sys.modules)\nfrom mpota.cli import app\n"
+        "try:\n app(['--help'])\nexcept SystemExit:\n pass\n"
+        "print(len(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True
+    )
+    # Those of typer and of Python itself. With every command's libraries there were 355.
+    assert int(done.stdout.split()[-1]) < 200
+
+
+@pytest.mark.parametrize("arguments", [("-h",), *((name, "-h") for name in cli.COMMANDS)], ids=str)
+def test_help_has_a_short_option(arguments):
+    assert run(*arguments).stdout == run(*arguments[:-1], "--help").stdout
+
+
+def test_no_summary_of_a_command_is_cut_off():
+    text = " ".join(run("--help").stdout.split())
+    assert all(summary in text for summary in cli.COMMANDS.values())
+
+
+AS_MPOTA = "import sys; sys.argv[0] = 'mpota'; from mpota.cli import main; main()"
+
+
+def test_the_shell_is_told_how_to_complete_commands():
+    typed = {"COMP_WORDS": "mpota re", "COMP_CWORD": "1", "_MPOTA_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_MPOTA],
+        capture_output=True, check=False, text=True, env=os.environ | typed,
+    )  # fmt: skip
+    assert done.stdout.split() == ["restore", "reject", "revert"]
+
+
+# What a computer that is not like Linux lacks.
+WITHOUT = """
+import builtins, sys
+real = builtins.__import__
+of_unix = ("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty")
+def blocked(name, globals=None, locals=None, fromlist=(), level=0):
+    by_mpota = (globals or {}).get("__name__", "").startswith("mpota")
+    if by_mpota and name.split(".")[0] in of_unix:
+        raise ModuleNotFoundError("no module named " + name, name=name)
+    return real(name, globals, locals, fromlist, level)
+builtins.__import__ = blocked
+from mpota.cli import main
+sys.argv = ["mpota", *sys.argv[1:]]
+main()
+"""
+
+
+def without_unix(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT, *map(str, arguments)],
+        capture_output=True, check=False, text=True, cwd=cwd,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS.keys() - {"sim"}))
+def test_every_command_but_sim_starts_without_what_only_unix_has(command):
+    done = without_unix(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_simulated_board_says_where_it_runs():
+    done = without_unix("sim")
+    told = "error: 'mpota sim' runs on Linux only, on x86-64\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_images_are_made_signed_and_sent_without_what_only_unix_has(garden, tmp_path):
+    def done(*arguments):
+        result = without_unix(*arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    done("pack", garden)
+    done("keygen")
+    done("sign", "-s", "private.key", "-b", "garden-1.4.0.img", "-o", "signed.img")
+    done("verify", "signed.img", "-p", "public.key")
+    assert "garden" in done("inspect", "signed.img")
+    with ScriptedBoard(well_behaved) as board:
+        done("upload", "signed.img", "-i", board.ip, "-p", board.port, "--no-wait")
+    assert board.image == (tmp_path / "signed.img").read_bytes()
 
 
 def test_a_command_that_does_not_exist_is_status_2():

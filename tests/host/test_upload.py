@@ -343,6 +343,22 @@ def test_ctrl_c_after_the_last_byte_says_that_the_board_may_install_it(firmware,
     assert said.startswith(told) and said.endswith("interrupted\n"), said
 
 
+def test_an_upload_goes_on_when_nobody_reads_its_output_any_more(firmware):
+    def script(board):
+        board.invited()
+        process.stdout.close()
+        board.finish()
+
+    with ScriptedBoard(script) as board:
+        command = [sys.executable, "-m", "mpota", "upload", "-i", board.ip, "-p", str(board.port)]
+        process = subprocess.Popen(
+            [*command, firmware], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        said = process.stderr.read()
+        assert process.wait(timeout=30) == 0, said
+    assert (board.image, said) == (IMAGE, b"")
+
+
 def test_debug_tells_the_steps_and_shows_a_traceback(firmware):
     result = send(firmware, "-d", script=refused)[1]
     assert "inviting 127.0.0.2:" in result.stdout

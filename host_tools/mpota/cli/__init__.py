@@ -39,6 +39,10 @@ COMMANDS = {
     "fleet": "Operate such a server: its boards, releases and roll-outs.",
     "sim": "Run a simulated board on this computer.",
 }
+# In the context's meta, for a command that has an option --debug of its own.
+DEBUG = "mpota.debug"
+# Modules of Python that only systems like Linux have.
+_OF_UNIX = ("fcntl", "pty", "termios", "tty")
 _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C
 
 
@@ -60,6 +64,8 @@ class _Commands(TyperGroup):
         try:
             module = importlib.import_module(f"mpota.cli.{name}")
         except ModuleNotFoundError as error:
+            if error.name in _OF_UNIX:
+                raise CommandError(f"'mpota {name}' runs on Linux only, on x86-64") from error
             raise CommandError(
                 f"'mpota {name}' needs {error.name}, which is not installed: get it with "
                 "\"pip install 'mpota[all]'\""
@@ -92,7 +98,7 @@ class _Commands(TyperGroup):
 
 def _failure(ctx: typer.Context, line: str) -> typer.Exit:
     """Report the error that is being handled; give what ends the command."""
-    if ctx.params["debug"]:
+    if ctx.params["debug"] or ctx.meta.get(DEBUG):
         traceback.print_exc()
     typer.echo(f"error: {line}", err=True)
     return typer.Exit(_FAILED)
@@ -101,7 +107,7 @@ def _failure(ctx: typer.Context, line: str) -> typer.Exit:
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

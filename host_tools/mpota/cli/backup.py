@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mpota.board.prompt import Prompt
 from mpota.board.serial import Loader
 from mpota.cli.port import PortOption, chosen_port
-from mpota.cli.progress import Phases
+from mpota.cli.progress import LineConsole, Phases
 from mpota.errors import CommandError
 
 FLASH_FILE = "flash.bin"
@@ -40,7 +39,7 @@ def backup(
     port = chosen_port(port)
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
-    with Phases(Console(soft_wrap=True, highlight=False, markup=False)) as phases:
+    with Phases(LineConsole()) as phases:
         if flash:
             _save_flash(directory / FLASH_FILE, port, phases)
         else:

@@ -18,7 +18,7 @@ from mpota.board.serial import FLASH_MODES, Chip
 from mpota.board.set_up import Job, set_up
 from mpota.cli.pack import show_warnings
 from mpota.cli.port import PortOption, chosen_port
-from mpota.cli.progress import Phases
+from mpota.cli.progress import LineConsole, Phases
 from mpota.cli.sign import application_key
 from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
@@ -139,7 +139,7 @@ def flash(
         raise CommandError(f"--flash-mode {flash_mode} is none: give {', '.join(FLASH_MODES)}")
     if keep_firmware and (firmware or erase):
         raise CommandError("--keep-firmware leaves no room for --firmware and --erase: choose")
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = LineConsole()
     options = {"ssid": ssid, "key": key, "hostname": hostname, "password": password}
     given = (board_settings.read_file(settings) if settings else {}) | {
         name: value for name, value in options.items() if value is not None

@@ -1,5 +1,7 @@
 """Show how uploads, and work over serial, get on: bars in a terminal, lines elsewhere."""
 
+import os
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +22,20 @@ from rich.text import Text
 
 _STEP_PERCENT = 10
 _LONGEST_STEP = 40  # characters of it beside the bars of several boards
+
+
+class LineConsole(Console):
+    """A console for lines as they are; work goes on where nobody reads its output any more."""
+
+    def __init__(self, force_terminal: bool | None = None):
+        super().__init__(
+            soft_wrap=True, highlight=False, markup=False, force_terminal=force_terminal
+        )
+
+    def on_broken_pipe(self) -> None:
+        """Show nothing from now on, as with `mpota upload … | head -1`."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Display:

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mpota.board.first_flash import used_parts
 from mpota.board.prompt import Prompt
 from mpota.board.serial import Loader
 from mpota.cli.backup import FLASH_FILE, is_saved
 from mpota.cli.port import PortOption, chosen_port
-from mpota.cli.progress import Phases
+from mpota.cli.progress import LineConsole, Phases
 from mpota.errors import CommandError
 
 
@@ -28,7 +27,7 @@ def restore(
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is no directory: name the one that was saved to")
-    with Phases(Console(soft_wrap=True, highlight=False, markup=False)) as phases:
+    with Phases(LineConsole()) as phases:
         if flash:
             _write_flash(directory / FLASH_FILE, chosen_port(port), phases)
         else:

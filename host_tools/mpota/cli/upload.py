@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mpota import image
 from mpota.board.firmware_file import FIRMWARE, describe
+from mpota.cli import DEBUG
 from mpota.cli.boards import (
     BOARD_PORT,
     PAGE_USER,
@@ -24,6 +25,7 @@ from mpota.cli.boards import (
 )
 from mpota.cli.delivery import Delivery, Payload, deliver
 from mpota.cli.pack import show_warnings
+from mpota.cli.progress import LineConsole
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError, DamagedImageError
 from mpota.image.directory import pack_directory
@@ -132,11 +134,9 @@ def upload(
     FILE.signed is sent in place of FILE where it stands beside it. A directory is packed first, and
     signed when private.key lies in it.
     """
-    console = Console(
-        soft_wrap=True, highlight=False, markup=False, force_terminal=True if progress else None
-    )
-    options = context.find_root().params  # where the command line looks for its own --debug
-    options["debug"] = debug = debug or options["debug"]
+    console = LineConsole(force_terminal=True if progress else None)
+    context.meta[DEBUG] = debug
+    debug = debug or context.find_root().params["debug"]
     boards = http or ip or []
     if bool(boards) == to_all or (http and ip):
         raise CommandError(
