@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 WORKERS := $(shell echo $$(( 2 * $$(nproc) )))
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
-.PHONY: help demo demo-signed demo-flash demo-pull test screenshots campaigns \
+.PHONY: help demo demo-signed demo-flash demo-pull demo-fleet test screenshots campaigns \
 	test-board lint bench sim flash clean
 
 help: ## List the targets
@@ -27,14 +27,18 @@ demo-flash: $(READY) ## Flash a blank simulated board over serial, then update i
 demo-pull: $(READY) ## A simulated board asks a server by itself; a bad release, a power cut
 	@$(BIN)/python examples/demo_pull.py
 
+demo-fleet: $(READY) ## Roll out a good and a broken release to ten simulated boards, by a server
+	@$(BIN)/python examples/demo_fleet.py $(ARGS)
+
 test: $(READY) $(AXE) ## Run every test; campaigns are sampled
 	@for tool in openssl curl chromium; do command -v $$tool >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$tool; } || \
 		{ echo "the tests need openssl, curl and chromium (Debian: apt-get install $$tool)"; exit 1; }; done
 	@$(BIN)/pytest -n $(WORKERS)
 
-screenshots: $(READY) ## Make the pictures of the update page in docs/images anew
+screenshots: $(READY) ## Make the pictures of the pages in docs/images anew
 	@PYTHONPATH=tests:tests/host:tests/system $(BIN)/python tests/browser/screenshots.py docs/images
+	@$(BIN)/python examples/demo_fleet.py --pictures docs/images
 
 campaigns: $(READY) ## Run the campaigns whole: power cuts, torn operations, seeded bugs
 	@$(BIN)/pytest -n $(WORKERS) --campaigns -m campaign

@@ -346,7 +346,8 @@ def advance(rollout: Rollout, counts: Counts, soaked_s: float, now: float) -> St
             return Step(
                 RolloutState.ABORTED,
                 rollout.phase,
-                f"{bad} of {finished} boards did not keep it, and {rollout.abort_share:.0%} may: "
+                f"{bad} of {finished} boards did not keep it, "
+                f"more than {100 * rollout.abort_share:g} %: "
                 f"{counts.reverted} took it back, {counts.failed} failed, "
                 f"{counts.timed_out} timed out",
             )
