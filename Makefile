@@ -31,9 +31,6 @@ demo-fleet: $(READY) ## Roll out a good and a broken release to ten simulated bo
 	@$(BIN)/python examples/demo_fleet.py $(ARGS)
 
 test: $(READY) $(AXE) ## Run every test; campaigns are sampled
-	@for tool in openssl curl chromium; do command -v $$tool >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$tool; } || \
-		{ echo "the tests need openssl, curl and chromium (Debian: apt-get install $$tool)"; exit 1; }; done
 	@$(BIN)/pytest -n $(WORKERS)
 
 screenshots: $(READY) ## Make the pictures of the pages in docs/images anew
@@ -72,9 +69,7 @@ clean: ## Remove what the other targets made
 
 # What judges whether people with a screen reader can use the update page. Not part of this project.
 $(AXE): $(READY)
-	@command -v npm >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y npm; } || \
-		{ echo "npm is needed, to get axe-core for the tests (Debian: apt-get install npm)"; exit 1; }
+	@tests/tools.sh
 	@npm install --silent --no-audit --no-fund --prefix $(VENV)/axe axe-core@4
 
 # The sources are installed in place, so that a change needs no new set-up.

@@ -103,6 +103,7 @@ def test_a_flashed_board_has_what_the_flash_map_says(blank):
         "password_sha256": hashlib.sha256(b"geheim7").hexdigest(),
         "web_ha1_md5": hashlib.md5(login).hexdigest(),
         "web_ha1_sha256": hashlib.sha256(login).hexdigest(),
+        "web": True,
     }
     assert b"geheim7" not in content
 
