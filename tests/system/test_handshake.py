@@ -93,7 +93,9 @@ def test_an_image_that_is_exchanged_after_the_handshake_is_refused(tmp_path):
             host.invite_for(data)
             assert host.verdict(host.response(host.challenge())) == "OK"
             said = host.send_all(other)
-            assert said == f"ERROR[{SWAPPED}]: SHA-256 is not the announced one"
+            assert said == (
+                f"ERROR[{SWAPPED}]: SHA-256 is not the announced one: read back from flash"
+            )
         failed(device, start, 4)
         assert (device.board.boots, device.files()["/.ota/record"]) == (boots, record)
         start = device.said

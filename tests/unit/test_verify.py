@@ -497,6 +497,7 @@ def test_what_is_no_application_image_is_error_10_and_told_what_it_seems_to_be()
         (b"\xe9\x05\x02\x20\x5c\x12\x08\x40" + bytes(1000), "for an ESP32; send what"),
         (b"\xe9", "for an ESP32"),
         (tar, "a tar, as mpota 1 made them; pack it again with 'mpota pack'"),
+        (b"<!doctype html>\n<p>Please log in" + bytes(9), "a text; send what 'mpota pack' makes"),
         (b"<!DOCTYPE html>" + bytes(100), "send what 'mpota pack' makes"),
         (b"\xd2", "send what"),
         (b"\xd2\xcd\x31", "send what"),

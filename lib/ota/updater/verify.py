@@ -69,6 +69,8 @@ def _what_it_is(head):
         return "for an ESP32; send what 'mpota pack' makes"
     if bytes(head[257:262]) == b"ustar":
         return "a tar, as mpota 1 made them; pack it again with 'mpota pack'"
+    if all(9 <= byte < 127 for byte in head[:32]):
+        return "a text; send what 'mpota pack' makes"
     return "send what 'mpota pack' makes"
 
 
@@ -172,7 +174,7 @@ def _compare_digests(updater, start, length):
     if unpacker:
         whole = unpacker.whole
     if whole and whole.digest() != unhexlify(updater.expected_sha256):
-        raise OTAError(_SHA256_FAILED)
+        raise OTAError(_SHA256_FAILED, "on the way" if unpacker else "read back from flash")
     if md5_state and not whole:
         updater.md5_state = None
         found = hexlify(md5_state.digest()).decode()
