@@ -83,7 +83,7 @@ def _vectors(name):
 
 
 def test_the_response_is_that_of_the_vectors():
-    vectors = _vectors("espota_auth.json")
+    vectors = _vectors("handshake_classic.json")
     assert vectors
     for v in vectors:
         nonce, cnonce = v["nonce"].encode(), v["cnonce"].encode()
@@ -99,7 +99,7 @@ def test_the_response_is_that_of_the_vectors():
 
 
 def test_the_strong_response_is_that_of_the_vectors():
-    vectors = _vectors("espota_auth2.json")
+    vectors = _vectors("handshake_sha256.json")
     assert vectors
     for v in vectors:
         stored = hexlify(sha256(v["password"].encode()).digest()).decode()
@@ -127,7 +127,7 @@ def test_the_response_of_a_request_is_that_of_the_vectors():
 
 
 def test_the_strong_response_changes_with_everything_that_it_binds():
-    v = _vectors("espota_auth2.json")[0]
+    v = _vectors("handshake_sha256.json")[0]
     settings = {"password": v["password"]}
     changes = {"nonce": "0" * 64, "cnonce": "0" * 64, "sha256": "0" * 64, "command": 7, "size": 7}
     for key in changes:

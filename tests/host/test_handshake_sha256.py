@@ -23,7 +23,7 @@ from scripted_board import (
 )
 
 VECTORS = json.loads(
-    (Path(__file__).parent.parent / "vectors" / "espota_auth2.json").read_text("utf-8")
+    (Path(__file__).parent.parent / "vectors" / "handshake_sha256.json").read_text("utf-8")
 )
 ONE_KB = "rain or shine, " * 68 + "1024"
 

@@ -21,7 +21,9 @@ def test_the_right_password_is_taken():
     assert board.image == IMAGE
 
 
-@pytest.mark.parametrize("vector", json.loads((VECTORS / "espota_auth.json").read_text("utf-8")))
+@pytest.mark.parametrize(
+    "vector", json.loads((VECTORS / "handshake_classic.json").read_text("utf-8"))
+)
 def test_responses_are_those_of_the_vectors(vector):
     assert vector["response"] == classic_response(
         vector["password"], vector["nonce"], vector["cnonce"]
