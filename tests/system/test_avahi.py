@@ -12,19 +12,21 @@ import pytest
 HERE = Path(__file__).parent
 TOOLS = ("unshare", "ip", "dbus-daemon", "avahi-daemon", "avahi-browse", "avahi-resolve")
 NAMESPACES = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]
-PATIENCE_S = 300
+PATIENCE_S = 500
+# Debian's daemons are where only root looks.
+ENVIRONMENT = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """Give what Avahi told: question → answer."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    missing = [tool for tool in TOOLS if not shutil.which(tool, path=ENVIRONMENT["PATH"])]
     if missing:
         pytest.skip(
             f"{', '.join(missing)} not found: install avahi-daemon, avahi-utils and iproute2"
         )
     probe = [*NAMESPACES, "sh", "-c", "ip link set lo up && mount -t tmpfs tmpfs /run"]
-    made = subprocess.run(probe, capture_output=True, text=True, check=False)
+    made = subprocess.run(probe, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     if made.returncode:
         pytest.skip(f"no network namespace can be made here: {made.stderr.strip()}")
     folder = tmp_path_factory.mktemp("avahi")
@@ -32,7 +34,7 @@ def told(tmp_path_factory):
     done = subprocess.run(
         [*NAMESPACES, sys.executable, str(HERE / "avahi_host.py"), str(folder)],
         capture_output=True, text=True, check=False, timeout=PATIENCE_S,
-        env=os.environ | {"PYTHONPATH": path},
+        env=ENVIRONMENT | {"PYTHONPATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return dict(json.loads(line) for line in done.stdout.splitlines())
