@@ -123,7 +123,7 @@ def test_what_is_no_good_image_is_refused_with_a_true_status(tmp_path):
         for data, status, words in (
             (b"", 400, ["ERROR[5]"]),
             (b"#!/bin/sh\n" * 300, 422, ["ERROR[10]", "mpota pack"]),
-            (b"\xe9" + bytes(5000), 422, ["ERROR[10]", "Arduino"]),
+            (b"\xe9\1\2\x40\x80\xf4\x10\x40" + bytes(5000), 422, ["ERROR[10]", "Arduino"]),
             (good[:-1], 422, ["ERROR[37]"]),
             (good[:-50] + b"x" + good[-49:], 422, ["ERROR[37]"]),
         ):

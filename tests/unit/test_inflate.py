@@ -365,7 +365,7 @@ def test_what_is_larger_than_a_slot_when_it_is_unpacked_is_error_4():
         u.end()
 
     text = error_of(send)
-    assert text.endswith("unpacked it is larger than a slot, 102144 bytes"), text
+    assert text.startswith("ERROR[4]: Not Enough Space: image of 102400 bytes, a slot takes"), text
     assert marks_of("b") == b"\xff" * 8 and load().trial is None
 
 

@@ -989,7 +989,7 @@ def test_without_an_update_a_stream_is_not_read():
 def _recording(u, *events):
     # Returns the list of what is called, in order.
     calls = []
-    for name, callbacks in (("ota", u.ota), ("service", u._callbacks)):
+    for name, callbacks in (("ota", u.ota), ("service", u.callbacks)):
         for event in events:
             register = getattr(callbacks, "on_" + event)
             register(lambda *args, who=name, what=event: calls.append((who, what) + args))
@@ -1037,7 +1037,7 @@ def test_without_a_service_the_updater_tells_the_application_how_it_ended():
 
 
 def test_an_on_start_that_raises_is_error_32_with_its_words():
-    for callbacks in ("ota", "_callbacks"):
+    for callbacks in ("ota", "callbacks"):
         u = _clean()
 
         def veto():
@@ -1059,7 +1059,7 @@ def test_an_on_progress_that_raises_does_no_harm():
     u = _clean()
     called = []
     u.ota.on_progress(broken)
-    u._callbacks.on_progress(lambda *args: called.append(args))
+    u.callbacks.on_progress(lambda *args: called.append(args))
     _send(u)
     assert _is_on_trial() and len(called) > 1
 

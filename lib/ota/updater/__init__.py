@@ -36,6 +36,11 @@ _SLACK_BYTES = const(1500)
 
 _STREAM_TIMEOUT_MS = const(6000)
 
+_TOO_LARGE = const(
+    "image of %d bytes, a slot takes %d: put larger things into /data, "
+    "and flash firmware over serial"
+)
+
 _GZIP = const(0x1F)  # how a gzip begins, and no image does
 
 _U_FLASH = const(0)
@@ -72,7 +77,6 @@ class Updater:
     has_started = False  # whether the application was asked by its on_start
     error = 0  # number of the last error; str(OTAError(number)) is its text
     progress = 0  # received, in bytes
-    stored = 0  # in the slot, in bytes: less or, of a gzip, often more
     remaining = 0  # announced and still to come, in bytes
     buffer = None  # memoryview of one chunk, for a transport to receive into while an update runs
     # The keys of which one must have signed the image: the content of a key file, as bytes. None:
@@ -82,15 +86,14 @@ class Updater:
     # For verify.py: what is expected, in hex digits, or None; the MD5 so far, where it is needed; a
     # memoryview of the pages that are gathered; the module `signature` and the keys that count,
     # where an image must be signed; the slot that the image goes into, and the name of the only
-    # application that is taken, if not any; what unpacks a gzip. And how many bytes are in the
-    # pages.
+    # application that is taken, if not any; what unpacks a gzip. From `begin` on there are
+    # `stored`, how many bytes are in the slot, and `filled`, how many are in the pages.
     expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = app = None
     unpacker = None
-    filled = 0
 
     def __init__(self, ota, callbacks=None):
         self.ota = ota
-        self._callbacks = callbacks
+        self.callbacks = callbacks
 
     def set_md5(self, digest):
         """Expect the MD5 *digest*, 32 hex digits, of all that will be written.
@@ -133,7 +136,7 @@ class Updater:
                 self._admit_rest(resume_at)
             self.has_started = True
             try:
-                self.ota.call("start", self._callbacks)
+                self.ota.call("start", self.callbacks)
             except Exception as e:
                 raise OTAError(_VETOED, str(e)[:40])
             if boot_record.trial:  # a verified update that waits for a restart: its slot is needed
@@ -171,29 +174,14 @@ class Updater:
 
                 self.unpacker = Unpacker(self)
             if self.unpacker:
-                return self._unpacking(data)
+                return self.unpacker.taking(data)
             self.gather(data)
         except Exception as e:
             self.fail(e, _WRITE_FAILED)
-        self._count(n)
-        return ()
-
-    def _unpacking(self, data):
-        n = len(data)
-        try:
-            for _ in self.unpacker.writing(data):
-                yield
-                if not self.is_running:  # it was ended meanwhile
-                    raise OTAError(self.error)
-        except Exception as e:
-            self.fail(e, _WRITE_FAILED)
-        data = None  # the Updater is to be the block's only owner
-        self._count(n)
-
-    def _count(self, n):
         self.progress += n
         self.remaining -= n
-        self.ota.call("progress", self._callbacks, self.progress, self.progress + self.remaining)
+        self.ota.call("progress", self.callbacks, self.progress, self.progress + self.remaining)
+        return ()
 
     def write_stream(self, stream):
         """Append what *stream* gives, anything with `readinto`, up to the announced size.
@@ -260,7 +248,7 @@ class Updater:
         except Exception as e:
             self.fail(e, _READ_FAILED)
         self._release()
-        if self._callbacks is None:  # no service tells the application
+        if self.callbacks is None:  # no service tells the application
             self.ota.call("end", None)
 
     def abort(self, code):
@@ -268,7 +256,7 @@ class Updater:
         if self.is_running:
             self.error = code
             self._release()
-            if self._callbacks is None and self.has_started:
+            if self.callbacks is None and self.has_started:
                 self.ota.call("error", None, code)
 
     def fail(self, e, code):
@@ -300,11 +288,7 @@ class Updater:
         if size <= 0:
             raise OTAError(_BAD_SIZE)
         if size > slots.IMAGE_LIMIT_BYTES:
-            text = (
-                "image of %d bytes, a slot takes %d: put larger things into /data, "
-                "and flash firmware over serial"
-            )
-            raise OTAError(_NO_SPACE, text % (size, slots.IMAGE_LIMIT_BYTES))
+            raise OTAError(_NO_SPACE, _TOO_LARGE % (size, slots.IMAGE_LIMIT_BYTES))
         if self.ota.trial:
             raise OTAError(_ON_TRIAL)
         if not self.ota.allows_updates():
@@ -371,8 +355,8 @@ class Updater:
         """Program the pages that are gathered."""
         first = self.stored
         if first + self.filled > slots.IMAGE_LIMIT_BYTES:
-            text = "unpacked it is larger than a slot, %d bytes"
-            raise OTAError(_NO_SPACE, text % slots.IMAGE_LIMIT_BYTES)
+            size = first + self.filled  # at least: it is unpacked
+            raise OTAError(_NO_SPACE, _TOO_LARGE % (size, slots.IMAGE_LIMIT_BYTES))
         if first == 0:
             # Before the first erase, so that a wrong file does not cost the version in that slot.
             self._checks.refuse_by_head(self.pages[: self.filled], self)

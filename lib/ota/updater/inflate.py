@@ -42,6 +42,7 @@ _CRC = const(
 )
 _MAX_TRAILER_BYTES = const(516)  # a signature of 4096 bits and its length
 
+_WRITE_FAILED = const(1)
 _DAMAGED = const(37)
 
 
@@ -70,6 +71,23 @@ class Unpacker:
         self._input = memoryview(bytearray(_STEP_BYTES))
         self._near = memoryview(bytearray(_STEP_BYTES))
         self._steps = self._unpacking()
+
+    def taking(self, data):
+        """Do what the Updater's `writing` does; a generator."""
+        updater = self._updater
+        size = len(data)
+        try:
+            for _ in self.writing(data):
+                yield
+                if not updater.is_running:  # it was ended meanwhile
+                    raise OTAError(updater.error)
+        except Exception as e:
+            updater.fail(e, _WRITE_FAILED)
+        data = None  # the Updater is to be the block's only owner
+        updater.progress += size
+        updater.remaining -= size
+        done = updater.progress
+        updater.ota.call("progress", updater.callbacks, done, done + updater.remaining)
 
     def writing(self, data):
         """Unpack *data*; a generator that yields after every piece. Raises OTAError."""

@@ -33,6 +33,14 @@ _MIN_KEY_BYTES = const(128)
 _MAX_KEY_BYTES = const(512)
 _MAX_TRAILER_BYTES = const(_MAX_KEY_BYTES + 4)
 
+# One long text: each short one would cost 16 bytes of heap.
+_KINDS = const("""send what 'mpota pack' makes
+an Arduino sketch; this board runs what 'mpota pack' makes
+firmware; without a boot loader that goes over serial, by 'mpota flash'
+for an ESP32; send what 'mpota pack' makes
+a tar, as mpota 1 made them; pack it again with 'mpota pack'
+a text; send what 'mpota pack' makes""")
+
 _MD5_FAILED = const(7)
 _NO_IMAGE = const(10)
 _NOT_SIGNED = const(12)
@@ -59,19 +67,16 @@ def refuse_by_head(head, updater):
 
 def _what_it_is(head):
     # What a file that is no application image seems to be, and what to do.
+    kind = 0
     if head[0] == 0xE9:
         # By the page of its entry point: that of Arduino's boot loader, or in the RAM of this chip.
         entry = int.from_bytes(head[5:8], "little") >> 4
-        if entry == 0x4010F:
-            return "an Arduino sketch; this board runs what 'mpota pack' makes"
-        if entry >> 8 == 0x401:
-            return "firmware; without a boot loader that goes over serial, by 'mpota flash'"
-        return "for an ESP32; send what 'mpota pack' makes"
-    if bytes(head[257:262]) == b"ustar":
-        return "a tar, as mpota 1 made them; pack it again with 'mpota pack'"
-    if all(9 <= byte < 127 for byte in head[:32]):
-        return "a text; send what 'mpota pack' makes"
-    return "send what 'mpota pack' makes"
+        kind = 1 if entry == 0x4010F else 2 if entry >> 8 == 0x401 else 3
+    elif bytes(head[257:262]) == b"ustar":
+        kind = 4
+    elif all(9 <= byte < 127 for byte in head[:32]):
+        kind = 5
+    return _KINDS.split("\n")[kind]
 
 
 def _judge(manifest, updater):
@@ -194,26 +199,21 @@ def _trailer(updater, at, size, digest):
     # of what it is over, *digest*; or those of the gzip that was sent. b"": there is no signature.
     trailer = updater.pages[: min(size, _MAX_TRAILER_BYTES) + 3 & ~3]
     hal.flash_read(at, trailer)
-    made = _signature(trailer, size)
     unpacker = updater.unpacker
-    if unpacker and unpacker.trailer and (made or not size):
-        size = len(unpacker.trailer)
-        made = _signature(unpacker.trailer, size)
+    while True:
+        # A signature is followed by its length, 4 bytes.
+        length = int.from_bytes(trailer[max(0, size - 4) : size], "little")
+        is_good = length + 4 == size and _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES
+        if not (unpacker and unpacker.trailer) or size and not is_good:
+            break
+        trailer, size = unpacker.trailer, len(unpacker.trailer)
         digest = unpacker.signed and unpacker.signed.digest()
-    if not made and updater.signature:
+        unpacker = None
+    if not is_good and updater.signature:
         raise OTAError(_NOT_SIGNED, "not signed")
-    if not made and size:
+    if not is_good and size:
         raise OTAError(_DAMAGED, "%d bytes behind its end are no signature" % size)
-    return made, digest
-
-
-def _signature(trailer, size):
-    # Returns the signature in a trailer of *size* bytes, of which *trailer* has as many as one can
-    # have; b"": there is none. It is followed by its length, 4 bytes.
-    length = int.from_bytes(trailer[max(0, size - 4) : size], "little")
-    if length + 4 == size and _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES:
-        return bytes(trailer[:length])
-    return b""
+    return bytes(trailer[:length]) if is_good else b"", digest
 
 
 def _walk(start, length, window):
