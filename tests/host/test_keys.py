@@ -69,7 +69,7 @@ def test_a_key_with_a_part_missing_is_told(tmp_path, at):
     path = tmp_path / "cut.pem"
     content = KEY.read_bytes()
     path.write_bytes(content[:at] + content[at + 40 :])
-    assert "no good private key" in refusal(load_private_key, path)
+    assert "not a valid private key" in refusal(load_private_key, path)
 
 
 def test_a_missing_file_is_told(tmp_path):

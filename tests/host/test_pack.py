@@ -157,7 +157,7 @@ def test_a_pyproject_without_our_table_is_fine(write):
 
 
 def test_what_is_no_directory_is_told(tmp_path):
-    assert "is no directory" in refusal(tmp_path / "nothing")
+    assert "is not a directory" in refusal(tmp_path / "nothing")
 
 
 # The command
@@ -350,5 +350,5 @@ def test_a_broken_private_key_is_told_and_nothing_is_written(garden, key, tmp_pa
     key.write_text("no key")
     result = run(garden, "-o", tmp_path / "x.img")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {key} is no good private key")
+    assert result.stderr.startswith(f"error: {key} is not a valid private key")
     assert not (tmp_path / "x.img").exists()

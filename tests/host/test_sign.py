@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_had_is_said_and_the_build_goes_on(folder, files):
 def test_a_broken_key_is_told_and_fails(folder):
     (folder / "private.key").write_text("-----BEGIN PRIVATE KEY-----\n")
     result = sign()
-    assert result.exit_code == 1 and "is no good private key" in result.stderr
+    assert result.exit_code == 1 and "is not a valid private key" in result.stderr
     assert not (folder / "a.signed").exists()
 
 

@@ -226,7 +226,7 @@ def test_the_password_comes_from_the_environment(firmware):
 def test_a_password_that_is_no_text_is_told_before_anything_is_sent(firmware):
     result = run("-i", "127.0.0.2", firmware, "-a", "geh\udcffeim")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: the password is no text in UTF-8")
+    assert result.stderr.startswith("error: the password is not text in UTF-8")
 
 
 def test_the_handshake_is_told(firmware):

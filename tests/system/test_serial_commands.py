@@ -140,7 +140,7 @@ def test_what_cannot_be_saved_or_restored_is_named(flashed, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("x")
     assert "is not empty" in flashed.run("backup", tmp_path / "full", status=1)
-    assert "is no directory" in flashed.run("restore", tmp_path / "none", status=1)
+    assert "is not a directory" in flashed.run("restore", tmp_path / "none", status=1)
     (tmp_path / "empty").mkdir()
     assert "no files of a board" in flashed.run("restore", tmp_path / "empty", status=1)
     assert "there is no" in flashed.run("restore", tmp_path / "empty", "--flash", status=1)

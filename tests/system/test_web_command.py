@@ -76,7 +76,7 @@ def test_classic_proofs_do_where_they_are_allowed(tmp_path):
 def test_what_the_board_refuses_is_told_in_the_same_words(tmp_path):
     with WebDevice(tmp_path) as device, device.unharmed():
         for data, words in (
-            (b"no image" * 100, "the file is no application image"),
+            (b"no image" * 100, "the file is not an application image"),
             (bytes(200_000), "the image is larger than a slot"),
             (device.image()[:-1], "the image is truncated or damaged"),
             (b"", "is empty, so there is nothing to send"),

@@ -67,7 +67,7 @@ def check_password(password: str) -> None:
     try:
         password.encode()
     except UnicodeEncodeError as error:
-        raise CommandError("the password is no text in UTF-8: check how it is written") from error
+        raise CommandError("the password is not text in UTF-8: check how it is written") from error
 
 
 def classic_response(password: str, nonce: str, cnonce: str) -> str:

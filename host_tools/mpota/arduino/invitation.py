@@ -219,7 +219,7 @@ class Invitation:
             raise RefusedError(answer.removeprefix("ERR:"), password_proven)
         if answer != "OK":
             raise UnexpectedReplyError(
-                f"what answers at {self._board} is no ArduinoOTA board (it said "
+                f"what answers at {self._board} is not an ArduinoOTA board (it said "
                 f"{printable(answer)!r}): check address and port"
             )
 

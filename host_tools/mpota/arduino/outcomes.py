@@ -40,7 +40,7 @@ OUTCOMES = {
     8: Outcome("the board's flash is not of the size it is set up for", _FLASH_SIZE),
     9: Outcome("the new firmware is for another size of flash", _FLASH_SIZE),
     10: Outcome(
-        "the file is no application image",
+        "the file is not an application image",
         "send an application's directory, or the image that 'mpota pack' made of it",
     ),
     11: Outcome(
@@ -114,7 +114,7 @@ _REQUEST_OUTCOMES = {
         "its log tells why; if the application leaves too little heap, make it smaller",
     ),
     "no version before": Outcome(
-        "there is no version to go back to: the next update has taken its place, or it was no good",
+        "there is no version to go back to: the next update has taken its place, or it was refused",
         "upload the release that you want",
     ),
 }

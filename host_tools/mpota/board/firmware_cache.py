@@ -70,7 +70,9 @@ def _download(url: str, progress: Progress) -> bytes:
             while chunk := response.read(_CHUNK):
                 data += chunk
                 if len(data) > _LIMIT_BYTES:
-                    raise CommandError(f"{url} is no firmware (it has no end): use --firmware FILE")
+                    raise CommandError(
+                        f"{url} is not firmware (it has no end): use --firmware FILE"
+                    )
                 progress(len(data), max(total, len(data)))
     except (OSError, ValueError, http.client.HTTPException) as error:
         # An HTTPError has the number of the answer in its own text only.

@@ -91,7 +91,7 @@ def check_firmware(data: bytes, name: str) -> Firmware:
     """Return the firmware in *data*. Raises CommandError, which names the file as *name*."""
     if data[:1] != FIRMWARE:
         raise CommandError(
-            f"{name} is no firmware (it does not begin with the byte 0xE9): give the .bin file of "
+            f"{name} is not firmware (it does not begin with the byte 0xE9): give the .bin file of "
             f"{_BUILD}"
         )
     _check_segments(data, name)

@@ -59,7 +59,7 @@ def _changes(items: list[str]) -> dict[str, object]:
             text = _ask(name)
         changes[name] = settings.parse(name, text) if text else None
     if not changes:
-        raise CommandError("nothing is to be set: give settings like hostname=valve, or password")
+        raise CommandError("no setting is given: give settings like hostname=valve, or password")
     return changes
 
 

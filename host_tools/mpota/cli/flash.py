@@ -266,7 +266,7 @@ def _numbers(count: str | None) -> range | None:
         return None
     found = re.fullmatch(r"(?:([1-9]\d{0,3})-)?([1-9]\d{0,3})", count)
     if not found or int(found[1] or 1) > int(found[2]):
-        raise CommandError(f"--count {count} is no number of boards: give it like 50, or 8-50")
+        raise CommandError(f"--count {count} is not a number of boards: give it like 50, or 8-50")
     return range(int(found[1] or 1), int(found[2]) + 1)
 
 

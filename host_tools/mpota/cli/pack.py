@@ -94,7 +94,7 @@ def pack(
     if output is None:
         output = Path(f"{manifest.name}-{manifest.version}.img" + (".gz" if gzip else ""))
         if len(output.parts) != 1:
-            raise CommandError(f"{output} is no file name: say with -o where the image goes")
+            raise CommandError(f"{output} is not a file name: say with -o where the image goes")
     same = _of_the_same_sequence(packed, output)
     _write(output, packed.data)
     if packed.signed:

@@ -26,7 +26,7 @@ def restore(
     Applications and the boot record are no such files: they stay, but with --flash.
     """
     if not directory.is_dir():
-        raise CommandError(f"{directory} is no directory: name the one that was saved to")
+        raise CommandError(f"{directory} is not a directory: name the one that was saved to")
     with Phases(LineConsole()) as phases:
         if flash:
             _write_flash(directory / FLASH_FILE, chosen_port(port), phases)

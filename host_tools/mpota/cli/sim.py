@@ -187,7 +187,7 @@ def _check_heap(heap: str) -> None:
     try:
         size = size_in_bytes(heap)
     except ValueError as error:
-        raise CommandError(f"--heap {heap} is no size: give it like 56k") from error
+        raise CommandError(f"--heap {heap} is not a size: give it like 56k") from error
     if size < _LEAST_HEAP_KB * 1024:
         raise CommandError(
             f"--heap {heap} is less than a board starts with: give {_LEAST_HEAP_KB}k or more; "
@@ -282,7 +282,7 @@ def _settings(content: _Content) -> dict[str, object]:
 def _own_files(folder: Path) -> dict[str, bytes]:
     # The files of the folder, by their paths on the board, but for those of the host's tools.
     if not folder.is_dir():
-        raise CommandError(f"{folder} is no directory: give the folder of the board's files")
+        raise CommandError(f"{folder} is not a directory: give the folder of the board's files")
     paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
     return {
         f"/{path.as_posix()}": (folder / path).read_bytes()

@@ -123,7 +123,7 @@ def upload(
         bool, typer.Option("-d", "--debug", help="Tell each step; show errors with a traceback.")
     ] = False,
     progress: Annotated[
-        bool, typer.Option("-r", "--progress", help="Show the bar even where it is no terminal.")
+        bool, typer.Option("-r", "--progress", help="Show the bar even where it is not a terminal.")
     ] = False,
 ) -> None:
     """Send FILE to a board, and wait until the board has tried it.

@@ -68,7 +68,7 @@ def pack_directory(
     `private_key`, what is sent is signed. Raises CommandError.
     """
     if not directory.is_dir():
-        raise CommandError(f"{directory} is no directory: give the application's directory")
+        raise CommandError(f"{directory} is not a directory: give the application's directory")
     settings = _settings(directory)
     given = {"name": name, "version": version, "sequence": sequence}
     settings |= {key: value for key, value in given.items() if value is not None}

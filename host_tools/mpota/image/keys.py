@@ -96,7 +96,7 @@ def _unreadable(path: Path, data: bytes, wanted: str) -> str:
     other = "public" if wanted == "private" else "private"
     if f"{other.upper()} KEY-----".encode() in data:
         return f"{path} is a {other} key, where the {wanted} key is wanted: give that"
-    return f"{path} is no good {wanted} key in PEM: give another file, or {_GENERATE}"
+    return f"{path} is not a valid {wanted} key in PEM: give another file, or {_GENERATE}"
 
 
 def _no_rsa(path: Path) -> CommandError:

@@ -102,7 +102,9 @@ def _parse(name: str, source: bytes) -> ast.Module:
         where = f"{name}, line {error.lineno}" if error.lineno else name
         raise CommandError(f"{where}: {error.msg}: correct it and pack again") from error
     except ValueError as error:
-        raise CommandError(f"{name} is no source text ({error}): correct or exclude it") from error
+        raise CommandError(
+            f"{name} is not a source text ({error}): correct or exclude it"
+        ) from error
 
 
 def _top_level_names(body: list[ast.stmt]) -> set[str]:

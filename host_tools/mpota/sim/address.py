@@ -15,7 +15,7 @@ def check_address(ip: str) -> None:
     except ValueError:
         fits = False
     if not fits:
-        raise CommandError(f"{ip} is no address of 127.0.0.0/8: give one like 127.0.0.3")
+        raise CommandError(f"{ip} is not an address of 127.0.0.0/8: give one like 127.0.0.3")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((ip, _OTA_PORT))

@@ -70,7 +70,7 @@ def _status(answer: Answer) -> Status:
         return Status.parse("\n".join([*lines, f"outcome {outcome}"]))
     except UnexpectedReplyError as error:
         raise UnexpectedReplyError(
-            "what answers there is no board with mpota: check the address"
+            "what answers there is not a board with mpota: check the address"
         ) from error
 
 

@@ -46,7 +46,7 @@ class Answer:
             found = None
         if not isinstance(found, dict):
             raise UnexpectedReplyError(
-                f"what answers there is no board with mpota (it said {printable(self.body)!r}): "
+                f"what answers there is not a board with mpota (it said {printable(self.body)!r}): "
                 "check the address"
             )
         return found
@@ -70,7 +70,9 @@ class Client:
         except ValueError:
             port = 0
         if parts.scheme != "http" or not parts.hostname or not port or parts.query:
-            raise CommandError(f"{url} is no address of a page: give one like http://192.168.4.1")
+            raise CommandError(
+                f"{url} is not the address of a page: give one like http://192.168.4.1"
+            )
         self._path = parts.path.rstrip("/") or "/update"
         self._name, self._port = parts.hostname, port
         self._password = password
