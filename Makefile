@@ -10,7 +10,7 @@ WORKERS := $(shell echo $$(( 2 * $$(nproc) )))
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
 .PHONY: help demo demo-signed demo-flash demo-pull demo-fleet test screenshots campaigns \
-	test-board lint bench sim flash clean
+	test-board lint bench bench-server sim flash clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -56,6 +56,12 @@ lint: $(READY) ## Check style, types, and the subset of Python that the board ha
 
 bench: $(READY) ## Measure speed, memory and flash writes
 	@$(BIN)/python bench/bench.py
+
+bench-server: $(READY) ## Measure mpota serve beside nginx, and with 100,000 boards
+	@for tool in wrk nginx; do command -v $$tool >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$tool; } || \
+		{ echo "the benchmark needs wrk and nginx (Debian: apt-get install wrk nginx)"; exit 1; }; done
+	@PYTHONPATH=tests:tests/server $(BIN)/python bench/bench_server.py
 
 sim: $(READY) ## Run a simulated board with the example application; board.img keeps its flash
 	@if [ -f board.img ]; then $(BIN)/mpota sim; else $(BIN)/mpota sim --app examples/garden/1.0.0; fi
