@@ -16,6 +16,7 @@ from mpota.server.database import (
     BAD,
     Attempt,
     Board,
+    Clock,
     Release,
     Rollout,
     change_plan,
@@ -67,9 +68,11 @@ def find_release(session: Session, number: int) -> Release:
 
 
 def find_rollout(session: Session, number: int, lock: bool = False) -> Rollout:
-    """Give the roll-out with that number."""
+    """Give the roll-out with that number; with *lock* nobody else changes it meanwhile."""
     wanted = sa.select(Rollout).where(Rollout.id == number)
     if lock:
+        # In the order of the tick, so that the two do not wait for each other for ever.
+        session.get_one(Clock, 1, with_for_update=True)
         wanted = wanted.with_for_update(of=Rollout)
     rollout = session.scalar(wanted) if number < _NUMBER_LIMIT else None
     if rollout is None:

@@ -171,7 +171,7 @@ class Pages:
             return self._failed(503, "the database does not answer: try again in a minute")
 
     def _logged_in(self, request: Request, form: "_Form") -> Response:
-        name = form.text("name")
+        name = _plain(form.text("name"))
         address = address_of(request.scope, self._server.options.proxies)
         throttle = self._server.throttle
         if throttle.wait_s(name, address) > 0:
@@ -229,7 +229,7 @@ class Pages:
 
     def _boards(self, session: Session, principal: Principal, request: Request) -> str:
         query = request.query_params
-        wanted = {name: query.get(name, "")[:64] for name in ("q", "state", "group", "after")}
+        wanted = {name: _plain(query.get(name, "")) for name in ("q", "state", "group", "after")}
         found = sa.select(Board).where(Board.mac > wanted["after"]).order_by(Board.mac)
         if wanted["q"]:
             text = wanted["q"].replace(":", "").upper()
@@ -489,6 +489,11 @@ def _to(path: str) -> Response:
 def _status(error: CommandError) -> int:
     kinds = {ForbiddenError: 403, NotFoundError: 404, ConflictError: 409, TooLargeError: 413}
     return next((status for kind, status in kinds.items() if isinstance(error, kind)), 400)
+
+
+def _plain(text: str) -> str:
+    # PostgreSQL keeps no NUL, and nothing that is looked for has control characters.
+    return "".join(char for char in text[:64] if char.isprintable())
 
 
 def _reach(session: Session, row: Rollout) -> int:

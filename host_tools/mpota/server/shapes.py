@@ -270,7 +270,7 @@ class NewToken(Struct, forbid_unknown_fields=True):
 class Login(Struct, forbid_unknown_fields=True):
     """An operator's name and password, in exchange for a token."""
 
-    name: Annotated[str, Meta(max_length=64)]
+    name: Text
     password: Annotated[str, Meta(max_length=200)]
     token: NewToken
 
