@@ -69,6 +69,12 @@ def files() -> dict[str, bytes]:
         made[f"{name}.ours.gz"] = compression.compress(data)
     for flags in range(32):
         made[f"short.fields-{flags}.gz"] = with_fields(compress(contents["short"]), flags)
+    # A copy from before the beginning, with the CRC of what stands in a ring that is blank.
+    bits = "1101001000100000010010000000000"
+    body = int(bits[::-1], 2).to_bytes(4, "little")
+    blank = b"a\0\0\0"
+    tail = zlib.crc32(blank).to_bytes(4, "little") + len(blank).to_bytes(4, "little")
+    made["astray"] = compress(b"")[:10] + body + tail
     # Blocks of each kind, one after the other.
     mixed = zlib.compressobj(9, zlib.DEFLATED, 15 + _GZIP)
     parts = mixed.compress(contents["small"][:1000]) + mixed.flush(zlib.Z_FULL_FLUSH)
@@ -92,6 +98,7 @@ def _deltas(old: bytes, code: bytes) -> dict[str, bytes]:
         "newer.delta": delta.make(old, newer),
         "other.delta": delta.make(new, old),
         "new.plain": content,
+        "lying.delta": compression.compress(content[:40] + bytes(32) + content[72:]),
         "new.foreign": compress(content),
         "signed.delta": sign(delta.make(old, new), key),
     }

@@ -121,6 +121,12 @@ def test_a_base_that_is_not_what_its_footer_says_is_found_out():
     assert marks_of("b") == b"\xff" * 8 and load().trial is None
 
 
+def test_an_image_that_is_not_the_announced_one_is_error_37():
+    u = _clean()
+    assert code_of(_send, u, _read("lying.delta")) == 37
+    assert marks_of("b") == b"\xff" * 8 and load().trial is None
+
+
 def test_only_the_gzip_that_mpota_makes_brings_a_delta():
     for name in ("new.foreign", "new.plain"):
         u = _clean()

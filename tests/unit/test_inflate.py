@@ -215,6 +215,11 @@ def test_what_stands_behind_it_is_kept_up_to_the_length_of_a_signature():
         assert code_of(_unpack, data + bytes(517)) == 37
 
 
+def test_nothing_is_copied_from_before_the_beginning():
+    # All else is right.
+    assert code_of(_unpack, _read("astray")) == 37
+
+
 def test_codes_that_cannot_be_are_error_37():
     for bits in (
         "1 11",  # a block of a kind that there is not
