@@ -6,7 +6,7 @@ import socket
 
 import esp
 
-_SLOT = 0xE5000
+_SLOT = 0xE7000
 _PAGE = 256
 _SECTOR = 4096
 _GATHERED = 6 * _PAGE

@@ -17,7 +17,7 @@ _READ_FAILED = const(3)
 _BAD_MANIFEST = const(38)
 
 _MAPPED_AT = const(0x40200000)
-_SLOT_A = const(0xCC000)
+_SLOT_A = const(0xCE000)
 _SLOT_BYTES = const(0x19000)
 _SECTOR = const(4096)
 # The last page of a slot is for its marks, of four bytes each.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mpota.board.flash import read_flash
 
-SLOTS = {"a": 0x0CC000, "b": 0x0E5000}
+SLOTS = {"a": 0x0CE000, "b": 0x0E7000}
 SLOT_BYTES = 0x19000
 _MARKS_PAGE_BYTES = 256
 _FILE_SYSTEM, _FILE_SYSTEM_END = 0x100000, 0x400000 - 20 * 1024

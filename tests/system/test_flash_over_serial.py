@@ -91,7 +91,7 @@ def test_a_flashed_board_has_what_the_flash_map_says(blank):
     assert slot.image == pack_directory(GARDEN / "1.0.0").data
     assert slot.accepted
     assert not slot.rejected
-    assert content[0x0E5000:0x100000].strip(b"\xff") == b""
+    assert content[0x0E7000:0x100000].strip(b"\xff") == b""
     files = read_flash(blank.flash)
     assert set(files) == {"/boot.py", "/main.py", "/ota.json", "/.ota/record"}
     settings = json.loads(files["/ota.json"])
@@ -132,7 +132,7 @@ def test_a_board_with_other_things_in_its_flash_becomes_as_good_as_a_blank_one(t
         board.flash_it("--app", GARDEN / "1.0.0", MPOTA_PASSWORD="x")
         board.board.stop()
         content = board.flash.read_bytes()
-        assert content[0x0E5000:0x100000].strip(b"\xff") == b""
+        assert content[0x0E7000:0x100000].strip(b"\xff") == b""
         assert content[-20 * 1024 :].strip(b"\xff") != b""
         board.board.power_on()
         board.flash_it("--app", GARDEN / "1.0.0", "--erase", MPOTA_PASSWORD="x")

@@ -56,7 +56,7 @@ SPOILING_APP = updating(
         for step, _ in enumerate(updater.ending()):
             if step == 0:
                 import esp
-                at = 0xE5000 + {at} // 4 * 4
+                at = 0xE7000 + {at} // 4 * 4
                 word = bytearray(4)
                 esp.flash_read(at, word)
                 byte = word[{at} % 4]

@@ -140,11 +140,11 @@ def test_the_first_mib_of_flash_is_in_memory_as_it_was_at_the_last_reset(tmp_pat
 import esp, machine, uctypes
 mapped = uctypes.bytearray_at(0x40200000, 0x100000)
 def tell(when):
-    print(when, *[bytes(mapped[at : at + 4]) for at in (0, 0xCC000, 0xFFFFC)])
+    print(when, *[bytes(mapped[at : at + 4]) for at in (0, 0xCE000, 0xFFFFC)])
 if machine.reset_cause() == 0:
-    for at in (0, 0xCC000, 0xFFFFC):
+    for at in (0, 0xCE000, 0xFFFFC):
         esp.flash_write(at, b"new!")
-    print("read", esp.flash_read(0xCC000, 4))
+    print("read", esp.flash_read(0xCE000, 4))
     tell("stale")
     machine.reset()
 tell("reset")
@@ -161,7 +161,7 @@ def test_a_store_into_mapped_flash_ends_the_boot(tmp_path):
 import machine, uctypes
 print("cause", machine.reset_cause())
 if machine.reset_cause() == 0:
-    uctypes.bytearray_at(0x402CC000, 4)[0] = 1
+    uctypes.bytearray_at(0x402CE000, 4)[0] = 1
     print("stored")
 """
     with board_that_runs(tmp_path, script) as board:
@@ -261,13 +261,13 @@ def test_an_image_in_a_slot_can_be_mounted_and_runs_in_place(tmp_path):
     )
     script = """
 import os, sys, uctypes, vfs
-vfs.mount(vfs.VfsRom(uctypes.bytearray_at(0x402CC000, 0x19000)), "/app")
+vfs.mount(vfs.VfsRom(uctypes.bytearray_at(0x402CE000, 0x19000)), "/app")
 sys.path.insert(0, "/app")
 import app
-print("slot", os.listdir("/app"), 0 < uctypes.addressof(app.where()) - 0x402CC000 < 0x19000)
+print("slot", os.listdir("/app"), 0 < uctypes.addressof(app.where()) - 0x402CE000 < 0x19000)
 """
     board = board_that_runs(tmp_path, script)
-    with with_rom(board, {"app.mpy": code}, at=0xCC000):
+    with with_rom(board, {"app.mpy": code}, at=0xCE000):
         board.wait_for(r"^slot \['app.mpy'\] True$")
 
 

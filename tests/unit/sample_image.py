@@ -9,7 +9,7 @@ from uhashlib import sha256
 
 PADDING, DATA, POINTER, FOLDER, FILE = 1, 2, 3, 4, 5
 
-SLOTS = {"a": 0xCC000, "b": 0xE5000}
+SLOTS = {"a": 0xCE000, "b": 0xE7000}
 SLOT_BYTES = 0x19000
 LIMIT_BYTES = SLOT_BYTES - 256
 SECTOR_BYTES = 4096

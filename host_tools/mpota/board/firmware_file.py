@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from mpota.board.flash import FILE_SYSTEM_START, MAPPED_AT, SYSTEM_START
 from mpota.errors import CommandError
 
-# The partition for ROMFS that the build has: system ROM, slots, and what is reserved.
+# The partition for ROMFS that the build has: system ROM and slots.
 PARTITION_START = SYSTEM_START
 PARTITION_BYTES = FILE_SYSTEM_START - SYSTEM_START
 

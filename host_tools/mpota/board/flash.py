@@ -4,9 +4,8 @@ The map is that of the stock MicroPython build FLASH_2M_ROMFS with a flash of 4 
 from SYSTEM_START on, and all before it, is mapped into the chip's memory at MAPPED_AT.
 
     0x0B0000  system ROM: a ROMFS with the package, which the firmware mounts at /rom
-    0x0CC000  slot a: an application image
-    0x0E5000  slot b
-    0x0FE000  reserved, blank
+    0x0CE000  slot a: an application image
+    0x0E7000  slot b
     0x100000  littlefs, to 20 KiB before the end
 
 A slot's last page holds its marks: `accepted` and `rejected`, 4 bytes each, at its very end.
@@ -28,8 +27,8 @@ FLASH_SIZES_BYTES = tuple(n * 1024 * 1024 for n in (2, 4, 8, 16))  # of boards t
 SECTOR_BYTES = 4096
 PAGE_BYTES = 256
 MAPPED_AT = 0x40200000
-SYSTEM_START, SYSTEM_BYTES = 0x0B0000, 112 * 1024
-SLOT_STARTS = MappingProxyType({"a": 0x0CC000, "b": 0x0E5000})
+SYSTEM_START, SYSTEM_BYTES = 0x0B0000, 120 * 1024
+SLOT_STARTS = MappingProxyType({"a": 0x0CE000, "b": 0x0E7000})
 SLOT_BYTES = 100 * 1024
 IMAGE_LIMIT_BYTES = SLOT_BYTES - PAGE_BYTES
 FILE_SYSTEM_START = 1024 * 1024
