@@ -45,10 +45,11 @@ def test_data_for_the_file_system_is_refused_and_an_application_without_spiffs_t
 
 def test_what_is_no_application_image_is_refused_with_advice_and_the_image_taken(device, tmp_path):
     image, path = device.next_image(), tmp_path / "x.bin"
-    for content in (gzip.compress(bytes(4000)), b"<!doctype html>" * 100):
+    zeros, page = gzip.compress(bytes(4000)), b"<!doctype html>" * 100
+    for content, words in ((zeros, "send what"), (page, "a text; send what")):
         path.write_bytes(content)
         advice = "the image that 'mpota pack' made of it (the board said: ERROR[10]: Not an "
-        refused(device, f"{advice}application image: send what", path)
+        refused(device, f"{advice}application image: {words}", path)
     path.write_bytes(tar_of_mpota_1())
     done = upload(device, path)
     assert done.returncode == 1 and done.stderr.endswith("so pack the application again\n")
