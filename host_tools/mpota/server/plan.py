@@ -1,12 +1,14 @@
 """The plan as the database has it, as `decision` takes it; and the server's own time."""
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mpota.server import decision
-from mpota.server.database import BAD, OPEN, Attempt, Board, Clock, Release, Rollout
+from mpota.server.database import BAD, OPEN, Board, Clock, Release, Rollout
 from mpota.server.decision import BoardState, RolloutState
 
 # A pause between two ticks that is longer counts as this long: the server was off, or somebody has
@@ -69,8 +71,12 @@ def rollout(row: Rollout) -> decision.Rollout:
     )
 
 
-def board(row: Board, attempts: list[Attempt]) -> decision.Board:
-    """Give a board as `decision` takes it, with those of its *attempts* that count."""
+def board(row: Board, attempts: Iterable[Any]) -> decision.Board:
+    """Give a board as `decision` takes it, with those of its *attempts* that count.
+
+    Each has `state`, `release_id`, `tries` and `forgiven`, as an Attempt.
+    """
+    attempts = list(attempts)
     failed = {a.release_id for a in attempts if a.state in BAD and not a.forgiven}
     going_on = next((a for a in attempts if a.state == OPEN), None)
     return decision.Board(

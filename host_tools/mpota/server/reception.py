@@ -9,9 +9,10 @@ import hmac
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from mpota.server import decision, plan, reports
@@ -43,6 +44,31 @@ _SEEN = (
     .where(Board.mac == sa.bindparam("b_mac"))
     .values({name: sa.bindparam(f"b_{name}") for name in ("last_seen", *_SEEN_COLUMNS)})
 )
+
+
+# A board and those of its updates that count, in one statement: in the morning after a power cut it
+# is run for every board.
+_LOOK = (
+    sa.select(
+        Board.mac, Board.state, Board.group_name, Board.channel, Board.assigned, Board.pin_id,
+        Board.secret_sha256, Board.application, Board.version, Board.sequence, Board.floor,
+        Board.md5, Board.outcome,
+        Attempt.state.label("attempt_state"), Attempt.release_id, Attempt.tries, Attempt.forgiven,
+    )
+    .outerjoin(
+        Attempt, sa.and_(Attempt.board_id == Board.id, Attempt.state.in_((OPEN, *BAD)))
+    )
+    .where(Board.mac == sa.bindparam("mac"))
+)  # fmt: skip
+
+
+class _Counting(NamedTuple):
+    """What of an Attempt counts in a decision."""
+
+    state: str
+    release_id: int
+    tries: int
+    forgiven: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +126,12 @@ class Reception:
         """
         if self._state.revision < 0:
             self.refresh()
-        reply = self._read(question)
+        try:
+            reply = self._read(question)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            reply = self._read(question)  # by another connection: the database was away meanwhile
         for left in reversed(range(_RETRIES)):
             if reply is not None:
                 break
@@ -152,16 +183,17 @@ class Reception:
     def _read(self, question: Question) -> Reply | None:
         # The answer, if nothing need be written for it.
         state = self._state
-        with self.database.reading() as session:
-            row = session.scalar(sa.select(Board).where(Board.mac == question.mac))
-            if row is None:
-                return self._unknown(session, question)
-            if not self._is_authorized(row, question):
-                return UNAUTHORIZED
-            application = self._application(row, question, state.plan)
-            if reports.is_news(row, question, application):
-                return None
-            board = plan.board(row, _counting(session, row))
+        with self.database.looking() as connection:
+            rows: list[Any] = list(connection.execute(_LOOK, {"mac": question.mac}))
+            if not rows:
+                return self._unknown(connection, question)
+        row = rows[0]
+        if not self._is_authorized(row, question):
+            return UNAUTHORIZED
+        application = self._application(row, question, state.plan)
+        if reports.is_news(row, question, application):
+            return None
+        board = plan.board(row, [_Counting(*found[-4:]) for found in rows if found[-4]])
         answer = decision.decide(board, state.plan, time.time(), arduino=self._arduino)
         if question.mode == VERSION:
             return _version(answer)
@@ -210,13 +242,13 @@ class Reception:
                 _offer(session, row, board, answer, question, running_s, now)
             return _reply(answer, question)
 
-    def _unknown(self, session: Session, question: Question) -> Reply | None:
+    def _unknown(self, connection: sa.Connection, question: Question) -> Reply | None:
         if self._options.board_secrets or not self._has_fleet_secret(question):
             return UNAUTHORIZED
         if self._options.unknown == "refuse":
             return Reply(403, "the board is not known")
         if self._options.unknown == "pending":
-            waiting = session.scalar(
+            waiting = connection.scalar(
                 sa.select(sa.func.count()).where(Board.state == BoardState.PENDING)
             )
             if (waiting or 0) >= self._options.pending_limit:
