@@ -1,8 +1,5 @@
 """The server's page in a browser: what it shows while boards ask, by keyboard, on a phone."""
 
-import re
-import time
-
 import pytest
 import sqlalchemy as sa
 from asking import Desk, board_headers, release_image
@@ -129,8 +126,8 @@ def test_the_server_ends_while_somebody_looks_at_it(browser, tmp_path):
         database.close()
         page = log_in(browser, server)
         page.wait_for_function("performance.getEntriesByName(location.origin + '/events')")
-        began = time.monotonic()
         server.process.terminate()
         server.process.wait(60)
         assert server.process.returncode == 0
-        assert re.search("ended", server.lines[-1]) and time.monotonic() - began < 60
+        # One that does not end by itself is killed, and says nothing more.
+        server.wait_for("the worker has ended")

@@ -1,15 +1,18 @@
 """`mpota serve` over real sockets: what boards get on the wire, and what a server survives."""
 
+import copy
 import hashlib
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from asking import Desk, board_headers, release_image, sketch_headers
@@ -145,14 +148,15 @@ def database_of(folder):
 
 def test_it_starts_with_nothing_and_ends_with_sigterm(tmp_path):
     folder = tmp_path / "new"
-    with Serving(folder) as server:
+    with Serving(folder, "--proxy", "127.0.0.1") as server:
         assert len(server.password) >= 10
-        assert server.get("/update", board_headers(1)).status == 304
+        told = {"X-Forwarded-For": "10.9.9.9, 10.1.2.3"}
+        assert server.get("/update", board_headers(1) | told).status == 304
     assert server.process.returncode == 0 and "the server has ended" in server.lines
     # What was seen last is written down at the end.
     with database_of(folder) as database:
-        assert database.execute("SELECT mac, rssi FROM boards").fetchall() == [
-            ("5CCF7F000001", -60)
+        assert database.execute("SELECT mac, rssi, address FROM boards").fetchall() == [
+            ("5CCF7F000001", -60, "10.1.2.3")
         ]
     with Serving(folder) as server:
         assert not [line for line in server.lines if "password" in line]
@@ -276,6 +280,62 @@ def test_boards_are_sent_elsewhere_for_images(tmp_path):
         reply = server.get("/update", board_headers(2))
         assert reply.headers["X-Accel-Redirect"] == f"/images/{name[:2]}/{name}"
         assert (reply.status, reply.body) == (200, b"")
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    """Give a function that runs nginx with the configuration of deploy/, before a server."""
+    if not shutil.which("nginx"):
+        pytest.skip("there is no nginx (Debian: apt-get install nginx)")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    running = []
+
+    def run(server, images):
+        text = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
+        for old, new in (
+            ("server server:8000", f"server 127.0.0.1:{server.port}"),
+            ("listen 8000", f"listen 127.0.0.1:{port}"), ("/srv/mpota/images/", f"{images}/"),
+            ("http {", "http { " + "".join(
+                f"{name}_temp_path {tmp_path}/{name};"
+                for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))),
+        ):  # fmt: skip
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "nginx.conf"
+        user = "user root;" if os.getuid() == 0 else ""
+        path.write_text(
+            f"daemon off; {user} worker_processes 1; pid {tmp_path}/pid; error_log stderr;\n{text}"
+        )
+        running.append(subprocess.Popen(["nginx", "-c", str(path)], stderr=subprocess.DEVNULL))
+        proxied = copy.copy(server)
+        proxied.port = port
+        server.wait_until(lambda: proxied.get("/health").status == 200)
+        return proxied
+
+    yield run
+    for process in running:
+        process.terminate()
+        process.wait(60)
+
+
+def test_behind_nginx_files_leave_the_worker_and_can_be_resumed(tmp_path, nginx):
+    home = tmp_path / "server"
+    filled(home).database.close()
+    arguments = ["--unknown", "accept", "--accel", "/images"]
+    with Serving(home, *arguments) as server:
+        proxied = nginx(server, home / "images")
+        reply = proxied.get("/update", board_headers(1))
+        assert (reply.status, reply.body) == (200, IMAGE)
+        assert reply.headers["Content-Length"] == str(len(IMAGE))
+        assert reply.headers["x-MD5"] == hashlib.md5(IMAGE).hexdigest()
+        told = {"Range": "bytes=1000-", "If-Range": reply.headers["ETag"]}
+        reply = proxied.get("/update", board_headers(1) | told)
+        assert (reply.status, reply.body) == (206, IMAGE[1000:])
+        assert proxied.get("/images/" + hashlib.sha256(IMAGE).hexdigest()).status == 404
+        assert proxied.get("/metrics").status == 403
+        assert proxied.get("/update", board_headers(1, sequence=2)).status == 304
+        assert proxied.get("/login").status == 200
 
 
 def test_the_current_arduino_servers_rules_insist_on_headers(tmp_path):

@@ -3,8 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import sqlalchemy as sa
 from starlette.applications import Starlette
@@ -43,6 +47,7 @@ class Server:
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Run what a worker does beside answering."""
         self.worker = Worker(self.database, self.reception, self.options)
+        _hear_of_end(self.worker.ending)
         task = asyncio.create_task(self.worker.run())
         try:
             yield
@@ -87,6 +92,23 @@ class Server:
     async def _metrics(self, request: Request) -> Response:
         counts = await asyncio.to_thread(counting.counts, self.database)
         return Response(self.metrics.page(counts), media_type=metrics.CONTENT_TYPE)
+
+
+def _hear_of_end(ending: asyncio.Event) -> None:
+    # Whoever runs this worker waits for its answers before it ends the application. News to pages
+    # are answers without an end: they have to hear of the signal itself.
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+
+        def heard(number: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(ending.set)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(number, heard)
 
 
 def create() -> Starlette:
