@@ -108,6 +108,8 @@ class OTA(Callbacks):
     trial = False
     # The Updater whose update is going on, whoever feeds it, or None.
     updater = None
+    # Whether data have come in this boot for an application that is still to come.
+    has_staged_data = False
     # Whether this boot runs the services alone, for one update; and that update, as restart.take()
     # gives it.
     is_alone = False

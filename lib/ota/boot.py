@@ -48,7 +48,9 @@ def _decide(has_hung):
     boot_record = record.load() or _recover()
     if boot_record is None:
         log.info("boot: no application yet")
-    elif boot_record.trial:
+        return
+    _take_data_back(boot_record)
+    if boot_record.trial:
         _try(boot_record, has_hung)
     else:
         _run(boot_record)
@@ -67,6 +69,10 @@ def _try(boot_record, has_hung):
         # Counted, and read back, before anything of the slot is imported.
         boot_record.attempts += 1
         boot_record.store()
+        if boot_record.data == record.NEW_DATA:
+            from . import exchange
+
+            exchange.bring()
         text = "boot: slot %s on trial, boot %d of %d"
         log.info(text, trial, boot_record.attempts, _MAX_ATTEMPTS)
         _start(trial, hal.get_state()[0], trial.upper())
@@ -75,11 +81,27 @@ def _try(boot_record, has_hung):
 def _end_trial(boot_record, end, why):
     # The active slot can run even where the record cannot be written.
     log.error("boot: slot %s: %s", boot_record.trial, why)
+    _try_to_write(end, why)
+    _take_data_back(boot_record)
+    _run(boot_record)
+
+
+def _take_data_back(boot_record):
+    # If it fails, no application runs, which would find data that are not its own.
+    if boot_record.data == record.TAKE_DATA_BACK:
+        from . import exchange
+
+        exchange.take_back()
+        boot_record.data = 0
+        log.info("boot: /data is what it was before the update")
+        _try_to_write(boot_record.store)
+
+
+def _try_to_write(function, *args):
     try:
-        end(why)
+        function(*args)
     except OSError as e:
         log.error("boot: record not written: %s", e)
-    _run(boot_record)
 
 
 def _run(boot_record):
@@ -142,8 +164,8 @@ def _recover():
     if found.active is None:
         return None
     log.error("boot: no readable record; slot %s is whole", found.active)
-    try:
-        found.store()
-    except OSError as e:
-        log.error("boot: record not written: %s", e)
+    from .exchange import recover
+
+    recover()
+    _try_to_write(found.store)
     return found

@@ -19,15 +19,19 @@ _FOLDER = const("/.ota")
 _PATH = const("/.ota/record")
 _NEW = const("/.ota/record.new")
 
-# magic, generation, version, active, trial, attempts, flags, floor, rejected; then for each slot
-# the sequence, the size and the MD5 of what was received into it; how the last update ended
-_FORMAT = const("<4sIBBBBBxxxIIII16sII16s48s")
+# magic, generation, version, active, trial, attempts, flags, data, floor, rejected; then for each
+# slot the sequence, the size and the MD5 of what was received into it; how the last update ended
+_FORMAT = const("<4sIBBBBBBxxIIII16sII16s48s")
 _BODY = const(120)
 _OUTCOME_BYTES = const(48)
 _CHECK = const(8)
 _LONGEST = const(256)  # bytes of the record of a later version, which may append to it
 _VERSION = const(2)
 _IS_REVERT = const(1)  # in the flags
+
+# Of `data`: new data is tried together with the slot on trial; they are to be taken back.
+NEW_DATA = const(1)
+TAKE_DATA_BACK = const(2)
 
 _READ_FAILED = const(3)
 
@@ -38,9 +42,10 @@ class Record:
     def __init__(self):
         self.generation = 0
         self.active = None  # slot that is confirmed, "a" or "b"; None: none yet
-        self.trial = None  # slot on trial, or None
+        self.trial = None  # slot on trial, or None; the active one where only data are
         self.attempts = 0  # boots of the trial slot so far; without a trial, of the last one
         self.is_revert = False  # whether the trial is the owner's wish to go back
+        self.data = 0  # what the next boot does to /data: nothing, or one of the above
         self.floor = 0  # sequence of the newest release ever confirmed
         self.rejected = 0  # sequence of the release that was taken back last; 0: none
         # For each slot: sequence, size in bytes and MD5 (16 bytes) of what was received last.
@@ -52,11 +57,17 @@ class Record:
         """The slot that an update goes to."""
         return "b" if self.active == "a" else "a"
 
-    def try_slot(self, slot, is_revert=False):
-        """Set *slot* on trial from the next boot on."""
+    @property
+    def tries_data_alone(self):
+        """Whether the active slot is on trial with new data."""
+        return self.trial is not None and self.trial == self.active
+
+    def try_slot(self, slot, is_revert=False, with_data=False):
+        """Set *slot* on trial from the next boot on, with the data that are staged if so wished."""
         self.trial = slot
         self.attempts = 0
         self.is_revert = is_revert
+        self.data = NEW_DATA if with_data else 0
         self.store()
 
     def confirm(self):
@@ -67,6 +78,10 @@ class Record:
         call of this that failed may have written the record all the same.
         """
         if self.trial is None:
+            return
+        self.data = 0
+        if self.tries_data_alone:
+            self.end_trial("confirmed: data")
             return
         left = self.active
         self.active = self.trial
@@ -82,14 +97,18 @@ class Record:
         """Take the trial back, if any: the active slot runs, and this release is remembered."""
         if self.trial is None:
             return
-        from .slots import mark_rejected
+        what = "data"
+        if not self.tries_data_alone:
+            from .slots import mark_rejected
 
-        mark_rejected(self.trial)
-        self.rejected = self.received[self.trial][0]
-        self.end_trial("taken back: %d: %s" % (self.rejected, why))
+            mark_rejected(self.trial)
+            self.rejected = what = self.received[self.trial][0]
+        self.end_trial("taken back: %s: %s" % (what, why))
 
     def end_trial(self, outcome):
-        """Write that nothing is on trial, and how it ended."""
+        """Write that nothing is on trial, and how it ended. New data are to be taken back."""
+        if self.data:
+            self.data = TAKE_DATA_BACK
         self.trial = None
         self.is_revert = False
         self.outcome = outcome
@@ -110,6 +129,7 @@ class Record:
             ord(self.trial or "-"),
             self.attempts,
             _IS_REVERT if self.is_revert else 0,
+            self.data,
             self.floor,
             self.rejected,
             *(self.received["a"] + self.received["b"]),
@@ -156,10 +176,10 @@ def load():
     record.trial = _slot(fields[4])
     record.attempts = fields[5]
     record.is_revert = bool(fields[6] & _IS_REVERT)
-    record.floor, record.rejected = fields[7:9]
-    record.received = {"a": fields[9:12], "b": fields[12:15]}
+    record.data, record.floor, record.rejected = fields[7:10]
+    record.received = {"a": fields[10:13], "b": fields[13:16]}
     try:
-        record.outcome = fields[15].rstrip(b"\0").decode()
+        record.outcome = fields[16].rstrip(b"\0").decode()
     except UnicodeError:
         pass  # It was cut off within a character, and is not told.
     return record

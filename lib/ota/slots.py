@@ -199,7 +199,9 @@ def _parse(text):
             continue
         words = line.decode().split(" ")
         key = words[0]
-        if key in ("name", "version", "sequence", "board", "mpy", "downgrade"):
+        if key == "keep" and key not in found:
+            found[key] = words[1:]
+        elif key in ("name", "version", "sequence", "board", "mpy", "downgrade", "data", "keep"):
             if len(words) != 2 or not 0 < len(words[1]) <= 32 or key in found:
                 raise OTAError(_BAD_MANIFEST, where + ": " + key)
             found[key] = words[1]

@@ -38,13 +38,30 @@ def become_healthy(ota):
         if ota.trial:
             ota.since = ticks_ms()  # it was not possible: it is tried again after as long
             return
-    ota.healthy = True
     from . import settings
 
+    try:
+        if _has_more_to_remove(ota):
+            return  # a few files at a time
+    except OSError as e:
+        log.error("what an update of /data has left is not removed: %s", e)
+    ota.healthy = True
     try:
         settings.keep()
     except OSError as e:
         log.error("ota.json is not kept: %s", e)
+
+
+def _has_more_to_remove(ota):
+    # Removes a few files of what an update of /data has left; returns whether there are more.
+    if ota.updater or ota.has_staged_data:
+        return False
+    for name in uos.listdir("/.ota"):
+        if name[:5] == "data.":
+            from .exchange import sweep
+
+            return sweep()
+    return False
 
 
 def confirm(ota):
@@ -58,11 +75,13 @@ def confirm(ota):
     boot_record = load_for_update()
     try:
         # Without a trial in the record it was confirmed before, and only the answer was an error.
-        if boot_record.trial:
+        if boot_record.trial and not boot_record.tries_data_alone:
             _take_keys("/app/ota.keys")
     except OTAError as e:
         reject("its keys are broken: %s" % e)
     else:
+        if boot_record.data:
+            ota.healthy = False  # what /data was before is removed when it is healthy again
         boot_record.confirm()
         ota.trial = False
         ota.watchdog = None  # its timer stops at the next tick
@@ -131,7 +150,12 @@ def try_before():
     slot = boot_record.idle
     if boot_record.active is None or boot_record.trial or not is_usable(slot, bytearray(1024)):
         raise OTAError(_DAMAGED, "there is no version before this one")
-    sequence = manifest_of(slot)["sequence"]
+    manifest = manifest_of(slot)
+    from .exchange import matches
+
+    if "data" in manifest and not matches(manifest["data"]):
+        raise OTAError(_DAMAGED, "the data of the version before are gone")
+    sequence = manifest["sequence"]
     if boot_record.received[slot][0] != sequence:
         boot_record.received[slot] = (sequence, 0, b"")
     boot_record.try_slot(slot, True)

@@ -1,8 +1,8 @@
 """The boot records of tests/vectors/record.txt, which tests/unit/test_record.py reads as well.
 
-A line holds a record in hex, then generation, active, trial, attempts, flags, floor and rejected,
-then for slot a and for slot b sequence, size and MD5 in hex, then the outcome in hex, or "-" where
-it is empty. The last ones are those of a later version, which has more fields.
+A line holds a record in hex, then generation, active, trial, attempts, flags, data, floor and
+rejected, then for slot a and for slot b sequence, size and MD5 in hex, then the outcome in hex, or
+"-" where it is empty. The last ones are those of a later version, which has more fields.
 `python tests/host/test_record_vectors.py` writes the file.
 """
 
@@ -26,7 +26,8 @@ LAYOUT = {
     "trial": (10, 1),
     "attempts": (11, 1),
     "flags": (12, 1),
-    "zeros": (13, 3),
+    "data": (13, 1),
+    "zeros": (14, 2),
     "floor": (16, 4),
     "rejected": (20, 4),
     "a_sequence": (24, 4),
@@ -47,28 +48,45 @@ CONFIRMED = "confirmed: 19"
 TAKEN_BACK = "taken back: 18: not confirmed in 3 boots"
 LARGEST = (2**30 - 1, 102_144, "ff" * 16)
 
-# generation, active, trial, attempts, flags, floor, rejected, slot a, slot b, outcome
+# generation, active, trial, attempts, flags, data, floor, rejected, slot a, slot b, outcome
 RECORDS = [
-    (1, "a", "-", 0, 0, 1, 0, (1, 840, MD5), UNKNOWN, ""),  # as the first flash writes it
-    (1, "-", "-", 0, 0, 0, 0, UNKNOWN, UNKNOWN, ""),  # no application yet
-    (2, "a", "b", 0, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1]), ""),  # received
-    (5, "a", "b", 3, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1]), ""),  # tried in vain
-    (6, "a", "-", 0, 0, 17, 18, (17, 4608, MD5), (18, 4612, MD5[::-1]), TAKEN_BACK),  # taken back
-    (7, "b", "-", 0, 0, 19, 0, (17, 4608, MD5), (19, 4612, MD5[::-1]), CONFIRMED),  # confirmed
+    (1, "a", "-", 0, 0, 0, 1, 0, (1, 840, MD5), UNKNOWN, ""),  # as the first flash writes it
+    (1, "-", "-", 0, 0, 0, 0, 0, UNKNOWN, UNKNOWN, ""),  # no application yet
+    (2, "a", "b", 0, 0, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1]), ""),  # received
+    (5, "a", "b", 3, 0, 0, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1]), ""),  # tried in vain
+    (
+        6,
+        "a",
+        "-",
+        0,
+        0,
+        0,
+        17,
+        18,
+        (17, 4608, MD5),
+        (18, 4612, MD5[::-1]),
+        TAKEN_BACK,
+    ),  # taken back
+    (7, "b", "-", 0, 0, 0, 19, 0, (17, 4608, MD5), (19, 4612, MD5[::-1]), CONFIRMED),  # confirmed
     (
         8,
         "b",
         "a",
         1,
         REVERT,
+        0,
         19,
         0,
         (17, 4608, MD5),
         (19, 4612, MD5[::-1]),
         CONFIRMED,
     ),  # the owner's wish
-    (2, "-", "a", 2, 0, 0, 0, (1, 840, "00" * 16), UNKNOWN, ""),  # the first release, on trial
-    (2**32 - 1, "b", "-", 255, REVERT, 2**30 - 1, 2**30 - 1, LARGEST, LARGEST, "x" * 48),
+    (2, "-", "a", 2, 0, 0, 0, 0, (1, 840, "00" * 16), UNKNOWN, ""),  # the first release, on trial
+    # new data on trial: alone, and with a release; and taken back
+    (9, "a", "a", 0, 0, 1, 17, 0, (17, 4608, MD5), UNKNOWN, CONFIRMED),
+    (9, "a", "b", 1, 0, 1, 17, 0, (17, 4608, MD5), (18, 4612, MD5[::-1]), CONFIRMED),
+    (10, "a", "-", 3, 0, 2, 17, 0, (17, 4608, MD5), UNKNOWN, "taken back: data: it hung"),
+    (2**32 - 1, "b", "-", 255, REVERT, 255, 2**30 - 1, 2**30 - 1, LARGEST, LARGEST, "x" * 48),
 ]
 # What later versions may append, and the number that they may have.
 LATER = [(3, b"more"), (255, bytes(LONGEST_BYTES - RECORD_BYTES))]
@@ -76,7 +94,7 @@ LATER = [(3, b"more"), (255, bytes(LONGEST_BYTES - RECORD_BYTES))]
 
 def packed(fields, version=2, more=b""):
     """Return a record, byte by byte after the layout."""
-    generation, active, trial, attempts, flags, floor, rejected, *slots, outcome = fields
+    generation, active, trial, attempts, flags, new, floor, rejected, *slots, outcome = fields
     data = bytearray(RECORD_BYTES - CHECK_BYTES)
     numbers = {
         "generation": generation,
@@ -85,6 +103,7 @@ def packed(fields, version=2, more=b""):
         "trial": ord(trial),
         "attempts": attempts,
         "flags": flags,
+        "data": new,
         "floor": floor,
         "rejected": rejected,
     }
@@ -107,10 +126,10 @@ def checked(body):
 
 def record_of(fields):
     """Return the Record with these fields."""
-    generation, active, trial, attempts, flags, floor, rejected, *slots, outcome = fields
+    generation, active, trial, attempts, flags, new, floor, rejected, *slots, outcome = fields
     a, b = (SlotRecord(sequence, size, bytes.fromhex(md5)) for sequence, size, md5 in slots)
     return Record(
-        generation, active, trial, attempts, flags == REVERT, floor, rejected, a, b, outcome
+        generation, active, trial, attempts, flags == REVERT, new, floor, rejected, a, b, outcome
     )
 
 
@@ -181,7 +200,7 @@ def test_every_flipped_bit_of_a_record_is_found():
 def test_the_first_record_makes_slot_a_active_and_nothing_else():
     application = image.build(name="a", version="1", sequence=17, files={"app.mpy": b"M"})
     slot = (17, len(application), hashlib.md5(application).hexdigest())
-    expected = packed((1, "a", "-", 0, 0, 17, 0, slot, UNKNOWN, ""))
+    expected = packed((1, "a", "-", 0, 0, 0, 17, 0, slot, UNKNOWN, ""))
     assert first_record(application) == {"/.ota/record": expected}
 
 

@@ -9,7 +9,7 @@ import sample_image
 import vfs
 from esp import flash_read
 from flash_stubs import Os, Watched, fails
-from ota import boot, hal, record, slots
+from ota import boot, exchange, hal, record, slots
 from ota.record import Record, load
 from sample_image import (
     FILES,
@@ -368,6 +368,104 @@ def test_a_slot_that_cannot_be_mounted_costs_its_attempts_and_no_more():
     finally:
         slots.mount = mount
     assert hal.get_state()[1] == "a" and load().rejected == 8
+
+
+# New data on trial
+
+
+def _text(path):
+    try:
+        with open(path) as f:
+            return f.read()
+    except OSError:
+        return None
+
+
+def _with_data(trial, **fields):
+    # The same board, with new data for the release *trial* or, where that is "a", alone.
+    _on_trial(trial=trial, data=record.NEW_DATA, **fields)
+    exchange.remove("/data")
+    exchange.remove_rest()
+    for folder_name, text in (("/data", "old"), ("/.ota/data.new", "new")):
+        os.mkdir(folder_name)
+        with open(folder_name + "/text", "w") as f:
+            f.write(text)
+
+
+def test_new_data_are_there_when_their_trial_begins_and_no_more_when_it_has_ended():
+    for trial in ("a", "b"):
+        _with_data(trial)
+        for attempts in (1, 2, 3):
+            assert _decide() == trial.upper()
+            assert _text("/data/text") == "new" and _text("/.ota/data.old/text") == "old"
+            assert load().attempts == attempts
+        assert _decide() == "a"
+        r = load()
+        assert (r.active, r.trial, r.data) == ("a", None, 0)
+        assert r.outcome.startswith("taken back: %s: not" % ("data" if trial == "a" else 8))
+        assert (r.rejected, marks_of("a")) == (0 if trial == "a" else 8, _ACCEPTED)
+        assert _text("/data/text") == "old" and _text("/.ota/data.old/text") is None
+        generation = r.generation
+        assert _decide() == "a" and load().generation == generation
+
+
+def test_a_trial_that_is_given_up_without_a_boot_takes_its_data_back():
+    _with_data("b")
+    fill_slot("b", b"not whole")
+    assert _decide() == "a"
+    assert (load().trial, load().data, _text("/data/text")) == (None, 0, "old")
+
+
+def test_the_attempt_is_counted_before_the_data_are_exchanged():
+    _with_data("a")
+    exchange.uos = Os(rename=fails)
+    try:
+        for attempts in (1, 2, 3):
+            assert _decide() == "-"  # no application with data that are not its own
+            assert load().attempts == attempts
+    finally:
+        exchange.uos = os
+    assert _decide() == "a" and _text("/data/text") == "old"
+
+
+def test_data_that_cannot_be_taken_back_meet_no_application_until_they_are():
+    _with_data("a")
+    assert _decide() == "A"
+    load().reject("x")
+    exchange.uos = Os(rename=fails)
+    try:
+        for _ in range(2):
+            assert _decide() == "-"
+            assert load().data == record.TAKE_DATA_BACK
+    finally:
+        exchange.uos = os
+    assert _decide() == "a" and _text("/data/text") == "old" and load().data == 0
+
+
+def test_data_are_taken_back_though_the_record_cannot_be_written():
+    _with_data("a")
+    assert _decide() == "A"
+    load().reject("x")
+    assert _failing(_decide) == "a" and _text("/data/text") == "old"
+    assert load().data == record.TAKE_DATA_BACK
+    assert _decide() == "a" and _text("/data/text") == "old" and load().data == 0
+
+
+def test_another_release_is_tried_after_the_data_were_taken_back():
+    _with_data("b")
+    assert _decide() == "B" and _text("/data/text") == "new"
+    r = load()
+    r.data = record.TAKE_DATA_BACK
+    r.store()
+    assert _decide() == "B" and _text("/data/text") == "old" and load().data == 0
+
+
+def test_without_a_record_there_are_data_all_the_same():
+    _with_data("b")
+    os.rename("/data", "/.ota/data.old")
+    os.remove("/.ota/record")
+    assert _decide() == "b"
+    assert _text("/data/text") == "old"
 
 
 # Going back

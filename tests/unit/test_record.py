@@ -6,7 +6,7 @@ from binascii import unhexlify
 from flash_stubs import Os, Watched, fails, fill_up
 from ota import record
 from ota.errors import OTAError
-from ota.record import Record, load
+from ota.record import NEW_DATA, TAKE_DATA_BACK, Record, load
 from sample_image import empty_board, fill_slot, image, marks_of, runs
 from uhashlib import sha256
 
@@ -39,6 +39,7 @@ def _fields(r):
         r.trial,
         r.attempts,
         r.is_revert,
+        r.data,
         r.floor,
         r.rejected,
         tuple(r.received["a"]),
@@ -112,10 +113,11 @@ def test_the_vectors_are_read_and_written_byte_for_byte():
             words = line.split()
             data = unhexlify(words[0])
             slot = {"a": "a", "b": "b", "-": None}
-            generation, attempts, flags, floor, rejected = [int(words[i]) for i in (1, 4, 5, 6, 7)]
-            a = int(words[8]), int(words[9]), unhexlify(words[10])
-            b = int(words[11]), int(words[12]), unhexlify(words[13])
-            outcome = "" if words[14] == "-" else unhexlify(words[14]).decode()
+            generation, attempts = int(words[1]), int(words[4])
+            flags, data_field, floor, rejected = [int(words[i]) for i in (5, 6, 7, 8)]
+            a = int(words[9]), int(words[10]), unhexlify(words[11])
+            b = int(words[12]), int(words[13]), unhexlify(words[14])
+            outcome = "" if words[15] == "-" else unhexlify(words[15]).decode()
             Record().store()
             _write(data)
             r = load()
@@ -125,6 +127,7 @@ def test_the_vectors_are_read_and_written_byte_for_byte():
                 slot[words[3]],
                 attempts,
                 bool(flags),
+                data_field,
                 floor,
                 rejected,
                 a,
@@ -137,7 +140,7 @@ def test_the_vectors_are_read_and_written_byte_for_byte():
             if data[8] == 2:
                 assert _content() == data, line
             count += 1
-    assert count >= 11
+    assert count >= 14
 
 
 def test_a_record_of_a_later_version_is_read_whatever_it_has_appended():
@@ -275,6 +278,7 @@ def test_confirm_makes_the_trial_slot_active_and_raises_the_floor():
         None,
         2,
         False,
+        0,
         18,
         0,
         received["a"],
@@ -313,6 +317,49 @@ def test_a_slot_is_marked_as_rejected_before_the_record_forgets_the_trial():
         except OSError:
             pass
     assert load().trial == "b"
+
+
+def test_data_on_trial_alone_are_confirmed_and_the_slot_stays_as_it_is():
+    _clean()
+    r = _sample(trial=None, active="b", rejected=19)
+    before = _fields(r)
+    r.try_slot("b", with_data=True)
+    assert (load().active, load().trial, load().data, load().attempts) == ("b", "b", NEW_DATA, 0)
+    assert load().tries_data_alone
+    r.confirm()
+    f = load()
+    assert (f.trial, f.data, f.outcome) == (None, 0, "confirmed: data")
+    assert _fields(f)[4:6] == (False, 0) and _fields(f)[6:10] == before[6:10]
+    assert f.active == "b" and not f.tries_data_alone
+
+
+def test_data_on_trial_alone_are_taken_back_and_no_release_is_rejected():
+    _clean()
+    r = _sample(trial=None)
+    r.try_slot("a", with_data=True)
+    r.reject("it hung")
+    f = load()
+    assert (f.active, f.trial, f.data, f.rejected) == ("a", None, TAKE_DATA_BACK, 16)
+    assert f.outcome == "taken back: data: it hung" and marks_of("a") == b"ACPT" + b"\xff" * 4
+
+
+def test_data_on_trial_with_a_release_share_its_end():
+    _clean()
+    r = _sample(trial=None)
+    r.try_slot("b", with_data=True)
+    assert (load().trial, load().data) == ("b", NEW_DATA) and not load().tries_data_alone
+    load().confirm()
+    f = load()
+    assert (f.active, f.data, f.outcome) == ("b", 0, "confirmed: 18")
+    _clean()
+    for end in (lambda: load().reject("x"), lambda: load().end_trial("failed: x")):
+        r.try_slot("b", with_data=True)
+        end()
+        assert (load().active, load().trial, load().data) == ("a", None, TAKE_DATA_BACK)
+    r.try_slot("b")
+    assert load().data == 0
+    load().end_trial("failed: x")
+    assert load().data == 0
 
 
 def test_end_trial_rejects_nothing():

@@ -6,10 +6,10 @@ from struct import calcsize
 import ota
 from flash_stubs import Os, fails
 from hardware_stubs import Reset
-from ota import hal, log, record, slots, trial
+from ota import exchange, hal, log, record, slots, trial
 from ota.errors import OTAError
 from ota.record import Record, load
-from sample_image import empty_board, fill_slot, image, marks_of, runs
+from sample_image import empty_board, error_of, fill_slot, image, marks_of, runs
 
 _KEYS = "/ota.keys"
 _NEW_KEYS = "/ota.keys.new"
@@ -46,6 +46,7 @@ def _write(name, content):
 def _on_trial(brought=_NEW, old=_OLD, boots=3, **fields):
     # A board with the keys *old*, and release 8 on trial in slot b, which brings *brought*.
     empty_board()
+    exchange.remove_rest()
     fill_slot("a", image(7))
     fill_slot("b", image(8))
     _remove(_KEYS, _NEW_KEYS, _BROUGHT)
@@ -255,6 +256,101 @@ def test_a_release_that_leaves_too_little_heap_for_a_moment_is_confirmed_when_th
     assert _is_on_trial() and not services.healthy
     trial.become_healthy(services)
     assert _is_confirmed() and services.healthy
+
+
+# New data
+
+
+def _folder(path, count):
+    exchange.remove(path)
+    os.mkdir(path)
+    for i in range(count):
+        _write("%s/%d" % (path, i), b"x")
+
+
+def _with_data(slot="a", **fields):
+    # The same board with new data on trial: with release 8, or alone in release 7 of slot a.
+    settings = {"trial": slot, "data": record.NEW_DATA}
+    settings.update(fields)
+    services = _on_trial(**settings)
+    runs(slot, is_trial=True)
+    exchange.remove_rest()
+    _folder("/data", 20)
+    _folder("/.ota/data.old", 20)
+    return services
+
+
+def test_data_before_are_removed_when_the_new_ones_are_confirmed_and_not_earlier():
+    for slot, outcome in (("a", "confirmed: data"), ("b", "confirmed: 8")):
+        services = _with_data(slot)
+        calls = 0
+        while not services.healthy:
+            generation = load().generation
+            trial.become_healthy(services)
+            calls += 1
+            assert load().outcome == outcome and not services.trial
+        assert calls > 2 and load().generation == generation  # the record is written once
+        assert (load().active, load().data) == (slot, 0)
+        assert "data.old" not in os.listdir("/.ota") and len(os.listdir("/data")) == 20
+
+
+def test_an_application_that_confirms_itself_later_has_the_data_before_removed_too():
+    services = _with_data()
+    services.auto_confirm = False
+    trial.become_healthy(services)
+    assert services.healthy and len(os.listdir("/.ota/data.old")) == 20
+    assert services.confirm() is True and not services.healthy
+    while not services.healthy:
+        trial.become_healthy(services)
+    assert "data.old" not in os.listdir("/.ota")
+
+
+def test_data_on_trial_alone_do_not_bring_the_keys_of_their_application_back():
+    services = _with_data(brought=_NEW)
+    assert services.confirm() is True
+    assert _keys() == _OLD
+    services = _with_data("b", brought=_NEW)
+    assert services.confirm() is True
+    assert _keys() == _NEW
+
+
+def test_data_that_are_rejected_are_taken_back_by_the_next_boot():
+    services = _with_data()
+    assert _resets(services.reject, "cold")
+    assert (load().data, load().trial) == (record.TAKE_DATA_BACK, None)
+    assert load().outcome == "taken back: data: cold"
+    assert len(os.listdir("/.ota/data.old")) == 20
+
+
+def test_nothing_is_removed_while_an_update_goes_on_or_waits_for_its_application():
+    for name in ("updater", "has_staged_data"):
+        services = _with_data()
+        trial.confirm(services)
+        setattr(services, name, True)
+        trial.become_healthy(services)
+        assert services.healthy and len(os.listdir("/.ota/data.old")) == 20
+
+
+def test_what_cannot_be_removed_does_not_keep_an_application_from_being_healthy():
+    services = _with_data()
+    exchange.uos = Os(remove=fails)
+    try:
+        trial.become_healthy(services)
+    finally:
+        exchange.uos = os
+    assert services.healthy
+
+
+def test_a_version_whose_data_are_gone_is_not_gone_back_to():
+    digest = "5a" * 16
+    for there, is_taken in ((digest, True), ("00" * 16, False), (None, False)):
+        _with_data(trial=None, data=0, active="a")
+        fill_slot("b", image(8, more=b"data %s\n" % digest.encode()))
+        if there:
+            _write("/data/.mpota", there.encode() * 2)
+        error = error_of(trial.try_before)
+        assert (load().trial == "b") == is_taken, there
+        assert is_taken or "data of the version before are gone" in error
 
 
 # Keys that are not taken over

@@ -14,7 +14,7 @@ _MAGIC = b"MPBR"
 _VERSION = 2
 _CHECK_BYTES = 8  # the beginning of the SHA-256 over all before
 _LONGEST_BYTES = 256  # of a record that a later version has appended fields to
-_FIELDS = struct.Struct("<4sIBBBBBxxxII")
+_FIELDS = struct.Struct("<4sIBBBBBBxxII")
 _SLOT = struct.Struct("<II16s")
 _REVERT = 1  # the flag
 _OUTCOME_BYTES = 48
@@ -37,8 +37,9 @@ class SlotRecord:
 class Record:
     """A boot record: `active` and `trial` are "a", "b" or NO_SLOT.
 
-    `attempts` counts boots of the trial, of the last one where there is none now. `outcome` is how
-    the last update ended, in words; at most 48 bytes of it are kept.
+    `attempts` counts boots of the trial, of the last one where there is none now. `data` is what
+    the next boot does to the folder /data: 0 nothing, 1 the new one is tried, 2 it is taken back.
+    `outcome` is how the last update ended, in words; at most 48 bytes of it are kept.
     """
 
     generation: int
@@ -46,6 +47,7 @@ class Record:
     trial: str = NO_SLOT
     attempts: int = 0
     is_revert: bool = False
+    data: int = 0
     floor: int = 0
     rejected: int = 0
     a: SlotRecord = SlotRecord()
@@ -62,6 +64,7 @@ class Record:
             ord(self.trial),
             self.attempts,
             _REVERT if self.is_revert else 0,
+            self.data,
             self.floor,
             self.rejected,
         )
@@ -78,7 +81,7 @@ class Record:
         body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
         if not shortest <= len(data) <= _LONGEST_BYTES or check != _check(body):
             return None
-        magic, generation, version, active, trial, attempts, flags, floor, rejected = (
+        magic, generation, version, active, trial, attempts, flags, data_field, floor, rejected = (
             _FIELDS.unpack_from(body)
         )
         if magic != _MAGIC or version < _VERSION:
@@ -90,6 +93,7 @@ class Record:
             _letter(trial),
             attempts,
             bool(flags & _REVERT),
+            data_field,
             floor,
             rejected,
             a,
