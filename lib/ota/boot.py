@@ -93,7 +93,7 @@ def _take_data_back(boot_record):
 
         exchange.take_back()
         boot_record.data = 0
-        log.info("boot: /data is what it was before the update")
+        log.info("boot: /data is as before")
         _try_to_write(boot_record.store)
 
 

@@ -38,6 +38,9 @@ _TEXTS = const("""
 43 Sequence is too far above the floor
 44 Image is for another application
 45 Delta is for another version
+46 Not a data image
+47 Bad data image
+48 Data and application do not belong together
 """)
 
 

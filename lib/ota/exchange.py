@@ -11,7 +11,7 @@ import uerrno
 import uos
 from micropython import const
 
-_DATA = const("/data")
+DATA = const("/data")
 NEW = const("/.ota/data.new")
 _OLD = const("/.ota/data.old")
 IMAGE = const("/.ota/data.img")  # what was received
@@ -38,32 +38,39 @@ def bring():
     """Make NEW /data, and OLD what /data was, as far as that is not done yet."""
     if is_there(NEW):
         if not is_there(_OLD):
-            if is_there(_DATA):
-                uos.rename(_DATA, _OLD)
+            if is_there(DATA):
+                uos.rename(DATA, _OLD)
             else:
                 uos.mkdir(_OLD)
-        uos.rename(NEW, _DATA)
+        uos.rename(NEW, DATA)
 
 
 def take_back():
     """Make OLD /data again, and NEW what /data was, as far as that is not done yet."""
     if is_there(_OLD):
-        if is_there(_DATA):
+        if is_there(DATA):
             remove(NEW)
-            uos.rename(_DATA, NEW)
-        uos.rename(_OLD, _DATA)
+            uos.rename(DATA, NEW)
+        uos.rename(_OLD, DATA)
+
+
+def settle(boot_record):
+    """Take back what the record says is to be taken back, and write that it is done."""
+    take_back()
+    boot_record.data = 0
+    boot_record.store()
 
 
 def recover():
     """Let there be a folder /data where the record of a half-way exchange is lost."""
-    if is_there(_OLD) and not is_there(_DATA):
-        uos.rename(_OLD, _DATA)
+    if is_there(_OLD) and not is_there(DATA):
+        uos.rename(_OLD, DATA)
 
 
 def matches(digest, is_new=False):
     """Return whether /data, or NEW, came from the image whose SHA-256 begins with *digest*, hex."""
     try:
-        with open((NEW if is_new else _DATA) + _DIGEST, "rb") as f:
+        with open((NEW if is_new else DATA) + _DIGEST, "rb") as f:
             return f.read(len(digest)) == digest.encode()
     except OSError:
         return False  # it came from none, or is not complete

@@ -44,7 +44,7 @@ def become_healthy(ota):
         if _has_more_to_remove(ota):
             return  # a few files at a time
     except OSError as e:
-        log.error("what an update of /data has left is not removed: %s", e)
+        log.error("/.ota/data.*: %s", e)
     ota.healthy = True
     try:
         settings.keep()

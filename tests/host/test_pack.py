@@ -303,7 +303,7 @@ def test_with_ota_services_may_be_left_out_and_an_image_that_is_too_large_says_s
     assert {".ota/ota/http.mpy", ".ota/ota/arduino/session.mpy"} <= brought
     for wrong in (["--without", "web"], ["--with-ota", "--without", "arduino"]):
         failed = run(garden, "-o", image_file, *wrong)
-        assert failed.exit_code == 1 and "--without web or pull or mdns" in failed.stderr
+        assert failed.exit_code == 1 and "--without web or pull or mdns or data" in failed.stderr
 
 
 # Signing

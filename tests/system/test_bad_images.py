@@ -50,7 +50,7 @@ def no_images(image):
     """Give files of other kinds, each with the words that the board has for it."""
     pack = "send what 'mpota pack' makes"
     return {
-        "an image of mpota 1": (tar_of_mpota_1(), "a tar, as mpota 1 made them; pack it again"),
+        "a tar": (tar_of_mpota_1(), "a tar; data are sent by 'mpota upload -s'"),
         "firmware": (stand_in_firmware()[:50_000], "firmware; without a boot loader"),
         "a gzip of firmware": (gzip.compress(stand_in_firmware()[:50_000]), "firmware; without"),
         "an Arduino sketch": (sketch(), "an Arduino sketch; this board runs"),

@@ -111,15 +111,6 @@ def test_an_image_of_no_bytes_is_refused_at_once(device):
         ends_badly(device, said)
 
 
-def test_the_file_system_command_is_refused_with_words(device):
-    with device.unharmed(), RawHost(device.board.ip) as host:
-        said = device.said
-        host.invite(1000, command=100)
-        text = "Unknown update command: this version takes no data images"
-        assert host.answer() == f"ERR: ERROR[{UNKNOWN_COMMAND}]: {text}\n"
-        ends_badly(device, said)
-
-
 def test_no_port_is_dialled_that_no_host_would_listen_on(device):
     with device.unharmed(), RawHost(device.board.ip) as host:
         for port in (1, 79, 80, 1023, 65536, 10**9):

@@ -6,17 +6,21 @@ real one, since the test itself is compiled on it.
 """
 
 import ast
+import gzip
 import json
+import random
 from pathlib import Path
 
+import data_files
 import gzip_files
 import pytest
 import romfs_rules
 from boards import SETTINGS, application_image, own_ip, simulated_rom
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from mpota.board.files import settings_file
 from mpota.errors import DamagedImageError
 from mpota.image import build, romfs
+from mpota.image.keys import binary_keys, load_private_key
 from mpota.image.signature import sign
 from mpota.sim import Board, create_flash
 
@@ -73,6 +77,8 @@ class DeviceTestFile(pytest.File):
             if self.path.stem.startswith(("test_inflate", "test_delta")):
                 for name, data in gzip_files.files().items():
                     files[f"/vectors/gzip/{name}"] = data
+            if self.path.stem.startswith("test_data"):
+                files |= _data_images()
             for bits in (2048, 4096):
                 files[f"/vectors/signed-{bits}.img"] = _signed_image(bits)
             files["/boot.py"] = _START.format(self.path.stem, self.names).encode()
@@ -90,11 +96,37 @@ class DeviceTestFile(pytest.File):
         return self.said
 
 
+def _data_images() -> dict[str, bytes]:
+    """Return littlefs images of each kind, one that is signed, and what are no such images."""
+    images = {f"littlefs/{name}": data for name, data in data_files.images().items()}
+    images["signed-littlefs"] = sign(images["littlefs/2.1-4096-python"], _key(2048))
+    images["spiffs"] = data_files.spiffs_image()
+    images["fat"] = data_files.fat_image()
+    files = {name: content * 3 for name, content in data_files.FILES.items()}
+    images["data.tar"] = data_files.tar_image(files | {"words": _words()})
+    images["data.tar.gz"] = gzip.compress(images["data.tar"], 9, mtime=0)
+    images["data.tar.gz.signed"] = sign(images["data.tar.gz"], _key(2048))
+    images["data.tar.signed.gz"] = gzip.compress(sign(images["data.tar"], _key(2048)), 9, mtime=0)
+    images["littlefs.gz"] = gzip.compress(images["littlefs/2.1-4096-python"], 9, mtime=0)
+    images["keys-2048"] = binary_keys([_key(2048).public_key()])
+    return {f"/vectors/{name}": data for name, data in images.items()}
+
+
+def _words() -> bytes:
+    """Return a text that a gzip refers back far in."""
+    numbers = random.Random(1)
+    words = [numbers.randbytes(40) for _ in range(200)]
+    return b"".join(numbers.choice(words) for _ in range(600))
+
+
 def _signed_image(bits: int) -> bytes:
     """Return an application image, signed with the test key of *bits*."""
-    key = (_VECTORS / "keys" / f"test-key-{bits}.pem").read_bytes()
     image = build(name="sample", version="1.2.3", sequence=7, files={"app.mpy": b"M" * 3000})
-    return sign(image, load_pem_private_key(key, None))
+    return sign(image, _key(bits))
+
+
+def _key(bits: int) -> RSAPrivateKey:
+    return load_private_key(_VECTORS / "keys" / f"test-key-{bits}.pem")
 
 
 class DeviceTest(pytest.Item):

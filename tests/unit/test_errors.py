@@ -34,6 +34,9 @@ _TEXTS = {
     43: "Sequence is too far above the floor",
     44: "Image is for another application",
     45: "Delta is for another version",
+    46: "Not a data image",
+    47: "Bad data image",
+    48: "Data and application do not belong together",
 }
 
 

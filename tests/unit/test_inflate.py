@@ -29,26 +29,18 @@ _FOLDER = "/vectors/gzip/"
 _RING = 1024
 
 
-class _Flash:
-    # Takes the place of `hal` for an Unpacker.
-    def __init__(self):
-        self.content = bytearray(131072)
-
-    def flash_read(self, offset, buffer):
-        assert offset % 4 == 0 and len(buffer) % 4 == 0
-        offset -= SLOTS["b"]
-        buffer[:] = self.content[offset : offset + len(buffer)]
-
-
 class _Sink:
     # What an Unpacker needs of an Updater; the slot is in memory.
     expected_sha256 = signature = md5_state = None
-    slot = "b"
     stored = filled = 0
 
     def __init__(self):
         self.pages = memoryview(bytearray(_RING))
-        self.flash = inflate.hal = _Flash()
+        self.slot = bytearray(131072)
+
+    def read_stored(self, at, view):
+        assert at % 4 == 0 and len(view) % 4 == 0
+        view[:] = self.slot[at : at + len(view)]
 
     def gather(self, data):
         for byte in data:
@@ -58,14 +50,14 @@ class _Sink:
                 self.flush()
 
     def flush(self):
-        self.flash.content[self.stored : self.stored + self.filled] = self.pages[: self.filled]
+        self.slot[self.stored : self.stored + self.filled] = self.pages[: self.filled]
         self.stored += self.filled
         self.filled = 0
 
     def content(self):
         if self.filled:
             self.flush()
-        return self.flash.content[: self.stored]
+        return self.slot[: self.stored]
 
 
 def _read(name):

@@ -5,7 +5,7 @@ from binascii import hexlify
 
 import sample_image
 from flash_stubs import Watched, fails
-from ota import log, record, slots
+from ota import hal, log, record, slots
 from ota.md5 import md5
 from ota.updater import verify
 from sample_image import (
@@ -62,6 +62,9 @@ class Update:
         block = memoryview(bytearray(3000))
         self.buffer = block[:1460]
         self.pages = block[1460 : 1460 + 1024]
+
+    def read_stored(self, at, view):
+        hal.flash_read(slots.start("b") + at, view)
 
 
 def _board(running=b"sample", **fields):
@@ -496,7 +499,8 @@ def test_what_is_no_application_image_is_error_10_and_told_what_it_seems_to_be()
         (b"\xe9\x03\x02\x40\x08\x00\x10\x40" + bytes(1000), "firmware; without a boot loader"),
         (b"\xe9\x05\x02\x20\x5c\x12\x08\x40" + bytes(1000), "for an ESP32; send what"),
         (b"\xe9", "for an ESP32"),
-        (tar, "a tar, as mpota 1 made them; pack it again with 'mpota pack'"),
+        (tar, "a tar; data are sent by 'mpota upload -s'"),
+        (b"\0" * 8 + b"littlefs" + bytes(500), "a littlefs; data are sent by 'mpota upload -s'"),
         (b"<!doctype html>\n<p>Please log in" + bytes(9), "a text; send what 'mpota pack' makes"),
         (b"<!DOCTYPE html>" + bytes(100), "send what 'mpota pack' makes"),
         (b"\xd2", "send what"),

@@ -15,7 +15,7 @@ _ROM, _LIB = "/rom", "lib"
 # Where the package looks for the page that it serves.
 _PAGE = "ota/web/page.html.gz"
 # The services that a release may bring this package without.
-SERVICES = ("web", "pull", "mdns")
+SERVICES = ("web", "pull", "mdns", "data")
 
 
 def device_root() -> Path:

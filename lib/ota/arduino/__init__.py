@@ -33,7 +33,8 @@ class ArduinoOTA(Callbacks):
 
     # Whether the application has called `end`: nothing is listened for until it calls `begin`.
     is_off = False
-    # What kind of update was announced last: 0, an application. Arduino's getCommand().
+    # What kind of update was announced last: 0, an application; 100, data; 101, data for an
+    # application that is to come. Arduino's getCommand().
     command = None
 
     def __init__(self, ota):
@@ -117,7 +118,8 @@ class ArduinoOTA(Callbacks):
             if self.socket is None or not busy or ticks_diff(end, ticks_ms()) <= 0:
                 break
         ota = self.ota
-        if ota.is_alone and not (ota.kept or self.next or any(s.session for s in ota.services)):
+        is_busy = ota.kept or ota.has_staged_data or self.next
+        if ota.is_alone and not (is_busy or any(s.session for s in ota.services)):
             log.info("arduino: restart with the application")
             from ..hal import reset
 
@@ -172,7 +174,7 @@ class ArduinoOTA(Callbacks):
             if data[:4] == b"200 ":
                 if self.talk and self.talk.takes(data, address):
                     self.begin_update(self.talk.invitation, self.talk.address)
-            elif data[:2] == b"0 " or data[:4] == b"100 " or data[:6] == b"MPOTA ":
+            elif data[:2] in (b"0 ", b"10") or data[:6] == b"MPOTA ":
                 if not self.ota.is_updating:
                     check_room()
                     from .invitation import take

@@ -97,9 +97,9 @@ def read_invitation(data):
     `2 <sha256>`; anything else, or a port that a service of the host's own may have, gets no
     answer. The digests are text in hex; "" where there is no SHA-256.
     """
-    if data[:2] != b"0 " and data[:4] != b"100 ":
-        return None
     words = data.split(None, 6)
+    if not words or words[0] not in (b"0", b"100", b"101"):
+        return None
     if len(words) == 6:
         if words[4] != b"2" or len(words[5]) != 64 or len(data) > 199:
             return None

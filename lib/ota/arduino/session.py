@@ -138,7 +138,8 @@ class Session:
 
             note(self.listener, succeeded or self.listener.ota.has_password())
             self._close_tcp()
-        if self.listener.ota.settings.get("reboot_on_success", True):
+        ota = self.listener.ota
+        if ota.settings.get("reboot_on_success", True) and not ota.has_staged_data:
             log.info("arduino: restart")
             hal.reset()
 

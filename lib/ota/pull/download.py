@@ -50,7 +50,7 @@ def installing(session):
         raise OTAError(_WRONG_CODE, "HTTP %d" % session.status)
     if session.size == 0:
         raise OTAError(_NO_SIZE)
-    if session.size is not None and session.size > service.ota.free_space():
+    if session.size is not None and session.size > service.ota.free_space(_command(session)):
         raise OTAError(_NO_SPACE, "%d bytes" % session.size)
     head = None
     if session.place:
@@ -118,6 +118,10 @@ def _judge(session):
     return head[:filled], sequence
 
 
+def _command(session):
+    return _U_FLASH if session.mode == "sketch" else _U_FS
+
+
 def _may_be_image(head):
     return slots.romfs_bytes(head) or bytes(head[:2]) == _GZIP
 
@@ -166,8 +170,9 @@ def _begin(session, head):
             updater.set_md5(service.md5 or session.md5)
     except OTAError:
         raise OTAError(_BAD_MD5)
-    size = session.size or service.ota.free_space()
-    updater.begin(size, _U_FLASH if session.place else _U_FS, session.start)
+    command = _command(session)
+    size = session.size or service.ota.free_space(command)
+    updater.begin(size, command, session.start)
     service.ota.call("progress", service, session.start, size)
     if service.close_connections:
         service.close_connections()

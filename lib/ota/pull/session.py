@@ -189,7 +189,7 @@ class Session:
             restarts = service.reboot_on_update
             if restarts is None:
                 restarts = service.ota.settings.get("reboot_on_success", True)
-            if restarts and self.mode == "sketch":
+            if restarts:
                 from ..hal import reset
 
                 log.info("pull: restart")

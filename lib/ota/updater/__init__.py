@@ -16,6 +16,7 @@ from ..clock import after, is_past
 from ..errors import OTAError
 
 _KEYS = const("/ota.keys")
+_ENOSPC = const(28)
 
 # One TCP segment: what a transport receives into. Behind it in the block, at a multiple of 4, lie
 # the pages that are gathered: some flash chips lose bits when a page is programmed in pieces.
@@ -45,6 +46,8 @@ _GZIP = const(0x1F)  # how a gzip begins, and no image does
 
 _U_FLASH = const(0)
 _U_FS = const(100)
+# Data for an application that is still to come: they are not tried before it names them.
+_U_FS_TIED = const(101)
 
 _WRITE_FAILED = const(1)
 _ERASE_FAILED = const(2)
@@ -90,6 +93,10 @@ class Updater:
     # `stored`, how many bytes are in the slot, and `filled`, how many are in the pages.
     expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = app = None
     unpacker = None
+    # For the package `data`, of an image of data: the file that it goes into, and whether an
+    # application is to come that names it.
+    file = None
+    is_tied = False
 
     def __init__(self, ota, callbacks=None):
         self.ota = ota
@@ -130,8 +137,11 @@ class Updater:
         self.is_running = True
         try:
             boot_record = self._admit(size, command)
-            self.slot = boot_record.idle
+            self.is_tied = command == _U_FS_TIED
+            self.slot = boot_record.idle if command == _U_FLASH else None
             self._reserve(boot_record)
+            if self.slot is None:
+                self._checks.make_room(self, boot_record)
             if resume_at:
                 self._admit_rest(resume_at)
             self.has_started = True
@@ -141,6 +151,10 @@ class Updater:
                 raise OTAError(_VETOED, str(e)[:40])
             if boot_record.trial:  # a verified update that waits for a restart: its slot is needed
                 boot_record.end_trial("replaced by another update before it was tried")
+            if boot_record.data:
+                from ..exchange import settle
+
+                settle(boot_record)
             if resume_at:
                 slots.erase_marks(self.slot)
         except Exception as e:
@@ -247,6 +261,7 @@ class Updater:
             yield from self._checks.verify(self)
         except Exception as e:
             self.fail(e, _READ_FAILED)
+        self.ota.has_staged_data = self.is_tied
         self._release()
         if self.callbacks is None:  # no service tells the application
             self.ota.call("end", None)
@@ -266,6 +281,8 @@ class Updater:
             text = "a gzip needs more: send it unpacked" if self.unpacker else ""
             e = OTAError(_NO_MEMORY, text)
         elif not isinstance(e, OTAError):
+            if isinstance(e, OSError) and e.errno == _ENOSPC:
+                code = _NO_SPACE
             e = OTAError(code, str(e))
         self.abort(e.code)
         self.error = e.code
@@ -275,25 +292,30 @@ class Updater:
         self.is_running = False
         self.buffer = self.pages = self.expected_md5 = self.expected_sha256 = self.md5_state = None
         self.signature = self.trusted = self.unpacker = None
+        if self.file:  # of data that are not taken
+            self.file.close()
+            self.file = None
+            self.ota.healthy = False  # what is left of them is removed when it is healthy again
         self.ota.updater = None
 
     # Before the first byte
 
     def _admit(self, size, command):
         # Asks policy; returns the boot record.
-        if command == _U_FS:
-            raise OTAError(_UNKNOWN_COMMAND, "this version takes no data images")
-        if command != _U_FLASH:
+        if command not in (_U_FLASH, _U_FS, _U_FS_TIED):
             raise OTAError(_UNKNOWN_COMMAND)
         if size <= 0:
             raise OTAError(_BAD_SIZE)
-        if size > slots.IMAGE_LIMIT_BYTES:
+        if command == _U_FLASH and size > slots.IMAGE_LIMIT_BYTES:
             raise OTAError(_NO_SPACE, _TOO_LARGE % (size, slots.IMAGE_LIMIT_BYTES))
         if self.ota.trial:
             raise OTAError(_ON_TRIAL)
         if not self.ota.allows_updates():
             raise OTAError(_NOT_NOW)
-        return record.load_for_update()
+        boot_record = record.load_for_update()
+        if command == _U_FS and boot_record.active is None:
+            raise OTAError(_NOT_NOW, "no application tries the data: send one")
+        return boot_record
 
     def _reserve(self, boot_record):
         # Everything that the update needs, of every phase, is loaded or held from here on, so that
@@ -311,10 +333,16 @@ class Updater:
         gc.collect()
         # The block comes before what else is loaded, which finds room in smaller pieces as well.
         block = memoryview(bytearray(size))
-        from . import verify
+        if self.slot is None:
+            try:
+                from .. import data as checks
+            except (AttributeError, ImportError):  # a copy of this package may lack it
+                raise OTAError(_UNKNOWN_COMMAND, "no data")
+        else:
+            from . import verify as checks
 
-        self._checks = verify
-        self.app = self.ota.settings.get("app") or verify.app_of(boot_record.active)
+            self.app = self.ota.settings.get("app") or checks.app_of(boot_record.active)
+        self._checks = checks
         self.buffer = block[:_CHUNK_BYTES]
         self.pages = block[_CHUNK_BYTES : _CHUNK_BYTES + _PAGES_BYTES]
         self._reserve_md5()
@@ -351,9 +379,21 @@ class Updater:
             if self.filled == _PAGES_BYTES:
                 self.flush()
 
+    def read_stored(self, at, view):
+        """Read *view* of what is stored, from its byte *at* on, a multiple of 4; for inflate.py."""
+        if self.slot is None:
+            self._checks.read_stored(self, at, view)
+        else:
+            hal.flash_read(slots.start(self.slot) + at, view)
+
     def flush(self):
         """Program the pages that are gathered."""
         first = self.stored
+        if self.slot is None:
+            self._checks.append(self)
+            self.stored += self.filled
+            self.filled = 0
+            return
         if first + self.filled > slots.IMAGE_LIMIT_BYTES:
             size = first + self.filled  # at least: it is unpacked
             raise OTAError(_NO_SPACE, _TOO_LARGE % (size, slots.IMAGE_LIMIT_BYTES))

@@ -12,7 +12,6 @@ from micropython import const
 from uarray import array
 from uhashlib import sha256
 
-from .. import hal, slots
 from ..errors import OTAError
 
 # The head of a gzip that mpota makes; the bits of its window follow, see docs/SPEC.md.
@@ -300,7 +299,7 @@ class Unpacker:
                     at = self._updater.stored + out - distance
                     skip = at & 3
                     n = min(n, _STEP_BYTES - skip)
-                    hal.flash_read(slots.start(self._updater.slot) + at - skip, self._near)
+                    self._updater.read_stored(at - skip, self._near)
                     ring[out : out + n] = self._near[skip : skip + n]
                 out += n
                 length -= n

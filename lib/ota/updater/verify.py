@@ -5,15 +5,14 @@ Nothing of an image counts before its digests and its signature are good; all is
 flash through its controller. RAM: about 1.5 KB while loaded.
 """
 
-import gc
-
 from micropython import const
-from ubinascii import hexlify, unhexlify
-from uhashlib import sha256
+from ubinascii import unhexlify
 
 from .. import hal, log, slots
 from ..errors import OTAError
+from ..exchange import matches
 from ..record import load_for_update
+from .digests import check_signature, compare
 
 _MPY_VERSION = const("6.3")
 # The largest step from the floor to a release: one absurdly high would end all that come after.
@@ -28,30 +27,24 @@ _DATA = const(2)
 _FOLDER = const(4)
 _FILE = const(5)
 
-# A signature, of 1024 to 4096 bits, and its length.
-_MIN_KEY_BYTES = const(128)
-_MAX_KEY_BYTES = const(512)
-_MAX_TRAILER_BYTES = const(_MAX_KEY_BYTES + 4)
-
 # One long text: each short one would cost 16 bytes of heap.
 _KINDS = const("""send what 'mpota pack' makes
 an Arduino sketch; this board runs what 'mpota pack' makes
 firmware; without a boot loader that goes over serial, by 'mpota flash'
 for an ESP32; send what 'mpota pack' makes
-a tar, as mpota 1 made them; pack it again with 'mpota pack'
+a tar; data are sent by 'mpota upload -s'
+a littlefs; data are sent by 'mpota upload -s'
 a text; send what 'mpota pack' makes""")
 
-_MD5_FAILED = const(7)
 _NO_IMAGE = const(10)
-_NOT_SIGNED = const(12)
 _REJECTED = const(35)
 _BELOW_FLOOR = const(36)
 _DAMAGED = const(37)
 _BAD_ROMFS = const(39)
 _WRONG_BOARD = const(41)
-_SHA256_FAILED = const(42)
 _JUMP = const(43)
 _WRONG_APP = const(44)
+_WRONG_DATA = const(48)
 
 
 def refuse_by_head(head, updater):
@@ -74,8 +67,10 @@ def _what_it_is(head):
         kind = 1 if entry == 0x4010F else 2 if entry >> 8 == 0x401 else 3
     elif bytes(head[257:262]) == b"ustar":
         kind = 4
-    elif all(9 <= byte < 127 for byte in head[:32]):
+    elif bytes(head[8:16]) == b"littlefs":
         kind = 5
+    elif all(9 <= byte < 127 for byte in head[:32]):
+        kind = 6
     return _KINDS.split("\n")[kind]
 
 
@@ -99,6 +94,9 @@ def _judge(manifest, updater):
         raise OTAError(_JUMP, "%d, from %d" % (sequence, floor))
     if sequence == boot_record.rejected:
         raise OTAError(_REJECTED, "sequence %d" % sequence)
+    named = manifest.get("data")
+    if named and not matches(named, True) and not matches(named):
+        raise OTAError(_WRONG_DATA, "the data that it names are not there: send both")
     return boot_record
 
 
@@ -125,95 +123,32 @@ def verify(updater):
     end = length + slots.FOOTER_BYTES  # of what can be signed
     if not length or end > size:
         raise OTAError(_DAMAGED, "cut off")
-    digest = yield from _compare_digests(updater, start, length)
-    made, digest = _trailer(updater, start + end, size - end, digest)
+    content, signed = yield from compare(updater, length, end if updater.signature else 0)
+    head = updater.pages[: slots.FOOTER_BYTES]
+    hal.flash_read(start + length, head)
+    if not slots.is_footer(bytes(head), length, content):
+        raise OTAError(_DAMAGED, "its footer does not match")
+    head = None  # the Updater is to be the only owner of the block
     md5 = updater.expected_md5
     if updater.unpacker and updater.unpacker.patcher:
         md5 = None  # of a delta: no server has an image with that
-    updater.unpacker = None
-    updater.buffer = updater.pages = head = None  # the only owners of the block
-    gc.collect()
-    if updater.signature:
-        # The arithmetic gets the place of the block.
-        legacy = updater.ota.settings.get("legacy_signatures")
-        updater.signature.verify(digest, made, legacy, updater.trusted)
+    check_signature(updater, end, signed)
     window = bytearray(slots.HEAD_BYTES)
     yield from _walk(start, length, window)
     hal.flash_read(start, window)
     manifest = slots.read_manifest(window)
     boot_record = _judge(manifest, updater)
+    has_data = "data" in manifest and matches(manifest["data"], True)
+    if has_data:  # they have come before, and are tried together with it
+        from ..data.copy import keeping
+
+        yield from keeping(manifest)
     slots.mark_accepted(updater.slot)
     # Without an MD5 the record is of what lies in the slot, of which one can be made later.
     received = (updater.progress, unhexlify(md5)) if md5 else (size, b"")
     boot_record.received[updater.slot] = (manifest["sequence"],) + received
-    boot_record.try_slot(updater.slot)
+    boot_record.try_slot(updater.slot, with_data=has_data)
     log.info("update: %s %s is verified", manifest["name"], manifest["version"])
-
-
-def _compare_digests(updater, start, length):
-    # Hashes the image and compares its digests with those that are expected. Its value is the
-    # SHA-256 of what can be signed, or None where no signature is needed. What a gzip was when it
-    # was received has been hashed already.
-    size = updater.stored
-    end = length + slots.FOOTER_BYTES
-    pages = updater.pages
-    unpacker = updater.unpacker
-    whole = sha256() if updater.expected_sha256 and not unpacker else None
-    md5_state = updater.md5_state
-    romfs = sha256()
-    signed = sha256() if updater.signature else None
-    for at in range(0, size, len(pages)):
-        count = min(len(pages), size - at)
-        part = pages[: count + 3 & ~3]
-        hal.flash_read(start + at, part)
-        part = part[:count]
-        if whole:
-            whole.update(part)
-        elif md5_state and not unpacker:
-            md5_state.update(part)
-        if at < length:
-            romfs.update(part[: length - at])
-        if signed and at < end:
-            signed.update(part[: end - at])
-        yield
-    if unpacker:
-        whole = unpacker.whole
-    if whole and whole.digest() != unhexlify(updater.expected_sha256):
-        raise OTAError(_SHA256_FAILED, "on the way" if unpacker else "read back from flash")
-    if md5_state and not whole:
-        updater.md5_state = None
-        found = hexlify(md5_state.digest()).decode()
-        if found != updater.expected_md5:
-            raise OTAError(
-                _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, found)
-            )
-    footer = pages[: slots.FOOTER_BYTES]
-    hal.flash_read(start + length, footer)
-    if not slots.is_footer(bytes(footer), length, romfs.digest()):
-        raise OTAError(_DAMAGED, "its footer does not match")
-    return signed.digest() if signed else None
-
-
-def _trailer(updater, at, size, digest):
-    # Returns the signature in the *size* bytes behind the footer, at *at* in flash, and the SHA-256
-    # of what it is over, *digest*; or those of the gzip that was sent. b"": there is no signature.
-    trailer = updater.pages[: min(size, _MAX_TRAILER_BYTES) + 3 & ~3]
-    hal.flash_read(at, trailer)
-    unpacker = updater.unpacker
-    while True:
-        # A signature is followed by its length, 4 bytes.
-        length = int.from_bytes(trailer[max(0, size - 4) : size], "little")
-        is_good = length + 4 == size and _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES
-        if not (unpacker and unpacker.trailer) or size and not is_good:
-            break
-        trailer, size = unpacker.trailer, len(unpacker.trailer)
-        digest = unpacker.signed and unpacker.signed.digest()
-        unpacker = None
-    if not is_good and updater.signature:
-        raise OTAError(_NOT_SIGNED, "not signed")
-    if not is_good and size:
-        raise OTAError(_DAMAGED, "%d bytes behind its end are no signature" % size)
-    return bytes(trailer[:length]) if is_good else b"", digest
 
 
 def _walk(start, length, window):

@@ -4,6 +4,7 @@ one is posted. Protocol: docs/SPEC.md.
 RAM: about 0.8 KB while loaded.
 """
 
+import uos
 from micropython import const
 from uctypes import addressof, bytearray_at
 
@@ -24,8 +25,9 @@ _DAMAGED = const(37)
 
 
 def is_too_large(size):
-    """Return whether no form of *size* bytes can have an image that fits."""
-    return size > IMAGE_LIMIT_BYTES + _FORM_BYTES
+    """Return whether no form of *size* bytes can have an image that fits, or data that do."""
+    _, block_bytes, _, blocks = uos.statvfs("/")[:4]
+    return size > max(IMAGE_LIMIT_BYTES, blocks * block_bytes) + _FORM_BYTES
 
 
 class Form:
@@ -57,12 +59,14 @@ class Form:
                 return command
             yield from self._pass(None)
 
-    def image_bytes(self):
-        """Return how large the image is at most; 0: there is none of it."""
+    def image_bytes(self, command):
+        """Return how large the image for *command* is at most; 0: there is none of it."""
         size = self._filled + self._connection.left
         if size <= len(self._delimiter) + 4:  # "--\r\n"
             return 0
-        return size if is_too_large(size) else min(size, IMAGE_LIMIT_BYTES)
+        if command == _U_FS or size > IMAGE_LIMIT_BYTES + _FORM_BYTES:
+            return size
+        return min(size, IMAGE_LIMIT_BYTES)
 
     def receive(self, updater):
         """Write the image to *updater*, and go to the end of the form."""

@@ -13,6 +13,8 @@ from ..errors import OTAError
 from ..updater import Updater
 
 _U_FLASH = const(0)
+_U_FS = const(100)
+_U_FS_TIED = const(101)
 
 # Codes of on_error, as in ArduinoOTA.h.
 _BEGIN_ERROR = const(1)
@@ -59,9 +61,8 @@ def receive(connection, query, fields):
     stage = _BEGIN_ERROR
     error = form = None
     try:
-        _expect(updater, query, fields)
+        command = _expect(updater, query, fields)
         size = connection.filled + connection.left
-        command = _U_FLASH
         kind = fields.get(b"content-type", b"")
         if kind.lower().startswith(b"multipart/form-data"):
             from .form import Form, is_too_large
@@ -70,7 +71,7 @@ def receive(connection, query, fields):
             if not is_too_large(size):
                 yield from _go_on(connection, fields)
                 command = yield from form.find()
-                size = form.image_bytes()
+                size = form.image_bytes(command)
         if command is None:
             yield from connection.say(303, "no file was chosen", "Location: /update\r\n")
             return
@@ -111,7 +112,9 @@ def receive(connection, query, fields):
 
 
 def _expect(updater, query, fields):
-    # What is announced of the image: in headers, or in the address, which Digest proves.
+    # What is announced of the image: in headers, or in the address, which Digest proves. Returns
+    # the command.
+    command = _U_FLASH
     md5 = fields.get(b"x-md5")
     sha256 = fields.get(b"x-sha256")
     is_proved = False
@@ -121,12 +124,17 @@ def _expect(updater, query, fields):
             is_proved = True
         elif part[:4] == b"md5=":
             md5 = part[4:]
+        elif part == b"data":
+            command = _U_FS
+        elif part == b"data=tied":
+            command = _U_FS_TIED
     if md5:
         updater.set_md5(md5.decode())
     if sha256:
         updater.set_sha256(sha256.decode())
     if not is_proved and updater.ota.settings.get("auth", "classic") != "classic":
         raise OTAError(_NOT_NOW, "strict: post to /update?sha256= and the SHA-256 of the image")
+    return command
 
 
 def _go_on(connection, fields):
@@ -151,7 +159,7 @@ def _receive(connection, updater):
 
 def _succeed(connection):
     ota = connection.web.ota
-    reboots = ota.settings.get("reboot_on_success", True)
+    reboots = ota.settings.get("reboot_on_success", True) and not ota.has_staged_data
     try:
         if connection.wants_json or not reboots:
             yield from connection.say(200, _SUCCESS if reboots else _LATER)
