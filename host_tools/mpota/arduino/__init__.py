@@ -12,7 +12,8 @@ from mpota.arduino.sockets import resolve, tcp_listener, udp_to
 from mpota.arduino.transfer import Transfer
 from mpota.errors import CommandError
 
-FLASH, FILE_SYSTEM = 0, 100  # commands
+# Commands: an application, data, and data that are tried with the application that comes next.
+FLASH, FILE_SYSTEM, TIED = 0, 100, 101
 BOARD_PORT = 8266
 
 

@@ -56,7 +56,9 @@ OUTCOMES = {
         "restart it and try again; if it stays so, make the application smaller",
     ),
     15: Outcome("an update is running already", "wait until it has ended, then try again"),
-    16: Outcome("the board takes applications and nothing else", "send one, without --spiffs"),
+    16: Outcome(
+        "the board does not know this kind of update", "update it with the tool that belongs to it"
+    ),
     32: Outcome(
         "the application on the board does not want to be updated now",
         "try again when it is ready",
@@ -92,12 +94,25 @@ OUTCOMES = {
         "the delta is for boards that run another version",
         "send the image itself, or a delta from the version that 'mpota status' tells",
     ),
+    46: Outcome("the file is no data image", "make one of a folder with 'mpota mkdata'"),
+    47: Outcome("the data image holds what a board does not take", "make it with 'mpota mkdata'"),
+    48: Outcome(
+        "the application and its data do not belong together",
+        "send both with one command: 'mpota upload --data'",
+    ),
 }
 
 
 _NO_PASSWORD_SET = Outcome(
     "the board wants a password and has none that it could check",
     "set one in its /ota.json over serial, or mend that file",
+)
+
+_NO_ROOM = re.compile("file system has room|ERROR.4.: Not Enough Space: .*28")
+_NO_ROOM_FOR_DATA = Outcome(
+    "the board's file system has no room for these data",
+    "leave out what is large, or delete what the application has written outside of /data; while "
+    "it is tried, the data before and the new ones lie side by side",
 )
 
 # The same by words of the board's answer, for requests other than updates.
@@ -207,6 +222,8 @@ class RefusedError(UploadError):
 
 def _particular(words: str, password_proven: bool) -> Outcome | None:
     """Give what the board's words tell beyond the number."""
+    if "ERROR[4]" in words and _NO_ROOM.search(words):
+        return _NO_ROOM_FOR_DATA
     if "no password is set" in words:
         return _NO_PASSWORD_SET
     if found := re.search(r"ERROR\[14\]: (\d+) of (\d+) bytes free", words):

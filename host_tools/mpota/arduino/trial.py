@@ -30,20 +30,21 @@ def await_ending(
     board_ip: str,
     board_port: int,
     password: str,
-    sequence: int,
+    what: str,
     wait_s: float,
     state: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Ending:
-    """Wait for the end of the trial of the release `sequence`, `wait_s` at most.
+    """Wait for the end of the trial of `what`, `wait_s` at most.
 
-    To be called when the board has just said OK to its upload. `state` gets the stage that the
+    That is the sequence of a release, or "data". To be called when the board has just said OK to
+    its upload. `state` gets the stage that the
     trial is in, and a detail of it, every second or so. A board that says nothing leaves it
     undecided. Raises UnknownHostError.
     """
     address = resolve(board_ip)
     return follow(
         lambda patience_s: ask_status(address, board_port, password, patience_s),
-        sequence,
+        what,
         wait_s,
         state,
     )
@@ -51,12 +52,12 @@ def await_ending(
 
 def follow(
     ask: Callable[[float], Status],
-    sequence: int,
+    what: str,
     wait_s: float,
     state: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Ending:
     """Do what `await_ending` does; `ask` gives the status, in so many seconds at most."""
-    trial = _Trial(sequence)
+    trial = _Trial(what)
     until = trial.begun + wait_s
     while (left_s := until - time.monotonic()) > 0:
         state(*trial.state)
@@ -75,8 +76,8 @@ def follow(
 class _Trial:
     """What is known of a trial, by the statuses of the board that were `heard`."""
 
-    def __init__(self, sequence: int):
-        self._sequence = sequence
+    def __init__(self, what: str):
+        self._what = what
         self.begun = self._heard = time.monotonic()
         self.state = "the board restarts", "to try it"
         self.ending: Ending | None = None
@@ -101,13 +102,13 @@ class _Trial:
     def _judge(self, status: Status) -> None:
         runs = f"{status.name} {status.version}".strip()
         said, _, why = status.outcome.partition(": ")
-        sequence, _, reason = why.partition(": ")
-        if status.outcome == f"confirmed: {self._sequence}":
+        what, _, reason = why.partition(": ")
+        if status.outcome == f"confirmed: {self._what}":
             self.ending = Ending("confirmed", runs=runs)
-        elif said == "taken back" and sequence == str(self._sequence):
+        elif said == "taken back" and what == self._what:
             self.ending = Ending("taken back", reason, runs)
         elif said == "failed":
             self.ending = Ending("taken back", why, runs)
         else:
-            what = f"runs {runs}" if runs else "runs no application"
-            self.state = f"the board {what},", f"its last update: {status.outcome or 'not known'}"
+            does = f"runs {runs}" if runs else "runs no application"
+            self.state = f"the board {does},", f"its last update: {status.outcome or 'not known'}"

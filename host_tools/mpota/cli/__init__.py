@@ -19,7 +19,8 @@ from mpota.errors import CommandError
 # Each command, and the line that `mpota --help` shows for it.
 COMMANDS = {
     "pack": "Make an application image of a directory.",
-    "inspect": "Tell what is in an application image.",
+    "mkdata": "Make an image of data files, for a board's folder /data.",
+    "inspect": "Tell what is in an image.",
     "keygen": "Make the pair of keys that images are signed and verified with.",
     "sign": "Sign a file, with the options of Arduino's signing.py.",
     "verify": "Tell whether an image is signed with a key.",

@@ -1,6 +1,6 @@
 """What `mpota upload` does once it knows what to send where: send it, wait, tell the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -32,24 +32,41 @@ _STATUS_S = 3.0  # to wait for a board's status before an upload
 _BEST_TO_WORST = (_GOOD, _UNDECIDED, _FAILED)
 
 
+DATA = "data"  # how a board calls data in place of an application's sequence
+
+
 @dataclass(frozen=True)
 class Payload:
-    """What is sent: its bytes, its name for people, and its sequence if it is an application."""
+    """What is sent: its bytes, its name for people, and the data image that is sent before it.
+
+    `what` is how the board will call its trial: an application's sequence, or DATA; None where that
+    is not known.
+    """
 
     data: bytes
     name: str
-    sequence: int | None = None
+    what: str | None = None
+    before: bytes | None = None
+
+    @property
+    def is_application(self) -> bool:
+        """Whether it is known to be an application."""
+        return self.what not in (None, DATA)
+
+    @property
+    def total_bytes(self) -> int:
+        """How many bytes are sent in all."""
+        return len(self.data) + len(self.before or b"")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A payload, and how it is sent; `data` announces it as data for the file system."""
+    """A payload, and how it is sent."""
 
     payload: Payload
     port: int
     host_ip: str
     host_port: int
-    data: bool
     password: str
     classic: bool
     wait_s: float | None  # for the end of the trial; None: it is not waited for
@@ -71,7 +88,7 @@ def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_st
 
     Raises CommandError where there is only one board, and it failed.
     """
-    with Display(console, boards, len(delivery.payload.data), tell_steps) as display:
+    with Display(console, boards, delivery.payload.total_bytes, tell_steps) as display:
         try:
             results = at_once(
                 boards,
@@ -105,14 +122,19 @@ def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
         address = None if delivery.user else _address(board, delivery)
         tells = _send_changes(board, address, delivery, shown)
         if tells is None:
-            tells = _send(board, address, delivery, shown)
+            if payload.before:
+                data = Payload(payload.before, f"the data of {payload.name}")
+                first = replace(delivery, payload=data)
+                _send(board, address, first, shown, arduino.TIED, payload.total_bytes)
+            command = arduino.FILE_SYSTEM if payload.what == DATA else arduino.FLASH
+            tells = _send(board, address, delivery, shown, command, payload.total_bytes)
     except CommandError:
         shown.end("failed")
         raise
     shown.end("taken")
-    if payload.sequence:
+    if payload.is_application:
         sent.keep(payload.data)
-    if not payload.sequence:
+    if not payload.what:
         return _Result(_GOOD, "the board has verified and taken it")
     if not tells:
         return _Result(_GOOD, "the board has verified and taken it, and tells nothing more")
@@ -121,11 +143,11 @@ def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
     if address is None:
         client = Client(board, delivery.user, delivery.password, delivery.classic)
         ending = follow(
-            lambda s: web.ask_status(client, s), payload.sequence, delivery.wait_s, shown.wait
+            lambda s: web.ask_status(client, s), payload.what, delivery.wait_s, shown.wait
         )
     else:
         ending = await_ending(
-            *address, delivery.password, payload.sequence, delivery.wait_s, shown.wait
+            *address, delivery.password, payload.what, delivery.wait_s, shown.wait
         )
     shown.end(ending.verdict)
     return _judged(board, ending, delivery.wait_s)
@@ -145,8 +167,8 @@ def _send_changes(
     As `_send`; None: the board has not got it.
     """
     payload = delivery.payload
-    is_plain = payload.sequence and not payload.data.startswith(compression.MAGIC)
-    if not is_plain or delivery.classic or sent.is_empty():
+    is_plain = payload.is_application and not payload.data.startswith(compression.MAGIC)
+    if not is_plain or payload.before or delivery.classic or sent.is_empty():
         return None
     try:
         if address is None:
@@ -166,7 +188,7 @@ def _send_changes(
     )
     try:
         as_delta = replace(delivery, payload=replace(payload, data=changes))
-        return _send(board, address, as_delta, shown)
+        return _send(board, address, as_delta, shown, arduino.FLASH, len(changes))
     except RefusedError as error:
         if error.code not in _NOT_AS_DELTA:
             raise
@@ -175,15 +197,20 @@ def _send_changes(
         return None
 
 
-def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
-    def progress(done: int, total: int) -> None:
-        shown.advance(done, total)
-        if done == total:
+def _send_to_page(
+    board: str, delivery: Delivery, shown: LineProgress, command: int, total: int
+) -> bool:
+    advance = _of_all(delivery, shown, command, total)
+
+    def progress(done: int, of: int) -> None:
+        advance(done, of)
+        if done == of:
             shown.sent()
 
     web.upload(
         delivery.payload.data,
         url=board,
+        command=command,
         user=delivery.user,
         password=delivery.password,
         classic=delivery.classic,
@@ -194,26 +221,40 @@ def _send_to_page(board: str, delivery: Delivery, shown: LineProgress) -> bool:
     return True
 
 
+def _of_all(
+    delivery: Delivery, shown: LineProgress, command: int, total: int
+) -> Callable[[int, int], None]:
+    """Tell the progress of one image of several, the last of which is no data before another."""
+    before = 0 if command == arduino.TIED else total - len(delivery.payload.data)
+    return lambda done, _: shown.advance(before + done, total)
+
+
 def _send(
-    board: str, address: tuple[str, int] | None, delivery: Delivery, shown: LineProgress
+    board: str,
+    address: tuple[str, int] | None,
+    delivery: Delivery,
+    shown: LineProgress,
+    command: int,
+    total: int,
 ) -> bool:
     # Whether the board tells its status: others than mpota's do not know the stronger handshake.
     if address is None:
-        return _send_to_page(board, delivery, shown)
+        return _send_to_page(board, delivery, shown, command, total)
+    is_second = len(delivery.payload.data) < total and command != arduino.TIED
     handshake = arduino.upload(
         delivery.payload.data,
         board_ip=address[0],
         board_port=address[1],
         host_ip=delivery.host_ip,
         host_port=delivery.host_port,
-        command=arduino.FILE_SYSTEM if delivery.data else arduino.FLASH,
+        command=command,
         password=delivery.password,
         auth="auto" if delivery.classic else "strict",
         name=delivery.payload.name,
-        progress=shown.advance,
+        progress=_of_all(delivery, shown, command, total),
         state=shown.step,
         sent=shown.sent,
-        agreed=lambda handshake: _tell_handshake(handshake, shown),
+        agreed=lambda handshake: None if is_second else _tell_handshake(handshake, shown),
     )
     return handshake.strong
 

@@ -129,8 +129,7 @@ class _Board:
     def _await_end(self, packed: PackedImage) -> None:
         name = f"{packed.manifest.name} {packed.manifest.version}, sequence {self._sequence}"
         self._console.print(f"{name}: the board has it, and tries it")
-        sequence = packed.manifest.sequence
-        ending = follow(self._ask, sequence, _WAIT_S)
+        ending = follow(self._ask, str(packed.manifest.sequence), _WAIT_S)
         self.has_restarted = True
         why = f": {ending.why}" if ending.why else ""
         self._console.print(f"{name}: {ending.verdict}{why}")

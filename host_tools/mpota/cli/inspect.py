@@ -1,4 +1,4 @@
-"""`mpota inspect`: tell what is in an application image."""
+"""`mpota inspect`: tell what is in an application image, or in one of data files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +10,12 @@ from mpota.board.firmware_file import FIRMWARE, describe
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.errors import CommandError
 from mpota.image import delta
+from mpota.image.data import is_data
+from mpota.image.data import read as read_data
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="IMAGE", help="An application image.")],
+    file: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image.")],
 ) -> None:
     """Check IMAGE as a board does, and tell what is in it.
 
@@ -26,6 +28,9 @@ def inspect(
     plain, _ = image.unpacked(data)
     if plain[:1] == FIRMWARE:
         raise CommandError(describe(plain, file.name))
+    if is_data(plain) and not image.is_old(plain):
+        _show_data(plain, len(data))
+        return
     if plain.startswith(delta.MAGIC):
         _show(_delta(delta.read(plain), len(data)))
         return
@@ -42,6 +47,8 @@ def inspect(
             "board": manifest.board or "not said",
             "mpy": manifest.mpy or "not said",
             "downgrade": "allowed" if manifest.downgrade else "not allowed",
+            "data": f"SHA-256 {manifest.data}…" if manifest.data else "",
+            "keep": " ".join(manifest.keep),
             "ROMFS": f"{found.romfs_bytes} bytes",
             "SHA-256": found.sha256,
             "signature": bits,
@@ -50,8 +57,26 @@ def inspect(
             + (f"{left} are left" if left >= 0 else f"{-left} too few"),
         }
     )
+    _show_files(found.files)
+
+
+def _show_data(data: bytes, sent_bytes: int) -> None:
+    found = read_data(data)
+    packed = f", {sent_bytes} as a gzip" if sent_bytes != len(data) else ""
+    _show(
+        {
+            "data": found.kind,
+            "SHA-256": found.sha256,
+            "signature": f"{len(found.signature) * 8} bits" if found.signature else "none",
+            "image": f"{len(data)} bytes{packed}",
+        }
+    )
+    _show_files(found.files)
+
+
+def _show_files(files: dict[str, bytes]) -> None:
     typer.echo("files")
-    for name, content in found.files.items():
+    for name, content in files.items():
         typer.echo(f"{len(content):>10} {name}")
 
 
@@ -68,4 +93,5 @@ def _delta(found: delta.Delta, sent_bytes: int) -> dict[str, str]:
 
 def _show(rows: dict[str, str]) -> None:
     for key, value in rows.items():
-        typer.echo(f"{key:<10} {value}")
+        if value:
+            typer.echo(f"{key:<10} {value}")

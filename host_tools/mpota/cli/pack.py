@@ -12,7 +12,10 @@ from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError
 from mpota.image import delta
-from mpota.image.directory import PackedImage, pack_directory
+from mpota.image.data import pack_together
+from mpota.image.directory import PackedImage
+
+DATA_SUFFIX = ".data.tar"  # behind the name of an application's image: the data that belong to it
 
 
 def pack(
@@ -46,6 +49,15 @@ def pack(
             f"{' or '.join(SERVICES)}; may be given twice.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="The directory with the data files that belong to it; they go into an image "
+            "beside the application's.",
+        ),
+    ] = None,
     allow_downgrade: Annotated[
         bool,
         typer.Option(
@@ -69,7 +81,8 @@ def pack(
     """Make an application image of DIR, which has app.py (or app/__init__.py) with main().
 
     Sources are compiled. Options left out come from [tool.mpota] in DIR/pyproject.toml, where
-    'exclude', a list of globs, leaves files out. The image is signed when private.key lies in DIR.
+    'exclude', a list of globs, leaves files out, 'keep' names files of /data that updates of it
+    leave, and 'data' the directory for --data. The image is signed when private.key lies in DIR.
     """
     for service in without or ():
         if not with_ota or service not in SERVICES:
@@ -79,8 +92,10 @@ def pack(
     if gzip and delta_from:
         raise CommandError("a delta is a gzip already: leave out --gzip")
     old = _read_old(delta_from) if delta_from else b""
-    packed = pack_directory(
+    packed, made = pack_together(
         directory,
+        data,
+        application_key(directory),
         name=name,
         version=version,
         sequence=sequence,
@@ -88,7 +103,6 @@ def pack(
         without=without or (),
         downgrade=allow_downgrade,
         gzip=gzip,
-        private_key=application_key(directory),
     )
     manifest = packed.manifest
     if output is None:
@@ -97,6 +111,8 @@ def pack(
             raise CommandError(f"{output} is not a file name: say with -o where the image goes")
     same = _of_the_same_sequence(packed, output)
     _write(output, packed.data)
+    if made:
+        _write(data_file(output), made)
     if packed.signed:
         typer.echo(SIGNED.format(output), err=True)
     show_warnings(packed)
@@ -113,6 +129,8 @@ def pack(
         f"{len(packed.files)} files, {size} bytes{sent}, {output}\n"
         f"a slot takes {IMAGE_LIMIT_BYTES} bytes, {IMAGE_LIMIT_BYTES - size} are left"
     )
+    if made:
+        typer.echo(f"its data: {len(made)} bytes, {data_file(output)}")
     if old:
         changed = delta.make(old, packed.data)
         output = output.with_name(f"{output.name}.delta")
@@ -122,6 +140,11 @@ def pack(
             f"{len(changed)} bytes instead of {size} for boards that run {base.name} "
             f"{base.version}, {output}"
         )
+
+
+def data_file(image_file: Path) -> Path:
+    """Give the name of the data image that belongs to an application's."""
+    return image_file.with_name(image_file.name + DATA_SUFFIX)
 
 
 def _read_old(path: Path) -> bytes:

@@ -23,12 +23,13 @@ from mpota.cli.boards import (
     is_pattern,
     matching,
 )
-from mpota.cli.delivery import Delivery, Payload, deliver
-from mpota.cli.pack import show_warnings
+from mpota.cli.delivery import DATA, Delivery, Payload, deliver
+from mpota.cli.pack import data_file, show_warnings
 from mpota.cli.progress import LineConsole
 from mpota.cli.sign import SIGNED, application_key
 from mpota.errors import CommandError, DamagedImageError
-from mpota.image.directory import pack_directory
+from mpota.image import data
+from mpota.image.data import GZIP, pack_together
 from mpota.image.manifest import Manifest
 
 _WAIT_S = 180.0
@@ -86,10 +87,19 @@ def upload(
         typer.Option(
             "-s",
             "--spiffs",
-            help="Announce FILE as data for the file system, as espota.py does: boards with mpota "
-            "refuse that.",
+            help="Send FILE as data for the file system, as espota.py does: a tar or a littlefs "
+            "image, or a directory.",
         ),
     ] = False,
+    data_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="The data that belong to the application: a directory, or an image of 'mpota "
+            "pack --data'. Both are tried together.",
+        ),
+    ] = None,
     wait_s: Annotated[
         float,
         typer.Option(
@@ -132,7 +142,8 @@ def upload(
     more. 1: failed or taken back. 2: taken, and not decided yet. Of several boards, the worst.
 
     FILE.signed is sent in place of FILE where it stands beside it. A directory is packed first, and
-    signed when private.key lies in it.
+    signed when private.key lies in it. The data that belong to an image, FILE.data.tar, are sent
+    before it where they stand beside it.
     """
     console = LineConsole(force_terminal=True if progress else None)
     context.meta[DEBUG] = debug
@@ -142,15 +153,15 @@ def upload(
         raise CommandError(
             "give the board's address or name with -i, or its page with --http, or --all"
         )
-    if http and spiffs:
-        raise CommandError("the page takes applications and nothing else: leave out --spiffs")
+    if spiffs and data_path:
+        raise CommandError("--data belongs to an application: leave out --spiffs, or --data")
     patterns = ["*"] if to_all else [board for board in ip or [] if is_pattern(board)]
     if (len(boards) > 1 or patterns) and host_port:
         raise CommandError(
             "-P gives one port, and each of several boards needs one of its own: leave it out, or "
             "upload to one board after the other"
         )
-    payload = _payload(_chosen(file, image_file), spiffs, classic, console)
+    payload = _payload(_chosen(file, image_file), spiffs, data_path, classic, console)
     found = matching(patterns) if patterns else {}
     boards = [board for board in boards if board not in patterns]
     boards += [board for board in found if board not in boards]
@@ -159,7 +170,6 @@ def upload(
         port=port,
         host_ip=host_ip,
         host_port=host_port,
-        data=spiffs,
         password=auth,
         classic=classic,
         wait_s=None if no_wait else wait_s,
@@ -180,14 +190,63 @@ def _chosen(file: Path | None, image_file: Path | None) -> Path:
     return chosen
 
 
-def _payload(file: Path, spiffs: bool, classic: bool, console: Console) -> Payload:
+def _payload(
+    file: Path, spiffs: bool, data_path: Path | None, classic: bool, console: Console
+) -> Payload:
+    if spiffs:
+        return _data_payload(file, classic, console)
     if file.is_dir():
-        packed = pack_directory(file, private_key=application_key(file))
+        packed, made = pack_together(file, data_path, application_key(file))
         show_warnings(packed)
         if packed.signed:
             release = f"{packed.manifest.name} {packed.manifest.version}"
             typer.echo(SIGNED.format(release), err=True)
-        return _application(packed.data, packed.manifest)
+        return _application(packed.data, packed.manifest, made)
+    image_data = _read(file, console)
+    if image_data[:1] == FIRMWARE and not classic:
+        raise CommandError(describe(image_data, file.name))
+    try:
+        manifest = image.read(image_data).manifest
+    except DamagedImageError:  # what a board does not take, it says so in its own words
+        return Payload(image_data, file.name)
+    return _application(image_data, manifest, _data_of(file, manifest, data_path, console))
+
+
+def _data_payload(file: Path, classic: bool, console: Console) -> Payload:
+    """Give what is sent for -s; a board with another program may want other images."""
+    if file.is_dir():
+        key = application_key(file)
+        made = data.pack(file, data.TAR, key)
+        if key:
+            typer.echo(SIGNED.format(file), err=True)
+    else:
+        made = _read(file, console)
+        if not classic and not data.is_data(made) and not made.startswith(GZIP):
+            raise CommandError(f"{file}: {data.what_it_is(made)}")
+    return Payload(made, file.name or str(file), DATA)
+
+
+def _data_of(
+    file: Path, manifest: Manifest, data_path: Path | None, console: Console
+) -> bytes | None:
+    """Give the data image that belongs to an application's image; None where none is to be sent."""
+    if manifest.data is None:
+        if data_path:
+            raise CommandError(f"{file} names no data: make it with 'mpota pack --data'")
+        return None
+    path = data_path or data_file(file)
+    if data_path is None and not _is_file(path):
+        console.print("sent without its data, which must be on the board already")
+        return None
+    made = _read(path, console)
+    if not data.digest(made).startswith(manifest.data):
+        raise CommandError(
+            f"{path} are not the data that {file} was packed with: pack both again, together"
+        )
+    return made
+
+
+def _read(file: Path, console: Console) -> bytes:
     signed = file.with_name(file.name + ".signed")
     if _is_file(signed):
         console.print(f"sending {signed}, which stands beside {file}")
@@ -198,19 +257,11 @@ def _payload(file: Path, spiffs: bool, classic: bool, console: Console) -> Paylo
             )
         file = signed
     try:
-        data = file.read_bytes()
+        return file.read_bytes()
     except FileNotFoundError as error:
         raise CommandError(f"{file} does not exist: check the name, or pack it first") from error
     except OSError as error:
         raise CommandError(f"cannot read {file} ({error.strerror}): check the file") from error
-    if data[:1] == FIRMWARE and not (spiffs or classic):
-        raise CommandError(describe(data, file.name))
-    if not spiffs:
-        try:
-            return _application(data, image.read(data).manifest)
-        except DamagedImageError:  # what a board does not take, it says so in its own words
-            pass
-    return Payload(data, file.name)
 
 
 def _is_file(path: Path) -> bool:
@@ -227,5 +278,6 @@ def _is_older(path: Path, other: Path) -> bool:
         return False
 
 
-def _application(data: bytes, manifest: Manifest) -> Payload:
-    return Payload(data, f"{manifest.name} {manifest.version}", manifest.sequence)
+def _application(made: bytes, manifest: Manifest, before: bytes | None) -> Payload:
+    release = f"{manifest.name} {manifest.version}"
+    return Payload(made, release, str(manifest.sequence), before)

@@ -7,6 +7,7 @@ those of docs/SPEC.md.
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mpota.errors import CommandError, DamagedImageError
@@ -73,19 +74,30 @@ def build(
     files: dict[str, bytes],
     mpy: str | None = MPY,
     downgrade: bool = False,
+    data: str | None = None,
+    keep: Sequence[str] = (),
 ) -> bytes:
     """Make an image, without a signature: the same input always gives the same bytes.
 
     `files` maps names to contents as the board gets them, modules compiled to `.mpy`; `mpy` is the
-    version of that bytecode; `downgrade` as in `Manifest`. The board's limit of an image's size is
-    not checked. Raises CommandError for a field or a name that a board would refuse.
+    version of that bytecode; `downgrade`, `data` and `keep` as in `Manifest`. The board's limit of
+    an image's size is not checked. Raises CommandError for a field or a name that a board would
+    refuse.
     """
-    manifest = Manifest(name, version, sequence, mpy=mpy, downgrade=downgrade)
+    manifest = Manifest(
+        name,
+        version,
+        sequence,
+        mpy=mpy,
+        downgrade=downgrade,
+        data=data,
+        keep=tuple(keep),
+    )
     _check_names(files)
     contents = {MANIFEST_NAME: manifest.text().encode("ascii")} | dict(sorted(files.items()))
-    data = romfs.build(contents)
-    data += bytes(-len(data) % _ALIGNMENT)
-    return data + _FOOTER.pack(_FOOTER_MAGIC, len(data), hashlib.sha256(data).digest())
+    made = romfs.build(contents)
+    made += bytes(-len(made) % _ALIGNMENT)
+    return made + _FOOTER.pack(_FOOTER_MAGIC, len(made), hashlib.sha256(made).digest())
 
 
 def size_bytes(data: bytes) -> int:
@@ -120,7 +132,7 @@ def read(data: bytes) -> Image:
     would refuse.
     """
     data, rest = unpacked(data)
-    if _is_old(data):
+    if is_old(data):
         raise OldImageError
     end = size_bytes(data)
     content = data[: end - _FOOTER.size]
@@ -147,7 +159,8 @@ def _signature(rest: bytes) -> bytes | None:
     return signature
 
 
-def _is_old(data: bytes) -> bool:
+def is_old(data: bytes) -> bool:
+    """Tell whether it is an image of the format before."""
     return data[_TAR_MAGIC] == b"ustar" and data[512:].startswith(_OLD_MANIFEST)
 
 

@@ -4,7 +4,7 @@ import codecs
 import fnmatch
 import glob
 import tomllib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ _KEYS = {
     "version": (str, 'a string, e.g. version = "1.4.0"'),
     "sequence": (int, "a number, e.g. sequence = 1"),
     "exclude": (list, 'a list of strings, e.g. exclude = ["*.md"]'),
+    "keep": (list, 'a list of strings, e.g. keep = ["settings.json", "logs/*"]'),
+    "data": (str, 'the directory of its data files, e.g. data = "data"'),
 }
 
 
@@ -57,6 +59,8 @@ def pack_directory(
     without: Collection[str] = (),
     downgrade: bool = False,
     gzip: bool = False,
+    data_directory: Path | None = None,
+    data_digest: str | None = None,
     private_key: RSAPrivateKey | None = None,
     architecture: str = BOARD_ARCHITECTURE,
 ) -> PackedImage:
@@ -65,7 +69,8 @@ def pack_directory(
     What is None comes from `[tool.mpota]` in the directory's pyproject.toml. With `with_ota`, the
     image brings this version's package, but for the SERVICES in `without`; with `downgrade`, a
     board may take it below its floor; with `gzip`, it is made smaller for the way; with a
-    `private_key`, what is sent is signed. Raises CommandError.
+    `private_key`, what is sent is signed. `data_digest` names the data image that belongs to it,
+    which was made of `data_directory`; that is left out. Raises CommandError.
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is not a directory: give the application's directory")
@@ -79,8 +84,10 @@ def pack_directory(
                 f"{directory / SETTINGS_FILE}, or give --{key} to 'mpota pack'"
             )
     earlier_images = f"{glob.escape(settings['name'])}-*.img"
-    made_of_them = [f"{earlier_images}.gz", f"{earlier_images}.delta"]
+    made_of_them = [f"{earlier_images}.{suffix}" for suffix in ("gz", "delta", "data.tar")]
     globs = [*EXCLUDED, *settings.get("exclude", ()), earlier_images, *made_of_them]
+    if data_directory and data_directory.resolve().is_relative_to(directory.resolve()):
+        globs.append(data_directory.resolve().relative_to(directory.resolve()).as_posix())
     collection = _Collection(directory, globs)
     sources = dict(sorted(collection.files.items()))
     check_sources(sources)
@@ -95,6 +102,8 @@ def pack_directory(
         sequence=settings["sequence"],
         files=files,
         downgrade=downgrade,
+        data=data_digest,
+        keep=settings.get("keep", ()),
     )
     plain_bytes = len(data)
     if gzip:
@@ -110,6 +119,17 @@ def pack_directory(
         bool(private_key),
         collection.warnings + warn_of_names(sources),
     )
+
+
+def data_directory_of(directory: Path) -> Path | None:
+    """Give the folder of the data files that belong to an application, by its pyproject.toml."""
+    named = _settings(directory).get("data")
+    return directory / named if named else None
+
+
+def read_directory(directory: Path, check_name: Callable[[str], None]) -> dict[str, bytes]:
+    """Read the files of a folder, but for EXCLUDED ones: name to content."""
+    return dict(sorted(_Collection(directory, [*EXCLUDED], check_name).files.items()))
 
 
 def _settings(directory: Path) -> dict[str, Any]:
@@ -141,9 +161,15 @@ class _Collection:
     Folders that belong to a tool of the host are left out, with a line in `warnings` for each.
     """
 
-    def __init__(self, directory: Path, globs: list[str]):
+    def __init__(
+        self,
+        directory: Path,
+        globs: list[str],
+        check_name: Callable[[str], None] = image.check_name,
+    ):
         self.files: dict[str, bytes] = {}
         self.warnings: list[str] = []
+        self._check_name = check_name
         self._root = directory.resolve()
         self._globs = [pattern.rstrip("/") for pattern in globs]
         self._walk(directory, "", (self._root,))
@@ -164,7 +190,7 @@ class _Collection:
                     continue
                 self._walk(path, name + "/", (*above, target))
             elif target.is_file():
-                image.check_name(name)
+                self._check_name(name)
                 self.files[name] = self._content(path)
 
     def _excluded(self, name: str, last: str) -> bool:

@@ -17,10 +17,13 @@ SEQUENCE_LIMIT = 2**30 - 1  # a small int on the board
 
 _FIRST_LINE = "mpota 2"
 _DOWNGRADE = "yes"
-_KEYS = ("name", "version", "sequence", "board", "mpy", "downgrade")
+_KEYS = ("name", "version", "sequence", "board", "mpy", "downgrade", "data")
+_KEEP = "keep"  # the one key that may have several words
 _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
 _LINE = re.compile(rf"[ -~]{{1,{LINE_LIMIT - 1}}}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
+# A file of /data, or several by a *.
+_PATTERN = re.compile(r"[A-Za-z0-9._/-]*\*?[A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Manifest:
     """What an image says about itself; `board` and `mpy` are None where it does not say.
 
     `downgrade` asks a board to take the release also below its floor; the board's own setting has
-    to allow that too.
+    to allow that too. `data` is how the SHA-256, in hex, of the data image begins that belongs to
+    it; `keep` are the files of /data that updates of it leave, by name or with a `*`.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Manifest:
     board: str | None = BOARD
     mpy: str | None = MPY
     downgrade: bool = False
+    data: str | None = None
+    keep: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Give the manifest's text. Raises CommandError for a field that does not fit."""
@@ -59,7 +65,26 @@ class Manifest:
             lines.append(f"mpy {self.mpy}")
         if self.downgrade:
             lines.append(f"downgrade {_DOWNGRADE}")
+        if self.data is not None:
+            lines.append(f"data {self.data}")
+        if self.keep:
+            lines.append(self._keep_line())
         return "\n".join(lines) + "\n"
+
+    def _keep_line(self) -> str:
+        for pattern in self.keep:
+            if not pattern or not _PATTERN.fullmatch(pattern):
+                raise CommandError(
+                    f"the pattern {pattern!r} in 'keep' does not fit: give the name of a file in "
+                    "/data, or one with a single *, of A-Z a-z 0-9 . _ - /"
+                )
+        line = f"{_KEEP} {' '.join(self.keep)}"
+        if len(line) >= LINE_LIMIT:
+            raise CommandError(
+                f"'keep' is too long, {len(line)} characters of {LINE_LIMIT - 1}: put what is to "
+                'be kept into one folder, e.g. keep = ["own/*"]'
+            )
+        return line
 
     @classmethod
     def parse(cls, data: bytes) -> "Manifest":
@@ -91,6 +116,8 @@ class Manifest:
             words.get("board"),
             words.get("mpy"),
             words.get("downgrade") == _DOWNGRADE,
+            words.get("data"),
+            tuple(words.get(_KEEP, "").split()),
         )
 
 
@@ -103,11 +130,11 @@ def _words(lines: list[str]) -> dict[str, str]:
                 f"a line of MANIFEST is empty, longer than {LINE_LIMIT} bytes or no plain ASCII"
             )
         key, _, value = line.partition(" ")
-        if key not in _KEYS:
+        if key not in (*_KEYS, _KEEP):
             continue
         if key in words:
             raise DamagedImageError(f"MANIFEST has two '{key}' lines")
-        if not _LABEL.fullmatch(value):
+        if key != _KEEP and not _LABEL.fullmatch(value):
             raise DamagedImageError(
                 f"MANIFEST's '{key}' line does not have one word of 1 to {LABEL_LIMIT} characters"
             )

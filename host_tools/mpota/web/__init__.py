@@ -5,11 +5,13 @@ import hashlib
 import time
 from collections.abc import Callable
 
+from mpota.arduino import FILE_SYSTEM, FLASH, TIED
 from mpota.arduino.outcomes import BusyError, RefusedError, UnexpectedReplyError
 from mpota.arduino.status import Status
 from mpota.errors import CommandError
 from mpota.web.client import Answer, Client
 
+_KINDS = {FLASH: "", FILE_SYSTEM: "&data", TIED: "&data=tied"}  # in an address, by command
 _TRIES = 4  # where the board says that it is to be tried again
 _RESULT_S = 60.0  # for the result after the last byte, as with espota.py
 # A board that restarts to make room joins its network within this time.
@@ -21,6 +23,7 @@ def upload(
     *,
     url: str,
     user: str,
+    command: int = FLASH,
     password: str = "",
     classic: bool = False,
     name: str = "the image",
@@ -29,9 +32,9 @@ def upload(
 ) -> None:
     """Send `data` to the board whose page is at `url`; return when the board has taken it.
 
-    `progress` gets the bytes that were sent and their total, `state` a line for each step. The
-    proof of the password is of the image's SHA-256 as well. Raises CommandError: an UploadError of
-    `arduino.outcomes` for each failure.
+    `command` is one of `arduino`'s. `progress` gets the bytes that were sent and their total,
+    `state` a line for each step. The proof of the password is of the image's SHA-256 as well.
+    Raises CommandError: an UploadError of `arduino.outcomes` for each failure.
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
@@ -40,7 +43,7 @@ def upload(
     # none for this answer, and takes the update after a restart.
     with contextlib.suppress(BusyError):
         _status(client.ask("GET", "/status"))
-    path = "?sha256=" + hashlib.sha256(data).hexdigest()
+    path = f"?sha256={hashlib.sha256(data).hexdigest()}{_KINDS[command]}"
     for left in reversed(range(_TRIES)):
         state(f"sending {name}")
         answer = client.ask("POST", path, data, patience_s=_RESULT_S, progress=progress)
