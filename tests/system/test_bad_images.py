@@ -62,7 +62,7 @@ def no_images(image):
         "HTML": (b"<!DOCTYPE html><title>404</title>", pack),
         "source": (b"def main(ota):\n    pass\n" * 100, pack),
         "bytecode": (b"M\x06\x00\x1f" + bytes(2000), pack),
-        "littlefs": (b"\1\0\0\0\xf0\x0f\xff\xf7littlefs" + bytes(2000), pack),
+        "littlefs": (b"\1\0\0\0\xf0\x0f\xff\xf7littlefs" + bytes(2000), "a littlefs; data"),
         "zip": (b"PK\3\4" + bytes(2000), pack),
         "zeros": (bytes(2000), pack),
         "blank flash": (b"\xff" * 2000, pack),

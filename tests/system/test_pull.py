@@ -254,7 +254,7 @@ def test_an_image_of_files_is_asked_for_as_arduino_does(device, site):
     url = site.add("/fs", file(b"x" * 3000))
     outcome = device.ask("update_fs", url)
     assert site.asked("/fs")[0].headers["x-esp8266-mode"] == "spiffs"
-    assert (outcome.error, outcome.text[:25]) == (16, "Update error: ERROR[16]: ")
+    assert (outcome.error, outcome.text[:25]) == (46, "Update error: ERROR[46]: ")
 
 
 def test_a_server_that_is_not_there_is_told(device):

@@ -34,12 +34,11 @@ def taken(device, *arguments):
     device.confirmed(start)
 
 
-def test_data_for_the_file_system_is_refused_and_an_application_without_spiffs_taken(
-    device, tmp_path
-):
+def test_an_application_is_not_sent_as_data(device, tmp_path):
     path = tmp_path / "x.img"
     path.write_bytes(device.next_image())
-    refused(device, "send one, without --spiffs (the board said: ERROR[16]", "-s", path)
+    done = upload(device, "-s", path)
+    assert done.returncode == 1 and "it is an application image, not data" in done.stderr
     taken(device, path)
 
 

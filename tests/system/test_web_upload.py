@@ -142,7 +142,7 @@ def test_what_is_no_good_image_is_refused_with_a_true_status(tmp_path):
         fails(device, answer, 413, "image of 102145 bytes")
         answer = device.post(form(("a", "b", bytes(104_500))), Content_Type=FORM)
         fails(device, answer, 413, "bytes, a slot takes 102144")
-        fails(device, device.post(form(("filesystem", "b", good)), Content_Type=FORM), 400, "[16]")
+        fails(device, device.post(form(("filesystem", "b", good)), Content_Type=FORM), 422, "[46]")
         two = form(("a", "a.bin", good), ("b", "b.bin", good))
         fails(device, device.post(two, Content_Type=FORM), 409, "one file at a time")
         for body, kind in (
