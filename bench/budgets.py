@@ -19,7 +19,7 @@ HELD_IDLE_KB = 9
 _STRONG = {"password": "a password of the usual length", "auth": "strict"}
 UPLOADS = {
     "unsigned, SHA-256": ({}, 10),
-    "unsigned, MD5 as espota.py has it": ({"auth": "classic"}, 10),
+    "unsigned, MD5 as espota.py has it": ({"auth": "classic"}, 10.1),
     "with a password": (_STRONG, 10),
     "signed with 2048 bits": ({"key_bits": 2048}, 12),
     "signed with 2048 bits and a password": ({"key_bits": 2048} | _STRONG, 12),

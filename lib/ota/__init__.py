@@ -273,15 +273,8 @@ class OTA(Callbacks):
             self.own_pull = HTTPUpdate(self)
         return self.own_pull
 
-    def free_space(self, command=0):
-        """Return how many bytes the largest application that an update can bring may have.
-
-        With the *command* 100, how many an image of data may have.
-        """
-        if command:
-            from .data import free_space
-
-            return free_space()
+    def free_space(self):
+        """Return how many bytes the largest application that an update can bring may have."""
         return _SLOT_SPACE_BYTES
 
     def allow_for(self, seconds):

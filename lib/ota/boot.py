@@ -17,6 +17,10 @@ _MAX_UNHEALTHY = const(10)
 
 _BUFFER_BYTES = const(1024)
 
+# In the record: what is done to /data.
+_NEW_DATA = const(1)
+_TAKE_DATA_BACK = const(2)
+
 # How long a package that a release brings has for its begin(), which starts the trial's watchdog.
 _GUARD_MS = const(10000)
 
@@ -69,7 +73,7 @@ def _try(boot_record, has_hung):
         # Counted, and read back, before anything of the slot is imported.
         boot_record.attempts += 1
         boot_record.store()
-        if boot_record.data == record.NEW_DATA:
+        if boot_record.data == _NEW_DATA:
             from . import exchange
 
             exchange.bring()
@@ -88,7 +92,7 @@ def _end_trial(boot_record, end, why):
 
 def _take_data_back(boot_record):
     # If it fails, no application runs, which would find data that are not its own.
-    if boot_record.data == record.TAKE_DATA_BACK:
+    if boot_record.data == _TAKE_DATA_BACK:
         from . import exchange
 
         exchange.take_back()

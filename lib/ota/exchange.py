@@ -11,6 +11,10 @@ import uerrno
 import uos
 from micropython import const
 
+from .errors import OTAError
+
+_WRONG_DATA = const(48)
+
 DATA = const("/data")
 NEW = const("/.ota/data.new")
 _OLD = const("/.ota/data.old")
@@ -18,6 +22,7 @@ IMAGE = const("/.ota/data.img")  # what was received
 # In the folder: the SHA-256 of the image that it came from, in hex. It is written last.
 _DIGEST = const("/.mpota")
 
+_NEW_DATA = const(1)  # in the record
 _IS_FOLDER = const(0x4000)
 # So many files are removed at once.
 _AT_ONCE = const(8)
@@ -74,6 +79,18 @@ def matches(digest, is_new=False):
             return f.read(len(digest)) == digest.encode()
     except OSError:
         return False  # it came from none, or is not complete
+
+
+def tie(manifest, boot_record):
+    """Note in *boot_record* whether the data that *manifest* names have come, to be tried with it.
+
+    Raises OTAError 48 where they have not, and are not in /data either.
+    """
+    boot_record.data = 0
+    if matches(manifest["data"], True):
+        boot_record.data = _NEW_DATA
+    elif not matches(manifest["data"]):
+        raise OTAError(_WRONG_DATA, "the data that it names are not there: send both")
 
 
 def finish(digest):

@@ -29,9 +29,7 @@ _LONGEST = const(256)  # bytes of the record of a later version, which may appen
 _VERSION = const(2)
 _IS_REVERT = const(1)  # in the flags
 
-# Of `data`: new data is tried together with the slot on trial; they are to be taken back.
-NEW_DATA = const(1)
-TAKE_DATA_BACK = const(2)
+_TAKE_DATA_BACK = const(2)
 
 _READ_FAILED = const(3)
 
@@ -39,13 +37,16 @@ _READ_FAILED = const(3)
 class Record:
     """What the board knows of its slots; see the state machine in docs/DESIGN.md."""
 
+    # What is done to /data: 1: the new one is on trial, 2: it is to be taken back; 0: nothing. Most
+    # records need no place for it.
+    data = 0
+
     def __init__(self):
         self.generation = 0
         self.active = None  # slot that is confirmed, "a" or "b"; None: none yet
         self.trial = None  # slot on trial, or None; the active one where only data are
         self.attempts = 0  # boots of the trial slot so far; without a trial, of the last one
         self.is_revert = False  # whether the trial is the owner's wish to go back
-        self.data = 0  # what the next boot does to /data: nothing, or one of the above
         self.floor = 0  # sequence of the newest release ever confirmed
         self.rejected = 0  # sequence of the release that was taken back last; 0: none
         # For each slot: sequence, size in bytes and MD5 (16 bytes) of what was received last.
@@ -57,17 +58,12 @@ class Record:
         """The slot that an update goes to."""
         return "b" if self.active == "a" else "a"
 
-    @property
-    def tries_data_alone(self):
-        """Whether the active slot is on trial with new data."""
-        return self.trial is not None and self.trial == self.active
-
-    def try_slot(self, slot, is_revert=False, with_data=False):
-        """Set *slot* on trial from the next boot on, with the data that are staged if so wished."""
+    def try_slot(self, slot, is_revert=False, data=0):
+        """Set *slot* on trial from the next boot on; with *data* 1, together with new data."""
         self.trial = slot
         self.attempts = 0
         self.is_revert = is_revert
-        self.data = NEW_DATA if with_data else 0
+        self.data = data
         self.store()
 
     def confirm(self):
@@ -80,7 +76,7 @@ class Record:
         if self.trial is None:
             return
         self.data = 0
-        if self.tries_data_alone:
+        if self.trial == self.active:  # with new data alone
             self.end_trial("confirmed: data")
             return
         left = self.active
@@ -98,7 +94,7 @@ class Record:
         if self.trial is None:
             return
         what = "data"
-        if not self.tries_data_alone:
+        if self.trial != self.active:
             from .slots import mark_rejected
 
             mark_rejected(self.trial)
@@ -108,7 +104,7 @@ class Record:
     def end_trial(self, outcome):
         """Write that nothing is on trial, and how it ended. New data are to be taken back."""
         if self.data:
-            self.data = TAKE_DATA_BACK
+            self.data = _TAKE_DATA_BACK
         self.trial = None
         self.is_revert = False
         self.outcome = outcome
@@ -176,7 +172,9 @@ def load():
     record.trial = _slot(fields[4])
     record.attempts = fields[5]
     record.is_revert = bool(fields[6] & _IS_REVERT)
-    record.data, record.floor, record.rejected = fields[7:10]
+    if fields[7]:
+        record.data = fields[7]
+    record.floor, record.rejected = fields[8:10]
     record.received = {"a": fields[10:13], "b": fields[13:16]}
     try:
         record.outcome = fields[16].rstrip(b"\0").decode()

@@ -75,7 +75,7 @@ def confirm(ota):
     boot_record = load_for_update()
     try:
         # Without a trial in the record it was confirmed before, and only the answer was an error.
-        if boot_record.trial and not boot_record.tries_data_alone:
+        if boot_record.trial not in (None, boot_record.active):
             _take_keys("/app/ota.keys")
     except OTAError as e:
         reject("its keys are broken: %s" % e)

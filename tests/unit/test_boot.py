@@ -383,7 +383,7 @@ def _text(path):
 
 def _with_data(trial, **fields):
     # The same board, with new data for the release *trial* or, where that is "a", alone.
-    _on_trial(trial=trial, data=record.NEW_DATA, **fields)
+    _on_trial(trial=trial, data=1, **fields)
     exchange.remove("/data")
     exchange.remove_rest()
     for folder_name, text in (("/data", "old"), ("/.ota/data.new", "new")):
@@ -436,7 +436,7 @@ def test_data_that_cannot_be_taken_back_meet_no_application_until_they_are():
     try:
         for _ in range(2):
             assert _decide() == "-"
-            assert load().data == record.TAKE_DATA_BACK
+            assert load().data == 2
     finally:
         exchange.uos = os
     assert _decide() == "a" and _text("/data/text") == "old" and load().data == 0
@@ -447,7 +447,7 @@ def test_data_are_taken_back_though_the_record_cannot_be_written():
     assert _decide() == "A"
     load().reject("x")
     assert _failing(_decide) == "a" and _text("/data/text") == "old"
-    assert load().data == record.TAKE_DATA_BACK
+    assert load().data == 2
     assert _decide() == "a" and _text("/data/text") == "old" and load().data == 0
 
 
@@ -455,7 +455,7 @@ def test_another_release_is_tried_after_the_data_were_taken_back():
     _with_data("b")
     assert _decide() == "B" and _text("/data/text") == "new"
     r = load()
-    r.data = record.TAKE_DATA_BACK
+    r.data = 2
     r.store()
     assert _decide() == "B" and _text("/data/text") == "old" and load().data == 0
 

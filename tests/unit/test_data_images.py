@@ -8,7 +8,7 @@ from flash_stubs import Os, fails
 from ota import Callbacks, data, exchange, record, updater
 from ota.data import copy
 from ota.md5 import md5
-from ota.record import NEW_DATA, Record, load
+from ota.record import Record, load
 from ota.updater import Updater, signature
 from sample_image import clear_slot, code_of, error_of, fill_slot, image, marks_of, runs
 from sample_tar import entry, header, tar, tar_of
@@ -124,7 +124,7 @@ def test_a_tar_becomes_a_folder_that_waits_for_its_trial():
     assert _found(_NEW) == _expected(_FILES, *_FOLDERS)
     assert _found("/data") == {b"old": b"1"}
     r = load()
-    assert (r.active, r.trial, r.data, r.attempts) == ("a", "a", NEW_DATA, 0)
+    assert (r.active, r.trial, r.data, r.attempts) == ("a", "a", 1, 0)
     assert exchange.matches(hexlify(sha256(_TAR).digest()).decode(), True)
     assert "data.img" not in os.listdir("/.ota") and not u.is_running and u.error == 0
 
@@ -135,7 +135,7 @@ def test_a_littlefs_of_every_kind_becomes_the_same():
         content = _content(path)
         _send(u, content)
         assert _found(_NEW) == _expected(_FILES, *_FOLDERS), path
-        assert load().data == NEW_DATA
+        assert load().data == 1
         assert exchange.matches(hexlify(sha256(content).digest()).decode(), True)
 
 
@@ -172,13 +172,13 @@ def test_data_that_wait_for_their_trial_are_replaced():
     _send(u, tar_of({b"a": b"1"}))
     _send(u, tar_of({b"d": b"3"}))
     assert _found(_NEW) == {b"d": b"3"} and _found("/data") == {b"old": b"1"}
-    assert (load().trial, load().data) == ("a", NEW_DATA)
+    assert (load().trial, load().data) == ("a", 1)
 
 
 def test_an_empty_image_makes_an_empty_folder():
     u = _clean()
     _send(u, tar(header(b"./", kind=b"5")))
-    assert _found(_NEW) == {} and load().data == NEW_DATA
+    assert _found(_NEW) == {} and load().data == 1
 
 
 # With an application
@@ -194,7 +194,7 @@ def test_an_application_that_names_data_is_tried_together_with_them():
         _send(u, command=_TIED)
         _send(u, image(8, more=_named(digits=digits)), 0)
         r = load()
-        assert (r.active, r.trial, r.data) == ("a", "b", NEW_DATA)
+        assert (r.active, r.trial, r.data) == ("a", "b", 1)
 
 
 def test_an_application_that_names_the_data_that_are_there_is_tried_alone():
@@ -236,7 +236,7 @@ def test_data_that_wait_are_still_there_for_an_application_that_names_them():
     u = _clean({"old": b"1"})
     _send(u)
     _send(u, image(8, more=_named()), 0)
-    assert (load().trial, load().data) == ("b", NEW_DATA)
+    assert (load().trial, load().data) == ("b", 1)
     assert _found("/data") == {b"old": b"1"} and b"index.html" in _found(_NEW)
     # For another one they are not.
     u = _clean({"old": b"1"})
@@ -250,7 +250,7 @@ def test_data_alone_do_not_take_the_place_of_those_that_the_application_names():
     error = error_of(_send, u, tar_of({b"a": b"1"}))
     assert error.startswith("ERROR[48]") and "names others: send both" in error and _is_as_before()
     _send(u)  # the very same ones do
-    assert load().data == NEW_DATA
+    assert load().data == 1
     u = _clean(more=_named())
     _send(u, tar_of({b"a": b"1"}), _TIED)
     assert u.ota.has_staged_data
@@ -294,7 +294,7 @@ def test_with_an_application_that_is_what_the_new_one_wants_to_keep():
 def test_without_data_before_there_is_nothing_to_keep():
     u = _clean(more=b"keep *\n")
     _send(u)
-    assert load().data == NEW_DATA
+    assert load().data == 1
 
 
 # What is refused
@@ -433,11 +433,11 @@ def test_bytes_that_are_missing_or_too_many_or_changed_are_refused():
     found.update(_TAR)
     u.set_md5(hexlify(found.digest()).decode())
     _send(u)
-    assert load().data == NEW_DATA
+    assert load().data == 1
     u = _clean()
     u.set_sha256(hexlify(digest).decode())
     _send(u)
-    assert load().data == NEW_DATA
+    assert load().data == 1
 
 
 def test_a_file_that_reads_back_otherwise_than_it_was_received_is_refused():
@@ -529,7 +529,7 @@ def test_a_board_with_keys_takes_only_what_is_signed():
         u = _clean()
         u.keys = key
         assert code_of(_send, u, content) == code
-        assert (load().data == NEW_DATA) == (code is None)
+        assert (load().data == 1) == (code is None)
         if code is None:  # it is the same data, signed or not
             assert exchange.matches(hexlify(sha256(plain).digest()).decode(), True)
 
@@ -575,7 +575,7 @@ def test_power_that_fails_at_any_moment_leaves_the_data_as_they_were_or_on_trial
         assert _is_as_before() and _found("/data") == {b"old": b"1"}
         changes += 1
     assert changes > 6
-    assert _found(_NEW) == _expected(_FILES, *_FOLDERS) and load().data == NEW_DATA
+    assert _found(_NEW) == _expected(_FILES, *_FOLDERS) and load().data == 1
 
 
 # A gzip
@@ -594,7 +594,7 @@ def test_a_gzip_of_data_is_unpacked_on_the_way():
             elif digest:
                 u.set_sha256(hexlify(sha256(content).digest()).decode())
             _send(u, content)
-            assert len(_found(_NEW)[b"words"]) == 24000 and load().data == NEW_DATA, path
+            assert len(_found(_NEW)[b"words"]) == 24000 and load().data == 1, path
             # It is the same image, however it was sent.
             assert exchange.matches(hexlify(sha256(plain).digest()).decode(), True)
     u = _clean()
@@ -613,7 +613,7 @@ def test_a_gzip_of_data_is_signed_or_it_is_refused():
         u = _clean()
         u.keys = keys
         assert code_of(_send, u, _content("/vectors/" + path)) == code, path
-        assert (load().data == NEW_DATA) == (code is None)
+        assert (load().data == 1) == (code is None)
 
 
 def test_a_gzip_of_data_that_is_changed_is_refused():

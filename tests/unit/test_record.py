@@ -6,7 +6,7 @@ from binascii import unhexlify
 from flash_stubs import Os, Watched, fails, fill_up
 from ota import record
 from ota.errors import OTAError
-from ota.record import NEW_DATA, TAKE_DATA_BACK, Record, load
+from ota.record import Record, load
 from sample_image import empty_board, fill_slot, image, marks_of, runs
 from uhashlib import sha256
 
@@ -323,39 +323,38 @@ def test_data_on_trial_alone_are_confirmed_and_the_slot_stays_as_it_is():
     _clean()
     r = _sample(trial=None, active="b", rejected=19)
     before = _fields(r)
-    r.try_slot("b", with_data=True)
-    assert (load().active, load().trial, load().data, load().attempts) == ("b", "b", NEW_DATA, 0)
-    assert load().tries_data_alone
+    r.try_slot("b", data=1)
+    assert (load().active, load().trial, load().data, load().attempts) == ("b", "b", 1, 0)
     r.confirm()
     f = load()
     assert (f.trial, f.data, f.outcome) == (None, 0, "confirmed: data")
     assert _fields(f)[4:6] == (False, 0) and _fields(f)[6:10] == before[6:10]
-    assert f.active == "b" and not f.tries_data_alone
+    assert f.active == "b"
 
 
 def test_data_on_trial_alone_are_taken_back_and_no_release_is_rejected():
     _clean()
     r = _sample(trial=None)
-    r.try_slot("a", with_data=True)
+    r.try_slot("a", data=1)
     r.reject("it hung")
     f = load()
-    assert (f.active, f.trial, f.data, f.rejected) == ("a", None, TAKE_DATA_BACK, 16)
+    assert (f.active, f.trial, f.data, f.rejected) == ("a", None, 2, 16)
     assert f.outcome == "taken back: data: it hung" and marks_of("a") == b"ACPT" + b"\xff" * 4
 
 
 def test_data_on_trial_with_a_release_share_its_end():
     _clean()
     r = _sample(trial=None)
-    r.try_slot("b", with_data=True)
-    assert (load().trial, load().data) == ("b", NEW_DATA) and not load().tries_data_alone
+    r.try_slot("b", data=1)
+    assert (load().trial, load().data) == ("b", 1)
     load().confirm()
     f = load()
     assert (f.active, f.data, f.outcome) == ("b", 0, "confirmed: 18")
     _clean()
     for end in (lambda: load().reject("x"), lambda: load().end_trial("failed: x")):
-        r.try_slot("b", with_data=True)
+        r.try_slot("b", data=1)
         end()
-        assert (load().active, load().trial, load().data) == ("a", None, TAKE_DATA_BACK)
+        assert (load().active, load().trial, load().data) == ("a", None, 2)
     r.try_slot("b")
     assert load().data == 0
     load().end_trial("failed: x")

@@ -270,7 +270,7 @@ def _folder(path, count):
 
 def _with_data(slot="a", **fields):
     # The same board with new data on trial: with release 8, or alone in release 7 of slot a.
-    settings = {"trial": slot, "data": record.NEW_DATA}
+    settings = {"trial": slot, "data": 1}
     settings.update(fields)
     services = _on_trial(**settings)
     runs(slot, is_trial=True)
@@ -317,7 +317,7 @@ def test_data_on_trial_alone_do_not_bring_the_keys_of_their_application_back():
 def test_data_that_are_rejected_are_taken_back_by_the_next_boot():
     services = _with_data()
     assert _resets(services.reject, "cold")
-    assert (load().data, load().trial) == (record.TAKE_DATA_BACK, None)
+    assert (load().data, load().trial) == (2, None)
     assert load().outcome == "taken back: data: cold"
     assert len(os.listdir("/.ota/data.old")) == 20
 

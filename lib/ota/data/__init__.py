@@ -1,8 +1,8 @@
 """An image of data files, for the folder /data: received into a file, checked as an application's
-image is, and unpacked beside /data. For the Updater, in place of its verify.py.
+image is, and unpacked beside /data. For the Updater.
 
 Nothing of an image is looked into before its digests and its signature are good, but for its first
-bytes, which may refuse it. RAM: about 2 KB while loaded, with tar.py and littlefs.py.
+bytes, which may refuse it. RAM: about 2 KB while loaded, beside the Updater's.
 """
 
 import uos
@@ -12,7 +12,7 @@ from ubinascii import hexlify
 from .. import exchange, log, slots
 from ..errors import OTAError
 from ..record import load_for_update
-from ..updater.digests import check_signature, compare, trailer_bytes
+from ..updater.verify import check_signature, compare
 from . import littlefs, tar
 from .copy import COPY_BYTES, copying, keeping, made_folders
 from .tar import bad
@@ -31,7 +31,13 @@ _FOLDER_BLOCKS = const(2)
 _ENTRIES_OF_BLOCK = const(16)
 _SPARE_BLOCKS = const(8)
 
+# A signature, of 1024 to 4096 bits.
+_MIN_KEY_BYTES = const(128)
+_MAX_KEY_BYTES = const(512)
+
 _NO_ROOM = const("%d bytes for data, the file system has room for %d")
+
+_NEW_DATA = const(1)  # in the record
 
 _NO_SPACE = const(4)
 _DAMAGED = const(37)
@@ -39,7 +45,7 @@ _NO_DATA_IMAGE = const(46)
 _WRONG_DATA = const(48)
 
 
-def make_room(updater, boot_record):
+def begin(updater, boot_record):
     """Remove what updates before have left; raise OTAError 4 if there is no room for the image."""
     if not boot_record.data:
         exchange.remove_rest()
@@ -108,19 +114,19 @@ def verify(updater):
     if boot_record.active:
         manifest = slots.manifest_of(boot_record.active)
     digest = hexlify(digest)
-    if not updater.is_tied:
+    if not updater.app:
         named = manifest.get("data", "").encode()
         if digest[: len(named)] != named:
             raise OTAError(_WRONG_DATA, "the one that runs names others: send both")
     yield from _unpack(image)
-    if not updater.is_tied:
+    if not updater.app:
         yield from keeping(manifest)
     exchange.finish(digest)
     updater.file = image = None
     file.close()
     exchange.remove(exchange.IMAGE)
-    if not updater.is_tied:
-        boot_record.try_slot(boot_record.active, with_data=True)
+    if not updater.app:
+        boot_record.try_slot(boot_record.active, False, _NEW_DATA)
     log.info("update: data are verified and unpacked")
 
 
@@ -141,7 +147,9 @@ def _opened(updater):
         raise OTAError(_DAMAGED, "read back, it is no data image")
     size = updater.stored
     updater.read_stored(size - 4, head[:4])
-    return tar.Tar(updater.file, max(0, size - trailer_bytes(head, 4)))
+    length = int.from_bytes(head[:4], "little")
+    is_signed = _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES
+    return tar.Tar(updater.file, max(0, size - length - 4) if is_signed else size)
 
 
 # Unpacking. An image has `entries()`, a generator of (name, size, at) with the name as bytes, and

@@ -50,7 +50,7 @@ def installing(session):
         raise OTAError(_WRONG_CODE, "HTTP %d" % session.status)
     if session.size == 0:
         raise OTAError(_NO_SIZE)
-    if session.size is not None and session.size > service.ota.free_space(_command(session)):
+    if session.size is not None and session.size > _space(session):
         raise OTAError(_NO_SPACE, "%d bytes" % session.size)
     head = None
     if session.place:
@@ -118,8 +118,13 @@ def _judge(session):
     return head[:filled], sequence
 
 
-def _command(session):
-    return _U_FLASH if session.mode == "sketch" else _U_FS
+def _space(session):
+    # How many bytes what the server sends may have.
+    if session.mode == "sketch":
+        return session.service.ota.free_space()
+    from ..data import free_space
+
+    return free_space()
 
 
 def _may_be_image(head):
@@ -170,9 +175,8 @@ def _begin(session, head):
             updater.set_md5(service.md5 or session.md5)
     except OTAError:
         raise OTAError(_BAD_MD5)
-    command = _command(session)
-    size = session.size or service.ota.free_space(command)
-    updater.begin(size, command, session.start)
+    size = session.size or _space(session)
+    updater.begin(size, _U_FLASH if session.mode == "sketch" else _U_FS, session.start)
     service.ota.call("progress", service, session.start, size)
     if service.close_connections:
         service.close_connections()

@@ -93,10 +93,9 @@ class Updater:
     # `stored`, how many bytes are in the slot, and `filled`, how many are in the pages.
     expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = app = None
     unpacker = None
-    # For the package `data`, of an image of data: the file that it goes into, and whether an
+    # For the package `data`: the file that an image of data goes into; its `app` is True where an
     # application is to come that names it.
     file = None
-    is_tied = False
 
     def __init__(self, ota, callbacks=None):
         self.ota = ota
@@ -137,11 +136,11 @@ class Updater:
         self.is_running = True
         try:
             boot_record = self._admit(size, command)
-            self.is_tied = command == _U_FS_TIED
             self.slot = boot_record.idle if command == _U_FLASH else None
             self._reserve(boot_record)
             if self.slot is None:
-                self._checks.make_room(self, boot_record)
+                self.app = command == _U_FS_TIED
+                self._checks.begin(self, boot_record)
             if resume_at:
                 self._admit_rest(resume_at)
             self.has_started = True
@@ -261,7 +260,7 @@ class Updater:
             yield from self._checks.verify(self)
         except Exception as e:
             self.fail(e, _READ_FAILED)
-        self.ota.has_staged_data = self.is_tied
+        self.ota.has_staged_data = self.app is True
         self._release()
         if self.callbacks is None:  # no service tells the application
             self.ota.call("end", None)

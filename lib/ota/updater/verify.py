@@ -5,14 +5,15 @@ Nothing of an image counts before its digests and its signature are good; all is
 flash through its controller. RAM: about 1.5 KB while loaded.
 """
 
+import gc
+
 from micropython import const
-from ubinascii import unhexlify
+from ubinascii import hexlify, unhexlify
+from uhashlib import sha256
 
 from .. import hal, log, slots
 from ..errors import OTAError
-from ..exchange import matches
 from ..record import load_for_update
-from .digests import check_signature, compare
 
 _MPY_VERSION = const("6.3")
 # The largest step from the floor to a release: one absurdly high would end all that come after.
@@ -27,6 +28,11 @@ _DATA = const(2)
 _FOLDER = const(4)
 _FILE = const(5)
 
+# A signature, of 1024 to 4096 bits, and its length.
+_MIN_KEY_BYTES = const(128)
+_MAX_KEY_BYTES = const(512)
+_MAX_TRAILER_BYTES = const(_MAX_KEY_BYTES + 4)
+
 # One long text: each short one would cost 16 bytes of heap.
 _KINDS = const("""send what 'mpota pack' makes
 an Arduino sketch; this board runs what 'mpota pack' makes
@@ -36,15 +42,17 @@ a tar; data are sent by 'mpota upload -s'
 a littlefs; data are sent by 'mpota upload -s'
 a text; send what 'mpota pack' makes""")
 
+_MD5_FAILED = const(7)
 _NO_IMAGE = const(10)
+_NOT_SIGNED = const(12)
 _REJECTED = const(35)
 _BELOW_FLOOR = const(36)
 _DAMAGED = const(37)
 _BAD_ROMFS = const(39)
 _WRONG_BOARD = const(41)
+_SHA256_FAILED = const(42)
 _JUMP = const(43)
 _WRONG_APP = const(44)
-_WRONG_DATA = const(48)
 
 
 def refuse_by_head(head, updater):
@@ -75,7 +83,8 @@ def _what_it_is(head):
 
 
 def _judge(manifest, updater):
-    # Asks policy about a release; returns the boot record.
+    # Asks policy about a release; returns the boot record, which says of the data that it names
+    # whether they are tried with it.
     boot_record = load_for_update()
     board = manifest.get("board", "esp8266")
     if board != "esp8266":
@@ -94,9 +103,10 @@ def _judge(manifest, updater):
         raise OTAError(_JUMP, "%d, from %d" % (sequence, floor))
     if sequence == boot_record.rejected:
         raise OTAError(_REJECTED, "sequence %d" % sequence)
-    named = manifest.get("data")
-    if named and not matches(named, True) and not matches(named):
-        raise OTAError(_WRONG_DATA, "the data that it names are not there: send both")
+    if "data" in manifest:
+        from ..exchange import tie
+
+        tie(manifest, boot_record)
     return boot_record
 
 
@@ -138,8 +148,7 @@ def verify(updater):
     hal.flash_read(start, window)
     manifest = slots.read_manifest(window)
     boot_record = _judge(manifest, updater)
-    has_data = "data" in manifest and matches(manifest["data"], True)
-    if has_data:  # they have come before, and are tried together with it
+    if boot_record.data:  # they have come before, and are tried together with it
         from ..data.copy import keeping
 
         yield from keeping(manifest)
@@ -147,8 +156,83 @@ def verify(updater):
     # Without an MD5 the record is of what lies in the slot, of which one can be made later.
     received = (updater.progress, unhexlify(md5)) if md5 else (size, b"")
     boot_record.received[updater.slot] = (manifest["sequence"],) + received
-    boot_record.try_slot(updater.slot, with_data=has_data)
+    boot_record.try_slot(updater.slot, False, boot_record.data)
     log.info("update: %s %s is verified", manifest["name"], manifest["version"])
+
+
+def compare(updater, length, end):
+    """Read back what *updater* has stored, and compare its digests with those that are expected.
+
+    A generator that yields after every block. Its value is the SHA-256 of the first *length*
+    and of the first *end*, None where those are 0. What a gzip was when it was received
+    has been hashed already. Raises OTAError 42 or 7.
+    """
+    size = updater.stored
+    pages = updater.pages
+    unpacker = updater.unpacker
+    whole = sha256() if updater.expected_sha256 and not unpacker else None
+    md5_state = updater.md5_state
+    content = sha256()
+    signed = sha256() if end else None
+    for at in range(0, size, len(pages)):
+        count = min(len(pages), size - at)
+        part = pages[: count + 3 & ~3]
+        updater.read_stored(at, part)
+        part = part[:count]
+        if whole:
+            whole.update(part)
+        elif md5_state and not unpacker:
+            md5_state.update(part)
+        if at < length:
+            content.update(part[: length - at])
+        if signed and at < end:
+            signed.update(part[: end - at])
+        yield
+    if unpacker:
+        whole = unpacker.whole
+    if whole and whole.digest() != unhexlify(updater.expected_sha256):
+        raise OTAError(_SHA256_FAILED, "on the way" if unpacker else "read back from flash")
+    if md5_state and not whole:
+        updater.md5_state = None
+        found = hexlify(md5_state.digest()).decode()
+        if found != updater.expected_md5:
+            raise OTAError(
+                _MD5_FAILED, "expected: %s, calculated: %s" % (updater.expected_md5, found)
+            )
+    return content.digest(), signed and signed.digest()
+
+
+def check_signature(updater, end, digest):
+    """Check the signature behind byte *end* of what is stored, over what has the SHA-256 *digest*.
+
+    Where a gzip was signed as it was sent, that signature counts. The block is given up, whose only
+    owner *updater* is. Raises OTAError 37 where something else is there, and 12.
+    """
+    size = updater.stored - end
+    trailer = updater.pages[: min(size, _MAX_TRAILER_BYTES) + 3 & ~3]
+    updater.read_stored(end, trailer)
+    unpacker = updater.unpacker
+    while True:
+        # A signature is followed by its length, 4 bytes.
+        length = int.from_bytes(trailer[max(0, size - 4) : size], "little")
+        is_good = length + 4 == size and _MIN_KEY_BYTES <= length <= _MAX_KEY_BYTES
+        if not (unpacker and unpacker.trailer) or size and not is_good:
+            break
+        trailer, size = unpacker.trailer, len(unpacker.trailer)
+        digest = unpacker.signed and unpacker.signed.digest()
+        unpacker = None
+    if not is_good and updater.signature:
+        raise OTAError(_NOT_SIGNED, "not signed")
+    if not is_good and size:
+        raise OTAError(_DAMAGED, "%d bytes behind its end are no signature" % size)
+    made = bytes(trailer[:length])
+    updater.unpacker = unpacker = None
+    updater.buffer = updater.pages = trailer = None
+    gc.collect()
+    if updater.signature:
+        # The arithmetic gets the place of the block.
+        legacy = updater.ota.settings.get("legacy_signatures")
+        updater.signature.verify(digest, made, legacy, updater.trusted)
 
 
 def _walk(start, length, window):
