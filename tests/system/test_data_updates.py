@@ -425,7 +425,7 @@ def test_a_board_with_keys_takes_signed_data_and_no_other_by_every_way(tmp_path,
     ]
     app = () if way == "pull" else (APP,)
     # The page, the password, the signature and a gzip take more beside each other than there is.
-    heap = {"heap": "96k"} if way == "page" else {}
+    heap = {"heap": "96k"} if way == "page" or kind == "gzip" else {}
     device = kinds[way](tmp_path, *app, password="geheim", web_password="geheim", **heap)
     keys = {"/ota.keys": binary_keys([KEY.public_key()])}
     boards.change_files(device.board.flash, lambda files: files.update(OLD | keys))
