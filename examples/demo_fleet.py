@@ -113,7 +113,15 @@ class Server:
                 raise TimeoutError("the server has not started")
             url = re.search(r"serving .* at (http://\S+)/;", line)
         self.url = url[1]
+        wait("the server answers", self._is_ready)
         return self
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/ready"):
+                return True
+        except OSError:
+            return False
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()

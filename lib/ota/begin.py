@@ -42,7 +42,8 @@ def begin(ota):
         ota.kept = take()
         is_for_page = bool(ota.kept) and ota.kept[0] == PAGE
     # What may be needed in a full heap is loaded once, for its names: the interpreter's table of
-    # names grows in steps of kilobytes, and what is in it stays. So does md5.
+    # names grows in steps of kilobytes, and what is in it stays. So does md5. One after the other:
+    # together they may have no room.
     modules = "trial "
     if ota.has_password():
         modules += "restart arduino.auth "
@@ -56,6 +57,7 @@ def begin(ota):
         modules += _OF_A_PULL
     for module in modules.split():
         __import__("ota." + module)
+        ota.unload()
     wifi.join(ota)
     if get("log_host") and not log.sender:
         from .log_host import begin as send_log

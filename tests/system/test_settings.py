@@ -153,3 +153,11 @@ def test_pins_get_their_safe_levels_before_all_else_where_no_application_runs(tm
         device.board.wait_for("no application yet", start=start)
         device.board.wait_for(r"levels \[1, 0, 1\]", start=start)
         device.board.wait_for("listens on port", start=start)
+
+
+def test_a_board_with_all_services_on_starts_and_takes_an_update(tmp_path):
+    services = {"web": True, "mdns": True, "update_url": "http://127.0.0.1:1/"}
+    with Device(tmp_path, password="geheim", **services) as device:
+        device.board.wait_for("web: http")
+        assert not [line for line in device.board.lines if "MemoryError" in line]
+        device.takes_an_update()
