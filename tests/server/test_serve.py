@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from asking import Desk, board_headers, release_image, sketch_headers
+from mpota.image import delta
 from mpota.server.database import Database
 from serving import Serving
 
@@ -280,6 +281,24 @@ def test_boards_are_sent_elsewhere_for_images(tmp_path):
         reply = server.get("/update", board_headers(2))
         assert reply.headers["X-Accel-Redirect"] == f"/images/{name[:2]}/{name}"
         assert (reply.status, reply.body) == (200, b"")
+
+
+def test_a_board_that_asks_for_it_gets_what_has_changed_and_the_second_time_all(tmp_path):
+    desk = filled(tmp_path)
+    image = release_image(3)
+    desk.roll_out(desk.add(image))
+    desk.database.close()
+    changes = delta.make(IMAGE, image)
+    takes = {"x-mpota-takes": "delta"}
+    with Serving(tmp_path, "--unknown", "accept") as server:
+        reply = server.get("/update", board_headers(1, sequence=2) | takes)
+        assert (reply.status, reply.body) == (200, changes)
+        assert reply.headers["x-MD5"] == hashlib.md5(changes).hexdigest()
+        told = takes | {"Range": "bytes=10-", "If-Range": reply.headers["ETag"]}
+        assert server.get("/update", board_headers(1, sequence=2) | told).body == changes[10:]
+        assert server.get("/update", board_headers(1, sequence=2) | takes).body == image
+        assert server.get("/update", board_headers(2, sequence=2)).body == image
+        assert server.get("/update", board_headers(3, sequence=1) | takes).body == image
 
 
 @pytest.fixture

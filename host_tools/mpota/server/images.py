@@ -9,6 +9,9 @@ import tempfile
 from pathlib import Path
 
 from mpota.errors import CommandError
+from mpota.image import delta
+
+_WORTH_WHILE = 0.8  # of the whole image's size; what is larger is sent whole
 
 
 class ImageDirectory:
@@ -32,9 +35,29 @@ class ImageDirectory:
         Raises CommandError where it cannot be written: nothing is left of it then.
         """
         sha256 = hashlib.sha256(data).hexdigest()
-        path = self.path(sha256)
+        self._write(self.path(sha256), data)
+        return sha256
+
+    @staticmethod
+    def delta_name(base: str, result: str) -> str:
+        """Give the name of what has changed between two images, by their SHA-256."""
+        return f"deltas/{base[:32]}-{result[:32]}"
+
+    def delta(self, base: str, result: str) -> bytes:
+        """Give what has changed between two images, made when it is wanted first.
+
+        It is empty where it is not worth while. Raises OSError, CommandError.
+        """
+        path = self.folder / self.delta_name(base, result)
+        if not path.exists():
+            whole = self.read(result)
+            made = delta.make(self.read(base), whole)
+            self._write(path, made if len(made) <= _WORTH_WHILE * len(whole) else b"")
+        return path.read_bytes()
+
+    def _write(self, path: Path, data: bytes) -> None:
         if path.exists():
-            return sha256
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
@@ -54,11 +77,14 @@ class ImageDirectory:
             raise CommandError(
                 f"the image cannot be kept in {self.folder} ({error.strerror}): make room there"
             ) from error
-        return sha256
 
     def read(self, sha256: str) -> bytes:
         """Give the content of the file with this digest. Raises OSError where it is gone."""
-        return self.path(sha256).read_bytes()
+        return self.read_file(self.name(sha256))
+
+    def read_file(self, name: str) -> bytes:
+        """Give the content of the file *name* of this folder. Raises OSError where it is gone."""
+        return (self.folder / name).read_bytes()
 
 
 def _sync(folder: Path) -> None:

@@ -39,7 +39,7 @@ class Question:
 
     `mac` has 12 upper-case hex digits, `application` is the path's or else the board's own name for
     it. `range` are the first and the last byte that are wanted, `is_ours` is whether it is a board
-    with mpota.
+    with mpota, and `takes_delta` whether it asks for what has changed alone.
     """
 
     mac: str
@@ -62,6 +62,7 @@ class Question:
     range: tuple[int, int | None] | None
     if_range: str | None
     address: str
+    takes_delta: bool = False
 
     @property
     def fingerprint(self) -> int:
@@ -119,6 +120,7 @@ def read(
         range=_range(told),
         if_range=told[b"if-range"].decode("latin-1") if b"if-range" in told else None,
         address=address,
+        takes_delta=b"delta" in told.get(b"x-mpota-takes", b""),
     )
 
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -75,6 +75,7 @@ class _Counting(NamedTuple):
 class Reply:
     """What a board gets: a status and, where there is one, the release; `has_body`: its bytes.
 
+    `base` is the release that the board runs, where it is to get what has changed since alone.
     `why` is for an operator who reads the log.
     """
 
@@ -83,6 +84,7 @@ class Reply:
     release: Release | None = None
     has_body: bool = False
     wait_s: int = 0
+    base: Release | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +240,12 @@ class Reception:
             if answer.rollout is not None and _is_limited(answer.rollout):
                 load = _load(session, answer.rollout.id, running_s)
                 answer = decision.decide(board, current, now, load, self._arduino)
+            reply = _reply(answer, question)
             if answer.kind == Kind.OFFER:
-                _offer(session, row, board, answer, question, running_s, now)
-            return _reply(answer, question)
+                tries = _offer(session, row, board, answer, question, running_s, now)
+                if tries == 1 and question.takes_delta:
+                    reply = replace(reply, base=_base(current, board, reply))
+            return reply
 
     def _unknown(self, connection: sa.Connection, question: Question) -> Reply | None:
         if self._options.board_secrets or not self._has_fleet_secret(question):
@@ -335,8 +340,8 @@ def _offer(
     question: Question,
     running_s: float,
     now: float,
-) -> None:
-    # Writes down that the board is given the release.
+) -> int:
+    # Writes down that the board is given the release; returns how often it was.
     assert answer.release is not None
     going_on = session.scalar(
         sa.select(Attempt).where(Attempt.board_id == row.id, Attempt.state == OPEN)
@@ -346,7 +351,7 @@ def _offer(
         if not (question.range and question.range[0] > 0):
             going_on.tries += 1
         going_on.offered_running_s = running_s
-        return
+        return going_on.tries
     if going_on is not None:
         going_on.state, going_on.ended = REPLACED, now
         session.flush()
@@ -363,6 +368,19 @@ def _offer(
             offered=now,
         )
     )
+    return 1
+
+
+def _base(current: Plan, board: decision.Board, reply: Reply) -> Release | None:
+    # The release that the board says it runs. If what runs is another image of that number, the
+    # board refuses what has changed since, and the next time it gets the whole image.
+    wanted = reply.release
+    if wanted is None or wanted.md5 != wanted.content_md5:
+        return None
+    for release in current.releases.values():
+        if (release.application, release.sequence) == (board.application, board.sequence):
+            return release
+    return None
 
 
 def _has_it(question: Question, answer: decision.Answer) -> bool:

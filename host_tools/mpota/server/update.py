@@ -2,15 +2,17 @@
 
 import asyncio
 import collections
+import hashlib
 import ipaddress
 import logging
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
+from mpota.errors import CommandError
 from mpota.server import questions
 from mpota.server.decision import Arduino, Release
 from mpota.server.images import ImageDirectory
@@ -29,6 +31,13 @@ _CHUNK_BYTES = 64 << 10
 _log = logging.getLogger("mpota.update")
 
 _Headers = list[tuple[bytes, bytes]]
+
+
+class _File(NamedTuple):
+    """A file in the folder of images."""
+
+    name: str
+    md5: str
 
 
 class UpdateEndpoint:
@@ -114,39 +123,56 @@ class UpdateEndpoint:
         # Returns the status and how many bytes of an image were sent.
         release = reply.release
         headers: _Headers = []
+        file: _File | None = None
         if release is not None:
+            file = _File(self._images.name(release.sha256), release.md5)
+            if reply.base is not None and not self._options.images_url:
+                file = await self._changes(reply.base, release) or file
             headers = [
                 (b"x-version", release.version.encode("latin-1", "replace")),
-                (b"x-md5", release.md5.encode()),
-                (b"etag", f'"{release.md5}"'.encode()),
+                (b"x-md5", file.md5.encode()),
+                (b"etag", f'"{file.md5}"'.encode()),
             ]
         if reply.status == 401:
             headers.append((b"www-authenticate", b'Basic realm="mpota"'))
         if reply.status == 503:
             headers.append((b"retry-after", b"%d" % reply.wait_s))
-        if release is None or not reply.has_body:
+        if file is None or not reply.has_body:
             await _send(send, reply.status, headers)
             return reply.status, 0
         headers.append((b"content-type", b"application/octet-stream"))
-        name = self._images.name(release.sha256)
         if self._options.images_url:
-            location = f"{self._options.images_url.rstrip('/')}/{name}"
+            location = f"{self._options.images_url.rstrip('/')}/{file.name}"
             await _send(send, 302, [*headers, (b"location", location.encode())])
             return 302, 0
         if self._options.accel:
             # The web server before this one sends the file, whole or in part, with these headers.
-            accel = f"{self._options.accel.rstrip('/')}/{name}".encode()
+            accel = f"{self._options.accel.rstrip('/')}/{file.name}".encode()
             await _send(send, 200, [*headers, (b"x-accel-redirect", accel)])
             return 200, 0
         headers.append((b"accept-ranges", b"bytes"))
-        return await self._send_file(send, question, release, headers)
+        return await self._send_file(send, question, file, headers)
+
+    async def _changes(self, base: Release, release: Release) -> "_File | None":
+        # What has changed since the board's release, where that is worth while and can be made.
+        loop = asyncio.get_running_loop()
+        try:
+            data = await loop.run_in_executor(
+                self._pool, self._images.delta, base.sha256, release.sha256
+            )
+        except (OSError, CommandError) as error:
+            _log.error("no delta can be made of %s: %s", base.version, error)
+            return None
+        name = self._images.delta_name(base.sha256, release.sha256)
+        return _File(name, hashlib.md5(data).hexdigest()) if data else None
 
     async def _send_file(
-        self, send: Send, question: Question, release: Release, headers: _Headers
+        self, send: Send, question: Question, file: "_File", headers: _Headers
     ) -> tuple[int, int]:
-        size = release.size_bytes
+        data = await self._file(file.name)
+        size = len(data)
         start, end, status = 0, size, 200
-        if question.range and question.if_range in (None, f'"{release.md5}"'):
+        if question.range and question.if_range in (None, f'"{file.md5}"'):
             start, last = question.range
             end = size if last is None else min(last + 1, size)
             if start >= end:
@@ -154,7 +180,6 @@ class UpdateEndpoint:
                 return 416, 0
             status = 206
             headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
-        data = await self._file(release.sha256)
         await send(
             {
                 "type": "http.response.start",
@@ -168,16 +193,16 @@ class UpdateEndpoint:
             await send({"type": "http.response.body", "body": chunk, "more_body": more})
         return status, end - start
 
-    async def _file(self, sha256: str) -> bytes:
-        data = self._cache.get(sha256)
+    async def _file(self, name: str) -> bytes:
+        data = self._cache.get(name)
         if data is None:
             loop = asyncio.get_running_loop()
-            data = await loop.run_in_executor(self._pool, self._images.read, sha256)
+            data = await loop.run_in_executor(self._pool, self._images.read_file, name)
             self._cached_bytes += len(data)
-            self._cache[sha256] = data
+            self._cache[name] = data
             while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
                 self._cached_bytes -= len(self._cache.popitem(last=False)[1])
-        self._cache.move_to_end(sha256)
+        self._cache.move_to_end(name)
         return data
 
 
