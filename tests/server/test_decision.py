@@ -25,7 +25,7 @@ from mpota.server.decision import (
     share_of,
 )  # fmt: skip
 
-settings.register_profile("short", max_examples=100, deadline=None)
+settings.register_profile("short", max_examples=60, deadline=None)
 settings.load_profile("short")
 
 GROUPS = ("", "lab", "field")

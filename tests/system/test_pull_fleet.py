@@ -84,3 +84,20 @@ def test_a_board_waits_until_it_is_accepted_and_tells_its_secret(tmp_path, servi
         with desk.database.reading() as session:
             md5 = session.scalar(sa.select(Board.md5))
         assert md5 == hashlib.md5(data).hexdigest()
+
+
+def test_a_board_that_runs_a_release_of_the_server_gets_what_has_changed_alone(tmp_path, serving):
+    desk, url = serving("--unknown", "accept")
+    ballast = {"data.bin": hashlib.shake_256(b"").digest(20_000)}
+    with Device(tmp_path, files=ballast, heap="80k", update_url=url, **OFTEN) as device:
+        desk.add(device.image(files=ballast))
+        data = device.next_image(files=ballast)
+        start = device.said
+        desk.roll_out(desk.add(data))
+        device.confirmed(start)
+        assert device.slot(device.record.active)[: len(data)] == data
+        assert ended(desk, "confirmed") == "confirmed: 2"
+    (changes,) = (desk.options.images / "deltas").iterdir()
+    assert 0 < changes.stat().st_size < 1000
+    with desk.database.reading() as session:
+        assert session.scalar(sa.select(Attempt.tries)) == 1

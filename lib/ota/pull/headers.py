@@ -24,7 +24,7 @@ _HEADERS = const(
     b"x-ESP8266-sketch-size: %d\nx-ESP8266-sketch-md5: %s\nx-ESP8266-chip-size: %d\n"
     b"x-ESP8266-sdk-version: %s\nx-ESP8266-mode: %s\nx-mpota-name: %s\n"
     b"x-mpota-sequence: %d\nx-mpota-outcome: %s\nx-mpota-boots: %d\nx-mpota-heap: %d\n"
-    b"x-mpota-uptime: %d\nx-mpota-rssi: %d\n"
+    b"x-mpota-uptime: %d\nx-mpota-rssi: %d\nx-mpota-takes: delta\n"
 )
 
 _NO_HTTP = const(-7)
