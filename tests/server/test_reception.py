@@ -11,7 +11,7 @@ from asking import Desk, board_headers, mac_of, question, release_image, sketch_
 from mpota.server import rollouts
 from mpota.server.database import Attempt, Board, Database, Rollout, change_plan
 from mpota.server.decision import Phase
-from mpota.server.options import Options
+from mpota.server.options import ENVIRONMENT, Options
 from mpota.server.reception import Reception
 
 
@@ -382,3 +382,5 @@ def test_options_reach_a_worker_as_they_are(monkeypatch):
     for name, value in options.to_environment().items():
         monkeypatch.setenv(name, value)
     assert Options.from_environment() == options
+    monkeypatch.setenv(ENVIRONMENT, '{"folder": "/x"}')
+    assert Options.from_environment() == Options("/x")

@@ -58,5 +58,5 @@ class Options:
         values: dict[str, Any] = json.loads(os.environ[ENVIRONMENT])
         lists = {f.name for f in fields(cls) if isinstance(f.default, tuple)}
         for name in lists:
-            values[name] = tuple(values[name])
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
