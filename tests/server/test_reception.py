@@ -331,6 +331,20 @@ def test_time_outs_are_failures(desk):
     assert "2 timed out" in desk.tick(now + 30)[0]
 
 
+def test_no_more_downloads_begin_in_a_minute_than_the_roll_out_allows(desk):
+    desk.roll_out(desk.add(release_image(2)), downloads_per_minute=2, abort_minimum=9)
+    now = time.time()
+    desk.tick(now)
+    assert statuses(desk, 5) == [200, 200, 503, 503, 503]
+    # That one update is over makes no room in this minute; and who was sent away has not failed.
+    desk.ask(board_headers(0, sequence=2, outcome="confirmed: 2"))
+    assert desk.ask(board_headers(2)).wait_s >= 60
+    for seconds in (30, 61):
+        desk.tick(now + seconds)
+    assert [desk.ask(board_headers(n)).status for n in (2, 3, 4)] == [200, 200, 503]
+    assert [state for state, _, _ in attempts(desk)] == ["confirmed", "open", "open", "open"]
+
+
 def test_a_roll_out_is_paused_resumed_and_cancelled(desk):
     number = desk.roll_out(desk.add(release_image(2)))
 
