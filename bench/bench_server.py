@@ -80,7 +80,7 @@ def wrk(folder: Path, port: int, path: str, *, headers: dict[str, str] | None = 
     failures = int(bad[1]) if bad else 0
     # A connection that the server closes, as it was told to, is no error to a board.
     failures += sum(map(int, errors.groups()[::3])) if errors else 0
-    found = dict(re.findall(r"^\s+(50|99)%\s+(\S+)$", text, re.M))
+    found = dict(re.findall(r"^\s+(50|99)%\s+(\S+)\s*$", text, re.M))
     total = int(re.search(r"(\d+) requests in", text)[1])
     rate = float(re.search(r"Requests/sec:\s+(\S+)", text)[1])
     return Load(rate, failures, found.get("50", "?"), found.get("99", "?"), total)
