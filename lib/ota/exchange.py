@@ -16,9 +16,12 @@ from .errors import OTAError
 _WRONG_DATA = const(48)
 
 DATA = const("/data")
-NEW = const("/.ota/data.new")
-_OLD = const("/.ota/data.old")
-IMAGE = const("/.ota/data.img")  # what was received
+# Apart from the record: while littlefs has a move to complete, the file behind what is moved is not
+# found either.
+FOLDER = const("/.ota/data")
+NEW = const("/.ota/data/new")
+_OLD = const("/.ota/data/old")
+IMAGE = const("/.ota/data/image")  # what was received
 # In the folder: the SHA-256 of the image that it came from, in hex. It is written last.
 _DIGEST = const("/.mpota")
 
@@ -107,8 +110,7 @@ def remove(path):
 
 def remove_rest():
     """Remove all that an update has left. Only where the record says that nothing is exchanged."""
-    for path in (IMAGE, NEW, _OLD):
-        remove(path)
+    remove(FOLDER)
 
 
 def sweep():
@@ -116,7 +118,7 @@ def sweep():
 
     Nothing is removed that the record still needs.
     """
-    for path in (IMAGE, NEW, _OLD):
+    for path in (IMAGE, NEW, _OLD, FOLDER):
         if is_there(path):
             from .record import load
 

@@ -57,7 +57,7 @@ def _has_more_to_remove(ota):
     if ota.updater or ota.has_staged_data:
         return False
     for name in uos.listdir("/.ota"):
-        if name[:5] == "data.":
+        if name == "data":
             from .exchange import sweep
 
             return sweep()

@@ -386,7 +386,8 @@ def _with_data(trial, **fields):
     _on_trial(trial=trial, data=1, **fields)
     exchange.remove("/data")
     exchange.remove_rest()
-    for folder_name, text in (("/data", "old"), ("/.ota/data.new", "new")):
+    os.mkdir("/.ota/data")
+    for folder_name, text in (("/data", "old"), ("/.ota/data/new", "new")):
         os.mkdir(folder_name)
         with open(folder_name + "/text", "w") as f:
             f.write(text)
@@ -397,14 +398,14 @@ def test_new_data_are_there_when_their_trial_begins_and_no_more_when_it_has_ende
         _with_data(trial)
         for attempts in (1, 2, 3):
             assert _decide() == trial.upper()
-            assert _text("/data/text") == "new" and _text("/.ota/data.old/text") == "old"
+            assert _text("/data/text") == "new" and _text("/.ota/data/old/text") == "old"
             assert load().attempts == attempts
         assert _decide() == "a"
         r = load()
         assert (r.active, r.trial, r.data) == ("a", None, 0)
         assert r.outcome.startswith("taken back: %s: not" % ("data" if trial == "a" else 8))
         assert (r.rejected, marks_of("a")) == (0 if trial == "a" else 8, _ACCEPTED)
-        assert _text("/data/text") == "old" and _text("/.ota/data.old/text") is None
+        assert _text("/data/text") == "old" and _text("/.ota/data/old/text") is None
         generation = r.generation
         assert _decide() == "a" and load().generation == generation
 
@@ -462,7 +463,7 @@ def test_another_release_is_tried_after_the_data_were_taken_back():
 
 def test_without_a_record_there_are_data_all_the_same():
     _with_data("b")
-    os.rename("/data", "/.ota/data.old")
+    os.rename("/data", "/.ota/data/old")
     os.remove("/.ota/record")
     assert _decide() == "b"
     assert _text("/data/text") == "old"

@@ -14,7 +14,7 @@ from sample_image import clear_slot, code_of, error_of, fill_slot, image, marks_
 from sample_tar import entry, header, tar, tar_of
 from uhashlib import sha256
 
-_NEW = "/.ota/data.new"
+_NEW = "/.ota/data/new"
 _FS = 100
 _TIED = 101
 
@@ -126,7 +126,7 @@ def test_a_tar_becomes_a_folder_that_waits_for_its_trial():
     r = load()
     assert (r.active, r.trial, r.data, r.attempts) == ("a", "a", 1, 0)
     assert exchange.matches(hexlify(sha256(_TAR).digest()).decode(), True)
-    assert "data.img" not in os.listdir("/.ota") and not u.is_running and u.error == 0
+    assert not exchange.is_there("/.ota/data/image") and not u.is_running and u.error == 0
 
 
 def test_a_littlefs_of_every_kind_becomes_the_same():
@@ -318,7 +318,7 @@ def test_what_is_no_data_image_is_refused_with_its_first_bytes_and_told_what_it_
         u = _clean({"old": b"1"})
         error = error_of(_send, u, content)
         assert error and error.startswith("ERROR[46]") and words in error, (words, error)
-        assert "data.img" not in os.listdir("/.ota") and _is_as_before()
+        assert not exchange.is_there("/.ota/data/image") and _is_as_before()
 
 
 def test_data_are_no_application():
@@ -365,7 +365,7 @@ def test_what_finds_no_room_is_refused_as_early_as_that_shows():
                 assert (error is not None) == (when == "write"), error
             if when:
                 assert error.startswith("ERROR[4]") and "the file system has room for" in error
-                assert "data.img" not in os.listdir("/.ota")
+                assert not exchange.is_there("/.ota/data/image")
             u.abort(6)
         # For many small files, which take more than the tar: before the first is unpacked.
         many = tar_of({b"%d" % i: b"x" * 200 for i in range(40)})
@@ -373,7 +373,7 @@ def test_what_finds_no_room_is_refused_as_early_as_that_shows():
         data.uos = Room(8 + 2 * len(many) // 4080 + 2)
         error = error_of(_send, u, many)
         assert error.startswith("ERROR[4]") and "the file system has room for" in error, error
-        assert "data.new" not in os.listdir("/.ota") and _is_as_before()
+        assert not exchange.is_there(_NEW) and _is_as_before()
     finally:
         data.uos = os
 
@@ -486,7 +486,7 @@ def test_more_than_1000_files_and_folders_are_refused():
     finally:
         data.uos = os
     assert text == "ERROR[47]: Bad data image: more than 1000 files and folders", text
-    assert _is_as_before() and "data.new" not in os.listdir("/.ota")
+    assert _is_as_before() and not exchange.is_there(_NEW)
 
 
 def test_littlefs_images_that_are_damaged_or_of_another_kind_are_refused():

@@ -9,9 +9,9 @@ from ota import exchange
 from ota.record import Record
 from sample_image import empty_board
 
-_NEW = "/.ota/data.new"
-_OLD = "/.ota/data.old"
-_IMAGE = "/.ota/data.img"
+_NEW = "/.ota/data/new"
+_OLD = "/.ota/data/old"
+_IMAGE = "/.ota/data/image"
 
 _BEFORE = {"settings.json": b"{}", "pages/index.html": b"old" * 100, "a/b/c/deep": b"x"}
 _AFTER = {"pages/index.html": b"new" * 2000, "fonts/small": b"f"}
@@ -47,12 +47,13 @@ def _found(path, prefix=""):
 
 def _clean(before=_BEFORE, after=_AFTER):
     empty_board()
-    for path in (_NEW, _OLD, _IMAGE, "/data"):
+    for path in ("/.ota/data", "/data"):
         exchange.remove(path)
     try:
         os.mkdir("/.ota")
     except OSError:
         pass
+    os.mkdir("/.ota/data")
     if before is not None:
         _make("/data", before)
     if after is not None:
@@ -205,7 +206,7 @@ def test_what_was_received_is_removed():
         f.write(bytes(9000))
     while exchange.sweep():
         pass
-    assert "data.img" not in os.listdir("/.ota") and "record" in os.listdir("/.ota")
+    assert "data" not in os.listdir("/.ota") and "record" in os.listdir("/.ota")
 
 
 def test_nothing_is_removed_that_the_record_still_needs_or_that_has_none():

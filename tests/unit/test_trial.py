@@ -275,8 +275,9 @@ def _with_data(slot="a", **fields):
     services = _on_trial(**settings)
     runs(slot, is_trial=True)
     exchange.remove_rest()
+    os.mkdir("/.ota/data")
     _folder("/data", 20)
-    _folder("/.ota/data.old", 20)
+    _folder("/.ota/data/old", 20)
     return services
 
 
@@ -291,18 +292,18 @@ def test_data_before_are_removed_when_the_new_ones_are_confirmed_and_not_earlier
             assert load().outcome == outcome and not services.trial
         assert calls > 2 and load().generation == generation  # the record is written once
         assert (load().active, load().data) == (slot, 0)
-        assert "data.old" not in os.listdir("/.ota") and len(os.listdir("/data")) == 20
+        assert "data" not in os.listdir("/.ota") and len(os.listdir("/data")) == 20
 
 
 def test_an_application_that_confirms_itself_later_has_the_data_before_removed_too():
     services = _with_data()
     services.auto_confirm = False
     trial.become_healthy(services)
-    assert services.healthy and len(os.listdir("/.ota/data.old")) == 20
+    assert services.healthy and len(os.listdir("/.ota/data/old")) == 20
     assert services.confirm() is True and not services.healthy
     while not services.healthy:
         trial.become_healthy(services)
-    assert "data.old" not in os.listdir("/.ota")
+    assert "data" not in os.listdir("/.ota")
 
 
 def test_data_on_trial_alone_do_not_bring_the_keys_of_their_application_back():
@@ -319,7 +320,7 @@ def test_data_that_are_rejected_are_taken_back_by_the_next_boot():
     assert _resets(services.reject, "cold")
     assert (load().data, load().trial) == (2, None)
     assert load().outcome == "taken back: data: cold"
-    assert len(os.listdir("/.ota/data.old")) == 20
+    assert len(os.listdir("/.ota/data/old")) == 20
 
 
 def test_nothing_is_removed_while_an_update_goes_on_or_waits_for_its_application():
@@ -328,7 +329,7 @@ def test_nothing_is_removed_while_an_update_goes_on_or_waits_for_its_application
         trial.confirm(services)
         setattr(services, name, True)
         trial.become_healthy(services)
-        assert services.healthy and len(os.listdir("/.ota/data.old")) == 20
+        assert services.healthy and len(os.listdir("/.ota/data/old")) == 20
 
 
 def test_what_cannot_be_removed_does_not_keep_an_application_from_being_healthy():

@@ -93,6 +93,8 @@ def append(updater):
     """Write the pages that *updater* has gathered behind what it has written before."""
     if updater.file is None:
         refuse_by_head(updater.pages[: updater.filled], updater)
+        if not exchange.is_there(exchange.FOLDER):
+            uos.mkdir(exchange.FOLDER)
         updater.file = open(exchange.IMAGE, "w+b")
     updater.file.write(updater.pages[: updater.filled])
 
