@@ -140,7 +140,7 @@ def test_something_else_at_the_port_is_told():
         board.invited()
         board.say(b"\xff\x00HTTP/1.0 400")
 
-    assert "no ArduinoOTA board" in failure(script, outcomes.UnexpectedReplyError)
+    assert "is not an ArduinoOTA board" in failure(script, outcomes.UnexpectedReplyError)
 
 
 def test_a_board_that_never_connects_is_told_with_the_port(impatient):

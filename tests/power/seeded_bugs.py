@@ -72,8 +72,8 @@ def _told(error: Exception) -> str:
 
 _COUNT = "        boot_record.attempts += 1\n        boot_record.store()\n"
 _MARK_ACCEPTED = "    slots.mark_accepted(updater.slot)\n"
-_MARK_REJECTED = "        mark_rejected(self.trial)\n"
-_TRY = "    boot_record.try_slot(updater.slot)\n"
+_MARK_REJECTED = "            mark_rejected(self.trial)\n"
+_TRY = "    boot_record.try_slot(updater.slot, False, boot_record.data)\n"
 _SIGNED = "    if updater.signature:\n        # The arithmetic"
 _AT_FIRST = "            if first == 0:\n"
 _ERASE_MARKS = _AT_FIRST + "                slots.erase_marks(self.slot)\n"
@@ -123,9 +123,10 @@ SEEDED_BUGS = (
     SeededBug(
         "an image is read back through the memory map",
         checks.good_is_confirmed,
-        (("updater/verify.py", "        hal.flash_read(start + at, part)\n",
-          "        from uctypes import bytearray_at\n"
-          "        part[:] = bytearray_at(0x40200000 + start + at, len(part))\n"),),
+        (("updater/__init__.py", "            hal.flash_read(slots.start(self.slot) + at, view)\n",
+          "            from uctypes import bytearray_at\n"
+          "            start = 0x40200000 + slots.start(self.slot)\n"
+          "            view[:] = bytearray_at(start + at, len(view))\n"),),
     ),
     SeededBug(
         "what was written is not compared with what was announced",
@@ -139,7 +140,7 @@ SEEDED_BUGS = (
         (("updater/verify.py",
           "if whole and whole.digest() != unhexlify(updater.expected_sha256)", "if False"),
          ("updater/verify.py",
-          "if not slots.is_footer(bytes(footer), length, romfs.digest())", "if False")),
+          "if not slots.is_footer(bytes(head), length, content)", "if False")),
     ),
     SeededBug(
         "the signature is not checked",
@@ -222,7 +223,7 @@ SEEDED_BUGS = (
     SeededBug(
         "the rejected release is not remembered",
         checks.bad_is_taken_back,
-        (("record.py", "        self.rejected = self.received[self.trial][0]\n", ""),),
+        (("record.py", "self.rejected = what = self.received", "what = self.received"),),
     ),
     SeededBug(
         "the rejected slot is not marked",
@@ -232,9 +233,8 @@ SEEDED_BUGS = (
     SeededBug(
         "the record is written before the mark when a trial is taken back",
         checks.cut_is_harmless("raises"),
-        (("record.py", _MARK_REJECTED, "        trial = self.trial\n"),
-         ("record.py", '% (self.rejected, why))\n',
-          '% (self.rejected, why))\n        mark_rejected(trial)\n')),
+        (("record.py", _MARK_REJECTED, "            trial = self.trial\n"),
+         ("record.py", '% (what, why))\n', '% (what, why))\n        mark_rejected(trial)\n')),
     ),
     SeededBug(
         "a mark of a slot that was taken back is overlooked when power fails before the record",

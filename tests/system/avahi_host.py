@@ -8,6 +8,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,7 @@ def device(folder: Path, name: str, **settings: object) -> Device:
 
 def at(address: str, device: Device) -> Device:
     """Give the board an address that the test knows."""
-    device.board = Board(device.board.flash, ip=address, watchdog_ms=1000)
+    device.board = Board(device.board.flash, ip=address, heap="76k", watchdog_ms=1000)
     return device
 
 
@@ -116,20 +117,23 @@ def main() -> None:
                 tell("conflict", ask("avahi-resolve", "-n4", "avahi-host-2.local"))
                 tell("owner", ask("avahi-resolve", "-n4", "avahi-host.local"))
             # It goes, with a goodbye, and comes back.
-            watching = subprocess.Popen(
+            with subprocess.Popen(
                 ["avahi-browse", "-p", "_arduino._tcp"], stdout=subprocess.PIPE, text=True
-            )
-            events = []
-            for line in watching.stdout:
-                event = line.split(";")
-                if event[3] != "garden":
-                    continue
-                events.append(event[0])
-                if events == ["+"]:
-                    first.upload(first.next_image())
-                if len(events) == 3:
-                    break
-            watching.kill()
+            ) as watching:
+                end = threading.Timer(_PATIENCE_S, watching.kill)
+                end.start()
+                events = []
+                for line in watching.stdout:
+                    event = line.split(";")
+                    if event[3] != "garden":
+                        continue
+                    events.append(event[0])
+                    if events == ["+"]:
+                        first.upload(first.next_image())
+                    if len(events) == 3:
+                        break
+                end.cancel()
+                watching.kill()
             tell("events", events)
 
 

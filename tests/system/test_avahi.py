@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 TOOLS = ("unshare", "ip", "dbus-daemon", "avahi-daemon", "avahi-browse", "avahi-resolve")
 NAMESPACES = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]
-PATIENCE_S = 500
+PATIENCE_S = 240
 # Debian's daemons are where only root looks.
 ENVIRONMENT = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 
