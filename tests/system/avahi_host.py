@@ -88,7 +88,7 @@ def device(folder: Path, name: str, **settings: object) -> Device:
 
 def at(address: str, device: Device) -> Device:
     """Give the board an address that the test knows."""
-    device.board = Board(device.board.flash, ip=address, heap="76k", watchdog_ms=1000)
+    device.board = Board(device.board.flash, ip=address, join_s=3, watchdog_ms=1000)
     return device
 
 
