@@ -6,6 +6,15 @@ import gc
 import time
 
 
+class Names:
+    pass
+
+
+# As an application has them: the table of names makes its step with or without the page.
+for n in range(80):
+    setattr(Names, "name%d" % n, n)
+
+
 def main(ota):
     times = []
     most = [0, 0, 0]  # by the number of connections that are open
