@@ -21,9 +21,9 @@ def _axe(root: Path) -> str:
     return (root / _AXE).read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(request, tmp_path_factory) -> Iterator[Browser]:
-    """Give a Chromium that all tests of this process share."""
+    """Give a Chromium; its event loop ends with the module, since other tests have their own."""
     if not shutil.which("chromium"):
         pytest.skip(f"there is no chromium: {_INSTALL}")
     with sync_playwright() as playwright:

@@ -121,7 +121,7 @@ MISUSING = """
         lambda: updater.write(b"x"),
         lambda: updater.end(),
         lambda: updater.begin(0),
-        lambda: updater.begin(1000, 100),
+        lambda: updater.begin(1000, 7),
         lambda: updater.begin(1000, 1),
         lambda: [updater.begin(size), other.begin(size)],
         lambda: updater.begin(size),
