@@ -380,7 +380,9 @@ class OTA(Callbacks):
             # Whoever looks at the page must not make the heap too full for the trial to end well.
             while self.own_web.session:
                 self.own_web.session.pop().close()
-            self.unload()
+        # What the services have loaded for a moment, such as an answer to a host that asks for the
+        # status, is not what the application leaves.
+        self.unload()
         check_room()
         from .trial import become_healthy
 

@@ -331,6 +331,21 @@ class Page:
         return False
 
 
+def test_what_an_answer_has_loaded_has_left_when_a_trial_is_judged():
+    # It would count as the application's. The room is looked at just before that.
+    with Board(True) as board:
+        events = []
+        board.handle_until(59000)
+        unload, room = board.ota.unload, ota.check_room
+        board.ota.unload = lambda *modules: (events.append("unload"), unload(*modules))
+        ota.check_room = lambda: events.append("room")
+        try:
+            board.handle_until(61000)
+        finally:
+            ota.check_room = room
+        assert not board.is_on_trial and events[:2] == ["unload", "room"], events
+
+
 def test_whoever_looks_at_the_page_gives_way_to_the_end_of_a_trial():
     # What the page takes of the heap would count as the application's.
     for trial, closed in ((True, 2), (False, 0)):
