@@ -6,7 +6,7 @@ from binascii import hexlify
 import ota
 from flash_stubs import Os, fails
 from ota import Callbacks, data, exchange, record, updater
-from ota.data import copy
+from ota.data import copy, littlefs
 from ota.md5 import md5
 from ota.record import Record, load
 from ota.updater import Updater, signature
@@ -274,12 +274,14 @@ def test_files_that_the_application_wants_to_keep_are_kept():
         (b"", []),
     ):
         u = _clean(_BEFORE, more=b"keep " + keep + b"\n")
-        _send(u, tar_of({b"settings.json": b"theirs", b"new": b"1"}))
+        content = tar_of({b"settings.json": b"theirs", b"new": b"1"})
+        _send(u, content)
         expected = {b"settings.json": b"theirs", b"new": b"1"}
         for name in kept:
             expected[name.encode()] = _BEFORE[name]
         found = _found(_NEW)
         assert {name: found[name] for name in found if found[name] is not None} == expected, keep
+        assert exchange.matches(hexlify(sha256(content).digest()).decode(), True), keep
         assert _found("/data")[b"settings.json"] == _BEFORE["settings.json"]
 
 
@@ -289,6 +291,20 @@ def test_with_an_application_that_is_what_the_new_one_wants_to_keep():
     _send(u, content, _TIED)
     _send(u, image(8, more=_named(content) + b"keep settings.json\n"), 0)
     assert _found(_NEW) == {b"new": b"1", b"settings.json": _BEFORE["settings.json"]}
+
+
+def test_what_tells_where_data_came_from_is_not_kept_with_the_rest():
+    before = dict(_BEFORE)
+    before[".mpota"] = b"0" * 64
+    content = tar_of({b"new": b"1"})
+    digest = hexlify(sha256(content).digest()).decode()
+    u = _clean(before, more=b"keep *\n")
+    _send(u, content)
+    assert exchange.matches(digest, True) and b"other" in _found(_NEW)
+    u = _clean(before)
+    _send(u, content, _TIED)
+    _send(u, image(8, more=_named(content) + b"keep *\n"), 0)
+    assert exchange.matches(digest, True) and b"other" in _found(_NEW)
 
 
 def test_without_data_before_there_is_nothing_to_keep():
@@ -470,6 +486,9 @@ def test_tars_that_are_bad_leave_nothing_that_counts():
         tar(good, entry(b"b", b"", kind=b"2")),
         tar(good, header(b"a", kind=b"5"), entry(b"a/c", b"")),
         tar(entry(b".mpota/x", b"1")),
+        tar(good, entry(b".mpota", b"1")),
+        tar(good, entry(b"./.mpota", b"1")),
+        tar(good, header(b".mpota/", kind=b"5")),
         good + bytes(512),
     ):
         u = _clean({"old": b"1"})
@@ -506,6 +525,39 @@ def test_littlefs_images_that_are_damaged_or_of_another_kind_are_refused():
         content = content[:4096] + content[:4096] + content[8192:]
         assert code_of(_send, u, content) in (37, 47), (at, value)
         assert _is_as_before()
+
+
+def test_the_last_file_of_a_littlefs_is_closed_whether_all_was_unpacked_or_not():
+    opened = []
+    real = littlefs.LittleFS
+
+    class Watched(real):
+        def open(self, name, at):
+            opened.append(super().open(name, at))
+            return opened[-1]
+
+    def spoiled(path, mode):
+        if fails_at and mode == "wb" and len(opened) == fails_at:
+            raise OSError(28)
+        return open(path, mode)
+
+    littlefs.LittleFS = Watched
+    copy.open = spoiled
+    try:
+        for fails_at in (0, 2):
+            opened.clear()
+            u = _clean()
+            assert code_of(_send, u, _content(_LITTLEFS[0])) == (4 if fails_at else None)
+            assert len(opened) == (fails_at or len(_FILES))
+            for file in opened:
+                try:
+                    file.read(1)
+                    raise AssertionError("a file is open")
+                except ValueError:
+                    pass  # it is closed
+    finally:
+        littlefs.LittleFS = real
+        del copy.open
 
 
 # Signed

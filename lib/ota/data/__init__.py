@@ -21,6 +21,7 @@ from .tar import bad
 _MAX_NAME = const(100)
 _MAX_DEPTH = const(8)
 _MAX_ENTRIES = const(1000)
+_DIGEST = const(b".mpota")  # what exchange.py writes into the folder
 
 # In the file system: a block, of which a file's data have nearly all; a file up to so many bytes
 # lies in its folder; what a folder takes, and what must be left for the file system's own work.
@@ -120,7 +121,10 @@ def verify(updater):
         named = manifest.get("data", "").encode()
         if digest[: len(named)] != named:
             raise OTAError(_WRONG_DATA, "the one that runs names others: send both")
-    yield from _unpack(image)
+    try:
+        yield from _unpack(image)
+    finally:
+        image.close()
     if not updater.app:
         yield from keeping(manifest)
     exchange.finish(digest)
@@ -155,8 +159,8 @@ def _opened(updater):
 
 
 # Unpacking. An image has `entries()`, a generator of (name, size, at) with the name as bytes, and
-# the size None for a folder; and `open(name, at)`, which returns a file that is at the beginning of
-# the content.
+# the size None for a folder; `open(name, at)`, which returns a file that is at the beginning of the
+# content; and `close()`, which closes that file.
 
 
 def _unpack(image):
@@ -195,7 +199,7 @@ def _unpack(image):
 def _checked(name):
     # Returns the text of *name*, bytes, a path below /data. Raises OTAError 47.
     parts = name.split(b"/")
-    is_good = len(name) <= _MAX_NAME and len(parts) <= _MAX_DEPTH + 1
+    is_good = len(name) <= _MAX_NAME and len(parts) <= _MAX_DEPTH + 1 and parts[0] != _DIGEST
     for part in parts:
         is_good = is_good and part not in (b"", b".", b"..")
     for c in name:

@@ -2,6 +2,7 @@
 application wants to be kept. RAM: about 0.4 KB while loaded.
 """
 
+import uerrno
 import uos
 from micropython import const
 
@@ -10,12 +11,16 @@ from ..exchange import DATA, NEW, is_there
 
 COPY_BYTES = const(512)  # at once
 _IS_FOLDER = const(0x4000)
+_DIGEST = const(".mpota")  # in /data itself it is exchange.py's
 
 _DAMAGED = const(37)
 
 
 def keeping(manifest):
-    """Copy the files of /data that *manifest* wants to be kept into NEW. A generator."""
+    """Copy the files of /data that *manifest* wants to be kept into NEW. A generator.
+
+    The file that tells where /data came from is none of them: NEW has its own.
+    """
     patterns = manifest.get("keep", ())
     if not patterns or not is_there(DATA):
         return
@@ -34,7 +39,7 @@ def _files(folder, prefix=""):
         name = prefix + entry[0]
         if entry[1] == _IS_FOLDER:
             yield from _files(folder, name + "/")
-        else:
+        elif name != _DIGEST:
             yield name, entry[3]
 
 
@@ -76,6 +81,6 @@ def copying(source, size, path, buffer):
                 if mode == "wb":
                     file.write(part)
                 elif file.readinto(copy[:count]) != count or part != copy[:count]:
-                    raise OSError("read back differs")
+                    raise OSError(uerrno.EIO)  # read back, it differs
                 left -= count
                 yield

@@ -3,6 +3,7 @@
 Format: github.com/littlefs-project/littlefs, SPEC.md, versions 2.0 and 2.1.
 """
 
+import uerrno
 import vfs
 from micropython import const
 
@@ -23,7 +24,6 @@ _LOOKAHEAD_BYTES = const(32)
 
 _MAX_DEPTH = const(8)
 _IS_FOLDER = const(0x4000)
-_EIO = const(5)
 
 
 def is_head(head):
@@ -72,19 +72,24 @@ class LittleFS:
 
     def open(self, name, _):
         """Return the file *name*, until the next one is opened."""
-        if self._source:
-            self._source.close()
+        self.close()
         self._source = self._fs.open("/" + name, "rb")
         return self._source
+
+    def close(self):
+        """Close the file that was opened last, if any."""
+        if self._source:
+            self._source.close()
+            self._source = None
 
     def readblocks(self, number, buffer, offset=0):
         """Read *buffer* from a block."""
         at = number * self._block_bytes + offset
         if at + len(buffer) > self.end:
-            raise OSError(_EIO)
+            raise OSError(uerrno.EIO)
         self._file.seek(at)
         if self._file.readinto(buffer) != len(buffer):
-            raise OSError(_EIO)
+            raise OSError(uerrno.EIO)
 
     def ioctl(self, request, _):
         """Return how many blocks there are (4), or how long they are (5)."""
