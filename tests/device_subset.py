@@ -493,6 +493,11 @@ class _Checker(ast.NodeVisitor):
     def visit_Raise(self, node):
         if node.cause and not (isinstance(node.cause, ast.Constant) and node.cause.value is None):
             self.report(node, "raise ... from, which only prints a warning", "a plain raise")
+        error = node.exc
+        if isinstance(error, ast.Call) and getattr(error.func, "id", "") == "OSError":
+            for value in error.args[:1]:
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    self.report(node, "a sentence in an OSError's errno", "a number of uerrno")
         self.generic_visit(node)
 
     def visit_Slice(self, node):

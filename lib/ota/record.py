@@ -139,7 +139,7 @@ class Record:
         with open(_NEW, "wb") as f:
             f.write(data)
         if _read(_NEW) != data:
-            raise OSError("record: read back differs")
+            raise OSError(uerrno.EIO)  # read back, it differs
         uos.rename(_NEW, _PATH)
 
 

@@ -202,6 +202,6 @@ def _copy(path, new):
             while True:
                 part = source.read(256)
                 if f.read(256) != part:
-                    raise OSError("read back differs")
+                    raise OSError(uerrno.EIO)  # read back, it differs
                 if not part:
                     break

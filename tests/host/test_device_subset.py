@@ -53,6 +53,7 @@ REFUSED = [
     ("vars(a)", "vars"),
     ("try:\n    f()\nexcept ConnectionResetError:\n    g()", "ConnectionResetError"),
     ("raise ValueError from error", "raise ... from"),
+    ("raise OSError('read back differs')", "a sentence in an OSError's errno"),
     ("name[::-1]", "a slice with a step"),
     ("zip(a, b, strict=True)", "zip(strict=)"),
     ("line.split(maxsplit=1)", ".split() with a keyword"),
@@ -93,6 +94,7 @@ ALLOWED = [
     "from micropython import const\n_SIZE = const(4096)\n_NAMES = (b'a', b'b')",
     "def vars():\n    return vars()",
     "raise ValueError from None",
+    "import uerrno\nraise OSError(uerrno.EIO)",
     "view[1:-1]",
     "import ure\nure.compile('a')",
 ]
