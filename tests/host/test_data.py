@@ -77,6 +77,14 @@ def test_a_private_key_in_the_folder_signs(folder, tmp_path):
         assert "signature  2048 bits" in run("inspect", tmp_path / name).stdout
 
 
+def test_a_file_that_no_slot_would_take_is_packed_as_it_is(folder):
+    files = {"large.bin": bytes(range(256)) * 800, "editor.py": b"\xef\xbb\xbfx = 1\n"}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    for kind in (data.TAR, data.LITTLEFS):
+        assert data.read(data.pack(folder, kind)).files == FILES | files
+
+
 def test_a_name_that_says_no_kind_is_refused(folder, tmp_path):
     result = run("mkdata", folder, "-o", tmp_path / "data.img")
     assert result.exit_code == 1
@@ -84,7 +92,7 @@ def test_a_name_that_says_no_kind_is_refused(folder, tmp_path):
 
 
 def test_names_that_a_board_refuses_are_not_packed(folder):
-    for name in ("a b", "ä", "x" * 101, "a/b/c/d/e/f/g/h/i/j"):
+    for name in ("a b", "ä", "x" * 101, "a/b/c/d/e/f/g/h/i/j", ".mpota", ".mpota/x"):
         with pytest.raises(CommandError):
             data.build({name: b""}, data.TAR)
     with pytest.raises(CommandError, match="1001 files are too many"):

@@ -31,6 +31,7 @@ SUFFIXES = {".tar": TAR, ".bin": LITTLEFS}
 NAME_LIMIT = 100  # characters of a file's whole name
 ENTRY_LIMIT = 1000  # files and folders
 
+_DIGEST_FILE = ".mpota"  # which the board writes: where its folder came from
 _DIGEST_DIGITS = 32
 _BLOCK_BYTES = 4096
 _LEAST_BLOCKS = 8
@@ -181,6 +182,8 @@ def _is_spiffs(data: bytes) -> bool:
 
 def _check_name(name: str) -> None:
     parts = name.split("/")
+    if parts[0] == _DIGEST_FILE:
+        raise CommandError(f"the file name {name!r} is taken: a board has a file of its own there")
     if len(name) > NAME_LIMIT or not all(map(romfs.is_part, parts)):
         raise CommandError(
             f"the file name {name!r} does not fit: rename it (at most {NAME_LIMIT} characters of "

@@ -128,8 +128,9 @@ def data_directory_of(directory: Path) -> Path | None:
 
 
 def read_directory(directory: Path, check_name: Callable[[str], None]) -> dict[str, bytes]:
-    """Read the files of a folder, but for EXCLUDED ones: name to content."""
-    return dict(sorted(_Collection(directory, [*EXCLUDED], check_name).files.items()))
+    """Read the data files of a folder, as they are, but for EXCLUDED ones: name to content."""
+    collection = _Collection(directory, [*EXCLUDED], check_name, are_data=True)
+    return dict(sorted(collection.files.items()))
 
 
 def _settings(directory: Path) -> dict[str, Any]:
@@ -166,10 +167,13 @@ class _Collection:
         directory: Path,
         globs: list[str],
         check_name: Callable[[str], None] = image.check_name,
+        *,
+        are_data: bool = False,
     ):
         self.files: dict[str, bytes] = {}
         self.warnings: list[str] = []
         self._check_name = check_name
+        self._are_data = are_data
         self._root = directory.resolve()
         self._globs = [pattern.rstrip("/") for pattern in globs]
         self._walk(directory, "", (self._root,))
@@ -210,6 +214,8 @@ class _Collection:
 
     def _content(self, path: Path) -> bytes:
         try:
+            if self._are_data:
+                return path.read_bytes()
             size = path.stat().st_size
             if size > IMAGE_LIMIT_BYTES:
                 raise CommandError(
