@@ -181,6 +181,19 @@ def test_a_header_that_is_not_as_it_should_be_is_error_37():
         assert code_of(_unpack, data) == 37, at
 
 
+def test_the_crc_of_the_header_is_checked_where_there_is_one():
+    for flags in (2, 3, 6, 10, 18, 31):  # FHCRC and others
+        good = _read("short.fields-%d.gz" % flags)
+        size = len(good) - len(_read("short.fields-0.gz")) + 10
+        ats = list(range(4, 10)) + [size - 2, size - 1]
+        if flags & 4:
+            ats += [12, 500]
+        for at in ats:
+            data = bytearray(good)
+            data[at] ^= 1
+            assert code_of(_unpack, data) == 37, (flags, at)
+
+
 def test_one_that_is_cut_off_anywhere_is_error_37():
     for name in ("short.fields-30.gz", "short.0-15-0.gz", "one.9-15-0.gz", "short.ours.gz"):
         data = _read(name)

@@ -3,7 +3,8 @@
 RFC 1951 and RFC 1952. What a code refers back to is in the pages that were programmed last, which
 are still in memory, or is read from the slot: so a window of 32 KB takes no memory. Those that
 mpota makes have a small window, which the chip's own `deflate` unpacks much faster. RAM: 2.3 KB
-while one is unpacked, 3.5 KB for one of mpota.
+while one is unpacked; 4 KB for one of mpota, since that `deflate` wants a window of its own and
+cannot wait for its input.
 """
 
 import gc
@@ -120,23 +121,26 @@ class Unpacker:
         take = self._take
         head = bytearray(10)
         for i in range(10):
-            head[i] = yield from take(8)
+            head[i] = yield from self._take_head()
         flags = head[3]
         if head[:3] != _OUR_HEAD[:3] or flags & 0xE0:
             raise _damaged()
         if flags & 4:  # FEXTRA
-            for _ in range((yield from take(16))):
-                i = yield from take(8)
+            count = yield from self._take_head()
+            for _ in range(count | (yield from self._take_head()) << 8):
+                i = yield from self._take_head()
                 if len(head) < 15:
                     head.append(i)
         if head == _OUR_HEAD[:10] + _OUR_HEAD[12:] + bytes((i,)) and 8 < i <= _MAX_BITS:
             rest = yield from self._inflating(i)
         else:
             for flag in (8, 16):  # FNAME, FCOMMENT
-                while flags & flag and (yield from take(8)):
+                while flags & flag and (yield from self._take_head()):
                     pass
-            if flags & 2:  # FHCRC
-                yield from take(16)
+            count = ~self._low & 0xFFFF
+            if flags & 2 and (yield from take(16)) != count:  # FHCRC
+                raise _damaged()
+            self._low = self._high = 0xFFFF
             gc.collect()
             self._tables = array("H", bytes(2 * _TABLE_WORDS))
             self._lengths = bytearray(_CODES)
@@ -178,6 +182,12 @@ class Unpacker:
         value = self._bits & (1 << count) - 1
         self._bits >>= count
         self._count -= count
+        return value
+
+    def _take_head(self):
+        # A generator whose value is the next byte of the head, which has a CRC, too.
+        value = yield from self._take(8)
+        self._sum(bytes((value,)), 0, 1)
         return value
 
     def _copying(self):
@@ -383,14 +393,7 @@ class Unpacker:
 
     def _advance(self):
         # Counts what was unpacked, and gives it away when the ring is full.
-        low, high = self._low, self._high
-        for i in range(self._summed, self._out):
-            low ^= self._ring[i]
-            for _ in range(2):
-                i = (low & 15) << 1
-                low = (low >> 4 | (high & 15) << 12) ^ (_CRC[i] | _CRC[i + 1] << 8)
-                high = high >> 4 ^ (_CRC[i + 32] | _CRC[i + 33] << 8)
-        self._low, self._high = low, high
+        self._sum(self._ring, self._summed, self._out)
         self._size += self._out - self._summed
         updater = self._updater
         updater.filled = self._out
@@ -398,6 +401,17 @@ class Unpacker:
             updater.flush()
             self._out = 0
         self._summed = self._out
+
+    def _sum(self, data, at, end):
+        # Goes on with the CRC.
+        low, high = self._low, self._high
+        for i in range(at, end):
+            low ^= data[i]
+            for _ in range(2):
+                i = (low & 15) << 1
+                low = (low >> 4 | (high & 15) << 12) ^ (_CRC[i] | _CRC[i + 1] << 8)
+                high = high >> 4 ^ (_CRC[i + 32] | _CRC[i + 33] << 8)
+        self._low, self._high = low, high
 
     def _inflating(self, bits):
         # What mpota made, with a window of *bits*: C does it, whose input cannot be paused. A
