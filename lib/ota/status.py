@@ -5,6 +5,7 @@ while loaded.
 import gc
 import sys
 
+import uerrno
 from micropython import const
 from ubinascii import hexlify
 from utime import ticks_diff, ticks_ms
@@ -14,6 +15,7 @@ from .errors import OTAError
 from .record import load
 from .state import state
 
+_DATA_DIGEST = const("/data/.mpota")  # which exchange.py has written
 # Characters of how the last question to a server ended: the outcome must have its place, too.
 _CHECK_LIMIT = const(48)
 
@@ -28,6 +30,12 @@ def facts(ota):
                 yield name, manifest[name]
             # Its beginning: enough to tell an image from others, and little of a datagram.
             yield "digest", hexlify(slots.digest_of(ota.slot)[:8]).decode()
+        try:
+            with open(_DATA_DIGEST) as f:
+                yield "data", f.read(8)
+        except OSError as e:
+            if e.errno != uerrno.ENOENT:
+                raise
         boot_record = load()
         if boot_record:
             outcome = boot_record.outcome

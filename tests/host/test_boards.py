@@ -124,6 +124,7 @@ def test_the_status_can_be_had_as_json():
         "outcome": "confirmed: 17",
         "last_check": "",
         "digest": "",
+        "data": "",
     }
     assert second == {
         "board": SECOND,

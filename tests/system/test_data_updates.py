@@ -123,6 +123,12 @@ def test_mpota_sends_a_folder_and_the_application_finds_its_files(tmp_path):
         assert found(device, start) == sums(FILES)
         data_confirmed(device, start)
         assert "/data/old.txt" not in settled(device, start)
+        told = subprocess.run(
+            [sys.executable, "-m", "mpota", "status", device.board.ip],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        content = data.build(FILES, data.TAR)
+        assert f" data {hashlib.sha256(content).hexdigest()[:8]}… " in told.stdout
         device.takes_an_update()
 
 

@@ -1,5 +1,7 @@
 """Status, confirm, reject and revert, as a host asks for them."""
 
+import os
+
 from hardware_stubs import OWN_IP, Reset, Station
 from ota import hal, slots
 from ota.arduino import control
@@ -75,6 +77,19 @@ def test_the_status_tells_what_runs():
     assert int(found["heap"]) > 1000 and len(found["firmware"].split(".")) == 3
 
 
+def test_the_status_tells_which_image_the_data_came_from():
+    listener = _board(outcome="x" * 48)
+    os.mkdir("/data")
+    with open("/data/.mpota", "w") as f:
+        f.write("0123456789abcdef" * 4)
+    texts, _ = _answer(listener, b"status")
+    assert b"\ndata 01234567\nslot b\n" in texts[0] and len(texts[0]) <= 256
+    os.remove("/data/.mpota")
+    texts, _ = _answer(listener, b"status")
+    assert b"\ndata" not in texts[1] and b"\noutcome xxx" in texts[1]
+    os.rmdir("/data")
+
+
 def test_the_state_is_one_of_five():
     for board, attributes, state in (
         ({}, {}, "idle"),
@@ -112,8 +127,6 @@ def test_a_long_outcome_is_cut_off():
 
 
 def test_a_slot_or_a_record_that_cannot_be_read_keeps_no_status_from_being_told():
-    import os
-
     listener = _board()
     fill_slot("b", b"nothing")
     texts, _ = _answer(listener, b"status")

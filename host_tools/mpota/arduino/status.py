@@ -49,6 +49,7 @@ class Status:
     address: str
     outcome: str  # how the last update ended
     digest: str = ""  # the beginning of the SHA-256 of the ROMFS that runs, in hex
+    data: str = ""  # the beginning of the SHA-256 of the image that /data came from, in hex
     last_check: str = ""  # how the last question to a server ended, cut off after 48 characters
 
     @classmethod
@@ -72,6 +73,7 @@ class Status:
                 last_check=printable(values.get("pull", "")),
                 outcome=_whole(outcome),
                 digest=_hex(values.get("digest", "")),
+                data=_hex(values.get("data", "")),
             )
         except (KeyError, ValueError) as error:
             raise UnexpectedReplyError(

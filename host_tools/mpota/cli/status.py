@@ -86,6 +86,8 @@ def _table(told: dict[str, Status]) -> Table:
         runs = ["no application"]
         if it.slot:
             runs = [f"{it.name} {it.version}", f"sequence {it.sequence}, slot {it.slot}"]
+        if it.data:
+            runs.append(f"data {it.data}…")
         state = [_state(it), f"up {_duration(it.uptime_s)}", f"{it.free_heap_bytes} bytes of heap"]
         runs.append(f"MicroPython {it.firmware}")
         outcome = re.sub(r"^(confirmed|taken back): (?=\d)", r"\1: sequence ", it.outcome)
