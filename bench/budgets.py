@@ -12,14 +12,15 @@ TOLERANCE = 1.2
 SCALE = 1 / BYTES_PER_CHIP_BYTE
 
 IDLE_KB = 5.5
-# The budget is not met yet. This is what the tests hold: the interpreter's table of names steps at
-# 300 names, which is where an idle board is.
-HELD_IDLE_KB = 9
+# With a password, the names of the services take the interpreter's table of names over its step
+# from 310 to 630 names, of 6 bytes each on the chip. An application with some names of its own
+# makes it take that step in any case.
+NAMES_STEP_KB = 1.9
 # What is uploaded, with the arguments of measure.heap(), and how much the peak is over idle.
 _STRONG = {"password": "a password of the usual length", "auth": "strict"}
 UPLOADS = {
     "unsigned, SHA-256": ({}, 10),
-    "unsigned, MD5 as espota.py has it": ({"auth": "classic"}, 10.1),
+    "unsigned, MD5 as espota.py has it": ({"auth": "classic"}, 10),
     "with a password": (_STRONG, 10),
     "signed with 2048 bits": ({"key_bits": 2048}, 12),
     "signed with 2048 bits and a password": ({"key_bits": 2048} | _STRONG, 12),

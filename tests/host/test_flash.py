@@ -5,7 +5,14 @@ import gzip
 import pytest
 from mpota import image
 from mpota.board import flash
-from mpota.board.files import boot_files, first_record, package_modules, settings_file, system_rom
+from mpota.board.files import (
+    SERVICES,
+    boot_files,
+    first_record,
+    package_modules,
+    settings_file,
+    system_rom,
+)
 from mpota.errors import CommandError
 from mpota.image import romfs, trailer
 
@@ -114,8 +121,12 @@ def test_the_system_rom_has_the_package_and_room_to_spare():
     assert gzip.decompress(page).startswith(b"<!doctype html>")
     assert all(name.startswith("lib/ota/") and name.endswith(".mpy") for name in modules)
     assert b"/rom/lib/ota/__init__.mpy" in modules["lib/ota/__init__.mpy"]
-    assert len(data) <= 118 * 1024
+    assert len(data) <= flash.SYSTEM_BYTES - 1024
     assert data == system_rom()
+
+
+def test_the_package_without_the_services_that_a_release_may_leave_out_takes_72_kib_at_most():
+    assert len(romfs.build(package_modules("xtensa", "/rom/lib", SERVICES))) <= 72 * 1024
 
 
 def test_subpackages_are_compiled_too(tmp_path, monkeypatch):

@@ -326,9 +326,9 @@ def test_what_counts_is_what_is_read_back_from_flash(tmp_path, at):
 
 def test_the_keys_that_a_program_gives_count_and_no_others(tmp_path):
     app = updating(f"updater.keys = {key_file(SECOND)!r}")
-    for folder, device, heap in (("none", Device, "64k"), ("others", SignedDevice, "68k")):
+    for folder, device in (("none", Device), ("others", SignedDevice)):
         (tmp_path / folder).mkdir()
-        with device(tmp_path / folder, app, heap=heap) as board:
+        with device(tmp_path / folder, app) as board:
             ready(board)
             board.sequence, board.app = 2, APP
             good = board.image()

@@ -648,7 +648,7 @@ def test_a_board_s_code_finds_as_much_free_heap_as_in_a_bare_interpreter(tmp_pat
     bare = int(bare_interpreter(script, heap)[0].split()[1])
     create_flash(tmp_path / "flash.img", {"/boot.py": script.encode()})
     with Board(tmp_path / "flash.img", ip=own_ip(), heap=heap) as board:
-        assert abs(int(board.wait_for(r"^free (\d+)")[1]) - bare) <= 256
+        assert abs(int(board.wait_for(r"^free (\d+)")[1]) - bare) <= 128
 
 
 def test_names_take_as_much_heap_as_in_a_bare_interpreter(tmp_path):
@@ -669,7 +669,7 @@ print("done")
     assert len(found) == 9
     assert bare[0] - bare[-1] > 9 * 20 * 11
     for here, there in zip(found, bare, strict=True):
-        assert abs(here - there) <= 256
+        assert abs(here - there) <= 128
 
 
 def test_poll_tells_of_every_socket_that_is_ready(tmp_path):

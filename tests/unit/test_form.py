@@ -59,7 +59,7 @@ def _take(body, kind=_KIND):
     command = _end(form.find())
     if command is None:
         return None
-    size = form.image_bytes()
+    size = form.image_bytes(command)
     updater = Updater()
     _end(form.receive(updater))
     return command, size, updater.data
@@ -123,9 +123,11 @@ def test_the_size_of_an_image_is_no_more_than_a_slot_takes_unless_it_cannot_fit(
     head = b'--xyz\r\nContent-Disposition: form-data; name="a"; filename="f"\r\n\r\n'
     for size in (102144, 103000):
         form = Form(Body(head, bytes(size), b"\r\n--xyz--\r\n"), _KIND)
-        assert _end(form.find()) == 0 and form.image_bytes() == 102144, size
+        assert _end(form.find()) == 0 and form.image_bytes(0) == 102144, size
     form = Form(Body(head, bytes(105000)), _KIND)
-    assert _end(form.find()) == 0 and form.image_bytes() > 102144
+    assert _end(form.find()) == 0 and form.image_bytes(0) > 102144
+    form = Form(Body(head, bytes(200000)), _KIND)
+    assert _end(form.find()) == 0 and form.image_bytes(100) == 200000  # data go into files
     assert is_too_large(105000) and not is_too_large(104000)
 
 

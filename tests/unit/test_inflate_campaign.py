@@ -134,7 +134,7 @@ def test_whatever_is_changed_in_a_gzip_or_a_delta_it_is_unpacked_or_refused():
     real = inflate.gc
     inflate.gc = _Gc()
     hal.flash_read(slots.start("a"), bytearray(16))
-    used = most = 0
+    heap = []
     try:
         for n in range(first, first + count):
             random.seed(n)
@@ -147,12 +147,13 @@ def test_whatever_is_changed_in_a_gzip_or_a_delta_it_is_unpacked_or_refused():
                 raise e
             codes[code] = codes.get(code, 0) + 1
             assert code in (None, 4, 10, 37, 45), (n, code)
-            if n % 1000 == 999:
+            if (n - first) % (count // 20) == 0:
                 gc.collect()
-                used = used or gc.mem_alloc()  # with all names that are needed
-                most = max(most, gc.mem_alloc())
+                heap.append(gc.mem_alloc())
     finally:
         inflate.gc = real
     text = "figure mutated gzips and deltas, from number %d on: %d/%d, of which %d are unpacked"
     print(text % (first, count, count, codes.get(None, 0)))
-    assert codes[37] > count // 2 and most - used < 2000, (codes, most - used)
+    assert codes[37] > count // 2, codes
+    # Single figures are higher where the collector takes a number for a pointer.
+    assert min(heap[10:]) - min(heap[:10]) < 500, heap

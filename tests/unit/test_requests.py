@@ -45,7 +45,8 @@ class Services:
 
     slot, trial, healthy, has_ended, is_alone, is_updating = "a", False, False, False, False, False
     begun, uptime_s = 0, 4711
-    own_pull = own_web = None
+    own_pull = own_web = kept = None
+    has_staged_data = False
     takes_confirm = True
 
     address = "192.168.178.100"

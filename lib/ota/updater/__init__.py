@@ -76,11 +76,6 @@ class Updater:
     OTAError.
     """
 
-    is_running = False  # whether an update has begun and not ended
-    has_started = False  # whether the application was asked by its on_start
-    error = 0  # number of the last error; str(OTAError(number)) is its text
-    progress = 0  # received, in bytes
-    remaining = 0  # announced and still to come, in bytes
     buffer = None  # memoryview of one chunk, for a transport to receive into while an update runs
     # The keys of which one must have signed the image: the content of a key file, as bytes. None:
     # those of /ota.keys, if it is there.
@@ -88,11 +83,10 @@ class Updater:
 
     # For verify.py: what is expected, in hex digits, or None; the MD5 so far, where it is needed; a
     # memoryview of the pages that are gathered; the module `signature` and the keys that count,
-    # where an image must be signed; the slot that the image goes into, and the name of the only
-    # application that is taken, if not any; what unpacks a gzip. From `begin` on there are
-    # `stored`, how many bytes are in the slot, and `filled`, how many are in the pages.
-    expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = slot = app = None
-    unpacker = None
+    # where an image must be signed; the name of the only application that is taken, if not any;
+    # what unpacks a gzip. From `begin` on there are `slot`, the slot that the image goes into,
+    # `stored`, how many bytes are in it, and `filled`, how many are in the pages.
+    expected_md5 = expected_sha256 = md5_state = pages = signature = trusted = app = unpacker = None
     # For the package `data`: the file that an image of data goes into; its `app` is True where an
     # application is to come that names it.
     file = None
@@ -100,6 +94,11 @@ class Updater:
     def __init__(self, ota, callbacks=None):
         self.ota = ota
         self.callbacks = callbacks
+        self.is_running = False  # whether an update has begun and not ended
+        self.has_started = False  # whether the application was asked by its on_start
+        self.error = 0  # number of the last error; str(OTAError(number)) is its text
+        self.progress = 0  # received, in bytes
+        self.remaining = 0  # announced and still to come, in bytes
 
     def set_md5(self, digest):
         """Expect the MD5 *digest*, 32 hex digits, of all that will be written.
@@ -358,7 +357,7 @@ class Updater:
             self.md5_state = md5()
 
     def _admit_rest(self, resume_at):
-        # Looks at the beginning of an image that is in flash, as `_flush` does at one that arrives.
+        # Looks at the beginning of an image that is in flash, as `flush` does at one that arrives.
         if resume_at & (_SECTOR_BYTES - 1) or self.remaining <= 0:
             raise OTAError(_BAD_SIZE)
         head = self.pages[: slots.HEAD_BYTES]
