@@ -58,7 +58,7 @@ def sent(device, data, wait_s=120):
     device.upload(data)
     stages = []
     end = await_ending(
-        device.board.ip, BOARD_PORT, device.password, device.sequence, wait_s,
+        device.board.ip, BOARD_PORT, device.password, str(device.sequence), wait_s,
         lambda stage, detail: stages.append(stage),
     )  # fmt: skip
     return end, stages
