@@ -21,6 +21,7 @@ def fleet(tmp_path_factory):
         assert (ran.exit_code == 1) == fails, ran.output
         return ran.stderr if fails else ran.stdout
 
+    run.environment = environment
     with Serving(folder / "server") as server:
         run.server = server
         run.folder = folder
@@ -57,6 +58,41 @@ def test_a_release_comes_to_boards_and_each_step_is_shown(fleet, tmp_path):
     for move, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         assert state in fleet("rollout", move, found["id"])
     assert "confirmed: 2" in fleet("rollout", "show", found["id"])
+
+
+def test_operators_come_and_go_and_what_they_did_is_told(fleet):
+    assert "eve: added" in fleet("operators", "add", "eve", "--scope", "boards", text="x" * 12)
+    assert "must choose another password" in fleet("operators", "list")
+    (found,) = [o for o in json.loads(fleet("operators", "list", "--json")) if o["name"] == "eve"]
+    assert found["scopes"] == ["boards"]
+    url = f"http://127.0.0.1:{fleet.server.port}"
+    with pytest.MonkeyPatch.context() as other:
+        # A login of hers, in a folder of its own.
+        other.setitem(fleet.environment, "XDG_CONFIG_HOME", str(fleet.folder / "eve"))
+        login = ["login", url, "--name", "eve", "--scope"]
+        assert "scope admin" in fleet(*login, "admin", text="x" * 12, fails=True)
+        fleet(*login, "boards", text="x" * 12)
+        assert "added" in fleet("boards", "add", "5C:CF:7F:00:00:77")
+        assert "scope admin" in fleet("audit", fails=True)
+    assert "eve: removed" in fleet("operators", "remove", "eve")
+    entries = json.loads(fleet("audit", "--json"))
+    told = [(e["operator"], e["what"], e["target"]) for e in entries]
+    assert told[:2] == [
+        ("admin", "operator removed", "eve"),
+        ("eve", "board added", "5CCF7F000077"),
+    ]
+    assert "operator removed" in fleet("audit")
+
+
+def test_a_token_is_made_for_a_program_and_taken_away(fleet):
+    text = fleet("tokens", "add", "ci", "--scope", "releases", "--days", "3").strip()
+    assert "garden" in fleet("--token", text, "releases", "list")
+    assert "scope boards" in fleet("--token", text, "boards", "add", "5CCF7F000078", fails=True)
+    (found,) = [t for t in json.loads(fleet("tokens", "list", "--json")) if t["name"] == "ci"]
+    assert found["scopes"] == ["releases"] and text not in fleet("tokens", "list")
+    assert round(found["expires"] - found["created"]) == 3 * 86400
+    assert "removed" in fleet("tokens", "remove", found["id"])
+    assert "not known" in fleet("--token", text, "releases", "list", fails=True)
 
 
 @pytest.mark.parametrize(

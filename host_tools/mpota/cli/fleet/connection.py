@@ -1,0 +1,26 @@
+"""The server that `mpota fleet` speaks to: its options name it, or else the last login does."""
+
+from mpota.errors import CommandError
+from mpota.server.client import Client, kept_login
+
+
+class _Chosen:
+    server = ""
+    token = ""
+
+
+def choose(server: str, token: str) -> None:
+    """Take the address and the token of the command line; an empty text means the kept login's.
+
+    The kept token goes to the server that gave it, and to no other.
+    """
+    kept_server, kept_token = kept_login()
+    _Chosen.server = server or kept_server
+    _Chosen.token = token or (kept_token if _Chosen.server == kept_server else "")
+
+
+def client() -> Client:
+    """Give a client of the chosen server's API. Raises CommandError where none is known."""
+    if not _Chosen.server:
+        raise CommandError("no server is known: run 'mpota fleet login URL', or give MPOTA_SERVER")
+    return Client(_Chosen.server, _Chosen.token)

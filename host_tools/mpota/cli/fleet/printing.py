@@ -1,0 +1,67 @@
+"""What the commands of `mpota fleet` print: tables for people, JSON for programs."""
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def print_json(found: object) -> None:
+    """Print what the server has answered, as JSON."""
+    typer.echo(json.dumps(found, indent=1))
+
+
+def print_fields(fields: dict[str, Any]) -> None:
+    """Print a name and its value on each line; times are said as how long ago they were."""
+    width = max(len(name) for name in fields)
+    for name, value in fields.items():
+        if name in ("first_seen", "last_seen", "created", "ended"):
+            value = "" if value is None else ago(value)
+        typer.echo(f"{name:{width}} {'' if value is None else value}")
+
+
+def print_table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    """Print a table; on what is no terminal, no line is broken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, box=None, pad_edge=False, header_style="")
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def print_attempts(attempts: list[dict[str, Any]]) -> None:
+    """Print the updates that boards were given, and how each of them ended."""
+    print_table(
+        ("board", "release", "was", "given", "state", "the board's words"),
+        [
+            (
+                one["mac"], f"{one['application']}/{one['version']}", one["was"],
+                ago(one["offered"]), one["state"], one["words"],
+            )
+            for one in attempts
+        ],
+    )  # fmt: skip
+
+
+def ago(moment: float | None) -> str:
+    """Say how long ago *moment* was, in seconds since 1970; None is never."""
+    if moment is None:
+        return "never"
+    seconds = max(0, int(time.time() - moment))
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit} ago"
+    return f"{seconds}s ago"
+
+
+def moment(seconds: float | None) -> str:
+    """Write a time, in seconds since 1970, in this computer's time zone; None is an empty text."""
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
