@@ -163,6 +163,13 @@ def test_it_starts_with_nothing_and_ends_with_sigterm(tmp_path):
         assert not [line for line in server.lines if "password" in line]
 
 
+def test_it_ends_however_often_it_is_told_to(tmp_path):
+    with Serving(tmp_path) as server:
+        for _ in range(2000):
+            server.process.send_signal(signal.SIGTERM)
+    assert server.process.returncode == 0
+
+
 def test_a_download_that_goes_on_is_finished_when_the_server_ends(tmp_path):
     filled(tmp_path).database.close()
     with Serving(tmp_path, "--unknown", "accept") as server:

@@ -5,6 +5,7 @@ import os
 import socket
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,20 @@ from mpota.server.options import Options
 
 _BACKLOG = 4096  # connections that wait: after a power cut all boards come at once
 _END_S = 20  # that a worker has to end what it does
+
+
+class _Workers(Granian):
+    """The processes that answer, and the one that starts them and ends them by a signal."""
+
+    def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
+        """End the server. Further signals change nothing.
+
+        The event has a lock that the interrupted code of this very thread may hold: another thread
+        can wait for it.
+        """
+        if not self.interrupt_signal:
+            self.interrupt_signal = True
+            threading.Thread(target=self.main_loop_interrupt.set).start()
 
 
 def prepare(options: Options) -> str:
@@ -71,7 +86,7 @@ def serve(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mpota-metrics-"))
             os.environ[metrics.DIRECTORY] = folder
         os.environ.update(options.to_environment())
-        server = Granian(
+        server = _Workers(
             "mpota.server.app:create",
             factory=True,
             address=bind,
