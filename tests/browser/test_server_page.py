@@ -23,7 +23,9 @@ def fleet(tmp_path_factory):
         with database.writing() as session:
             operator = session.scalars(sa.select(Operator)).one()
             accounts.change_password(session, operator.id, PASSWORD)
-        desk.roll_out(desk.add(release_image(2)), phases=(Phase(60, 3600), Phase()))
+        # It goes on, whatever of its end the server sees while the boards below tell it.
+        phases = (Phase(60, 3600), Phase())
+        desk.roll_out(desk.add(release_image(2)), phases=phases, abort_minimum=1000)
         for number in range(30):
             if desk.ask(board_headers(number)).status == 200:
                 if number % 6 == 1:

@@ -1,5 +1,7 @@
 """A server's database, its folder, and a PostgreSQL of the tests' own."""
 
+import time
+
 import postgresql
 import pytest
 from mpota.server.database import Database
@@ -29,3 +31,10 @@ def database(database_url):
     database.upgrade()
     yield database
     database.close()
+
+
+@pytest.fixture
+def clock_stands(monkeypatch):
+    """Let the computer's clock stand still, so that a busy machine lets no time pass."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)

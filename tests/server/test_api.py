@@ -279,9 +279,14 @@ def test_an_operator_gets_a_token_by_name_and_password_and_guessing_is_slowed_do
     assert [api.do("POST", "/login", body).status_code for _ in range(6)] == [401] * 5 + [429]
 
 
-def test_tokens_end_with_their_days_and_when_they_are_taken_away(api):
+def test_tokens_end_with_their_days_and_when_they_are_taken_away(api, monkeypatch):
     made = api.do("POST", "/tokens", {"name": "ci", "scopes": ["read"], "days": 1}).json()
     assert api.do("GET", "/boards", token=made["text"]).status_code == 200
+    with monkeypatch.context() as later:
+        later.setattr(time, "time", lambda: made["created"] + 86_399)
+        assert api.do("GET", "/boards", token=made["text"]).status_code == 200
+        later.setattr(time, "time", lambda: made["created"] + 86_401)
+        error(api.do("GET", "/boards", token=made["text"]), 401)
     assert made["text"] not in api.do("GET", "/tokens").text
     assert api.do("DELETE", f"/tokens/{made['id']}").status_code == 204
     error(api.do("GET", "/boards", token=made["text"]), 401)

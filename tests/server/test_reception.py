@@ -16,12 +16,12 @@ from mpota.server.reception import Reception
 
 
 @pytest.fixture
-def desk(database, tmp_path):
+def desk(database, tmp_path, clock_stands):
     return Desk(database, tmp_path)
 
 
 @pytest.fixture
-def sqlite_desk(tmp_path):
+def sqlite_desk(tmp_path, clock_stands):
     database = Database(f"sqlite:///{tmp_path / 'server.db'}")
     database.upgrade()
     yield lambda **options: Desk(database, tmp_path, **options)
@@ -208,7 +208,7 @@ def test_time_passes_once_whatever_many_workers_tick(desk, workers):
     desk.tick(now)
     at_once([lambda w=w: rollouts.tick(w.database, now + 10, 1.0) for w in workers])
     with desk.database.reading() as session:
-        assert session.scalar(sa.select(Rollout.soaked_s)) == pytest.approx(10, abs=0.5)
+        assert session.scalar(sa.select(Rollout.soaked_s)) == pytest.approx(10)
 
 
 # Who may ask
