@@ -303,7 +303,8 @@ def test_an_operator_who_is_gone_has_no_token_left(api):
 
 
 def test_methods_and_paths_that_are_not_there_are_said_in_the_same_shape(api):
-    error(api.do("GET", "/nothing"), 404)
+    for path in ("/nothing", "/boards/5CCF7F000001/nothing", "/releases/1%0A"):
+        error(api.do("GET", path), 404)
     reply = api.do("PUT", "/boards", {})
     assert error(reply, 405) and reply.headers["Allow"] == "GET, POST, PATCH"
     error(api.do("GET", "/releases/x"), 404)

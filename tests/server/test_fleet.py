@@ -86,7 +86,7 @@ def test_operators_come_and_go_and_what_they_did_is_told(fleet):
 
 def test_a_token_is_made_for_a_program_and_taken_away(fleet):
     text = fleet("tokens", "add", "ci", "--scope", "releases", "--days", "3").strip()
-    assert "garden" in fleet("--token", text, "releases", "list")
+    assert "sequence" in fleet("--token", text, "releases", "list")
     assert "scope boards" in fleet("--token", text, "boards", "add", "5CCF7F000078", fails=True)
     (found,) = [t for t in json.loads(fleet("tokens", "list", "--json")) if t["name"] == "ci"]
     assert found["scopes"] == ["releases"] and text not in fleet("tokens", "list")

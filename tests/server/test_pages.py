@@ -139,9 +139,24 @@ def test_a_release_comes_from_the_upload_to_boards_and_the_roll_out_is_paused(lo
     [("/boards/5CCF7F000009", {"do": "retry"}, 404), ("/boards/xyz", {"do": "retry"}, 400),
      ("/rollouts/9", {"do": "pause"}, 404), ("/rollouts/new", {"release": "9"}, 404),
      ("/rollouts/new", {"release": "x"}, 400), ("/releases", {}, 400),
-     ("/releases/99999999999999999999", {"do": "withdraw"}, 404)],
+     ("/releases/99999999999999999999", {"do": "withdraw"}, 404), ("/none", {}, 404),
+     ("/audit", {}, 405)],
 )  # fmt: skip
 def test_what_makes_no_sense_is_said_on_the_page(logged_in, path, values, status):
     reply = logged_in.post(path, **values)
     assert reply.status_code == status
     assert 'role="alert"' in reply.text
+
+
+def test_no_form_is_read_of_who_is_not_logged_in(site):
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    reply = site.client.post("/releases", content=b"--y\r\nno form", headers=kind)
+    assert reply.headers["location"] == "/login"
+
+
+def test_a_form_that_cannot_be_read_is_said_on_the_page(logged_in):
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    reply = logged_in.client.post("/releases", content=b"--y\r\nno form", headers=kind)
+    assert reply.status_code == 400 and 'role="alert"' in reply.text
+    huge = {"image": ("huge.bin", bytes(5 << 20))}
+    assert logged_in.post("/releases", files=huge).status_code == 413

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from mpota.errors import CommandError
 from mpota.server.database import Audit, LoginSession, Operator, Token
-from mpota.server.releases import ConflictError
+from mpota.server.errors import ConflictError
 
 READ, BOARDS, RELEASES, ROLLOUTS, ADMIN = SCOPES = (
     "read", "boards", "releases", "rollouts", "admin",

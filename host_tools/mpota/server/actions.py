@@ -22,19 +22,11 @@ from mpota.server.database import (
     change_plan,
 )
 from mpota.server.decision import BoardState
+from mpota.server.errors import ConflictError, ForbiddenError, NotFoundError
 from mpota.server.images import ImageDirectory
-from mpota.server.releases import ConflictError
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
 _NUMBER_LIMIT = 2**31  # of what the database counts
-
-
-class NotFoundError(CommandError):
-    """Say that what is named is not there."""
-
-
-class ForbiddenError(CommandError):
-    """Say that this operator or token may not do it."""
 
 
 def demand(principal: Principal, scope: str) -> None:

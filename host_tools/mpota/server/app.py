@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -19,6 +20,7 @@ from starlette.routing import Mount, Route
 from mpota.image.keys import load_public_key
 from mpota.server import accounts, api, counting, logs, metrics
 from mpota.server.database import Clock, Database
+from mpota.server.errors import MethodError, NotFoundError, RefusedError
 from mpota.server.images import ImageDirectory
 from mpota.server.options import Options
 from mpota.server.pages import Pages
@@ -61,16 +63,31 @@ class Server:
 
     def application(self) -> Starlette:
         """Give the ASGI application."""
+        pages = Pages(self)
+
+        async def failed(request: Request, error: Exception) -> Response:
+            # No route takes the request, or its body cannot be read.
+            assert isinstance(error, HTTPException)
+            message = f"{error.detail}: {request.method} {request.url.path[:200]!r}"
+            problem = RefusedError(message)
+            if error.status_code == 404:
+                problem = NotFoundError(message)
+            elif error.status_code == 405:
+                problem = MethodError((error.headers or {}).get("Allow", "other methods"))
+            is_api = request.url.path.startswith(f"{api.PREFIX}/")
+            return api.failed(problem) if is_api else pages.failed(problem)
+
         return Starlette(
             routes=[
                 Route(PATH, self.update),
                 Mount(PATH, self.update),
-                Mount("/api", routes=api.routes(self)),
+                Mount(api.PREFIX, routes=api.routes(self)),
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
-                *Pages(self).routes(),
+                *pages.routes(),
             ],
+            exception_handlers={HTTPException: failed},
             lifespan=self.lifespan,
         )
 

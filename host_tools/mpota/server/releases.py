@@ -17,6 +17,7 @@ from mpota.errors import CommandError
 from mpota.image import signature, trailer
 from mpota.image.manifest import LABEL_LIMIT, SEQUENCE_LIMIT
 from mpota.server.database import Blob, Release
+from mpota.server.errors import ConflictError
 from mpota.server.images import ImageDirectory
 
 APPLICATION, SKETCH = "application", "sketch"
@@ -24,10 +25,6 @@ SKETCH_LIMIT_BYTES = 4 << 20  # what the largest flash of an ESP8266 board has
 _SKETCH_MAGIC = b"\xe9"
 _GZIP_MAGIC = b"\x1f\x8b"
 _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
-
-
-class ConflictError(CommandError):
-    """Say that what is to be made is there already, or that its state does not allow it."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from mpota.server.database import (
     change_plan,
 )
 from mpota.server.decision import Counts, RolloutState
-from mpota.server.releases import ConflictError
+from mpota.server.errors import ConflictError
 
 PHASES_LIMIT = 20
 _IDLE_TICK_S = 30.0  # where no roll-out goes on, and no board is in an update

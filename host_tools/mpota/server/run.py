@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces
-from granian.server import Server as Granian
+from granian.server.mp import MPServer
 from sqlalchemy.exc import SQLAlchemyError
 
 from mpota.errors import CommandError
@@ -23,8 +23,10 @@ _BACKLOG = 4096  # connections that wait: after a power cut all boards come at o
 _END_S = 20  # that a worker has to end what it does
 
 
-class _Workers(Granian):
+class _Workers(MPServer):
     """The processes that answer, and the one that starts them and ends them by a signal."""
+
+    interrupt_signal: bool
 
     def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
         """End the server. Further signals change nothing.

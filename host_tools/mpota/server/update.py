@@ -3,12 +3,11 @@
 import asyncio
 import collections
 import hashlib
-import ipaddress
 import logging
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from mpota.server.metrics import Metrics
 from mpota.server.options import Options
 from mpota.server.questions import NoBoardError, Question
 from mpota.server.reception import Reception, Reply
+from mpota.server.requests import address_of
 
 PATH = "/update"
 
@@ -204,20 +204,6 @@ class UpdateEndpoint:
                 self._cached_bytes -= len(self._cache.popitem(last=False)[1])
         self._cache.move_to_end(name)
         return data
-
-
-def address_of(scope: Scope, proxies: tuple[str, ...]) -> str:
-    """Give the address of whoever asks; of *proxies* the header X-Forwarded-For is believed."""
-    client: Any = scope.get("client")
-    address = str(client[0]) if client else ""
-    if address in proxies:
-        told = dict(scope["headers"]).get(b"x-forwarded-for", b"").decode("latin-1")
-        forwarded = told.rpartition(",")[2].strip()
-        try:
-            return str(ipaddress.ip_address(forwarded))
-        except ValueError:
-            return address
-    return address
 
 
 def _back_s() -> int:

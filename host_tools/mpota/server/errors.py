@@ -1,0 +1,68 @@
+"""Why something that an operator or a program wants is not done, and the HTTP status that says so.
+
+A plain CommandError stands for 400: what was sent makes no sense.
+"""
+
+from mpota.errors import CommandError
+
+
+class RefusedError(CommandError):
+    """A CommandError with an HTTP status, and a short name of it for programs."""
+
+    status = 400
+    name = "invalid"
+
+
+class UnauthorizedError(RefusedError):
+    """Say that a token or a password is missing or wrong."""
+
+    status, name = 401, "unauthorized"
+
+
+class ForbiddenError(RefusedError):
+    """Say that this operator or token may not do it."""
+
+    status, name = 403, "forbidden"
+
+
+class NotFoundError(RefusedError):
+    """Say that what is named does not exist."""
+
+    status, name = 404, "not found"
+
+
+class MethodError(RefusedError):
+    """Say that this path is not for this method; *allowed* are those that it is for."""
+
+    status, name = 405, "method"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"this path takes {allowed}")
+        self.allowed = allowed
+
+
+class ConflictError(RefusedError):
+    """Say that what is to be made exists already, or that its state does not allow the change."""
+
+    status, name = 409, "conflict"
+
+
+class TooLargeError(RefusedError):
+    """Say that more was sent than is taken."""
+
+    status, name = 413, "too large"
+
+
+class TooManyError(RefusedError):
+    """Say that too many wrong passwords were given."""
+
+    status, name = 429, "too many"
+
+
+class DatabaseError(RefusedError):
+    """Say that the database does not answer."""
+
+    status, name = 503, "unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("the database does not answer: try again in a minute")
