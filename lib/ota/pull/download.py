@@ -21,7 +21,6 @@ _PROGRESS_BYTES = const(4096)
 
 # What holds the MANIFEST of most images.
 _SHORT_HEAD_BYTES = const(256)
-_LONGEST_LINE = const(64)  # of a chunk's size
 _BLOCK_BYTES = const(1024)
 
 _GZIP = const(b"\x1f\x8b")
@@ -29,8 +28,6 @@ _GZIP = const(b"\x1f\x8b")
 _U_FLASH = const(0)
 _U_FS = const(100)
 
-_LOST = const(-5)
-_ENCODING = const(-9)
 _NO_SPACE = const(-100)
 _NO_SIZE = const(-101)
 _WRONG_CODE = const(-104)
@@ -57,7 +54,8 @@ def installing(session):
         head, sequence = yield from _judge(session)
         if sequence:
             session.is_news = False
-            _mark(session, sequence)
+            session.sequence = sequence
+            _mark(session)
             return service.NO_UPDATES
         if session.start:
             head = None  # it is in the slot
@@ -72,14 +70,16 @@ def installing(session):
     if session.place:
         from ..record import load_for_update
 
-        _mark(session, load_for_update().received[updater.slot][0])
+        session.sequence = load_for_update().received[updater.slot][0]
+        _mark(session)
     return service.OK
 
 
-def _mark(session, sequence):
-    # Keeps that the file that the server has is the release *sequence*.
+def _mark(session):
+    # Keeps which release the file is that the server has.
     place = session.place
     validator = session.validator
+    sequence = session.sequence
     if validator and (place.validator, place.sequence, place.position) != (validator, sequence, 0):
         place.begin(validator, 0, sequence)
         place.store()
@@ -99,7 +99,7 @@ def _judge(session):
             hal.flash_read(slots.start(session.slot), head)
             filled = size
         while filled < size:
-            n = yield from _read(session, head[filled:])
+            n = yield from session.reading(head[filled:])
             if not n:
                 break
             filled += n
@@ -175,6 +175,8 @@ def _begin(session, head):
             updater.set_md5(service.md5 or session.md5)
     except OTAError:
         raise OTAError(_BAD_MD5)
+    if session.sha256:
+        updater.set_sha256(session.sha256)
     size = session.size or _space(session)
     updater.begin(size, _U_FLASH if session.mode == "sketch" else _U_FS, session.start)
     service.ota.call("progress", service, session.start, size)
@@ -221,7 +223,9 @@ def _copy(session, updater, place):
     service = session.service
     led = service.led_pin
     while updater.remaining:
-        n = yield from _read(session, updater.buffer[: min(len(updater.buffer), updater.remaining)])
+        n = yield from session.reading(
+            updater.buffer[: min(len(updater.buffer), updater.remaining)]
+        )
         if not n:
             return
         if led is not None:
@@ -234,60 +238,3 @@ def _copy(session, updater, place):
             yield from place.advance(slots.start(session.slot), updater.buffer[:_BLOCK_BYTES])
             place.store()
         yield True
-
-
-def _read(session, view):
-    # A generator whose value is how many bytes of the body have come into *view*; 0: no more.
-    if session.is_chunked and session.left == 0:
-        yield from _enter(session)
-    left = session.left
-    if left == 0:
-        return 0
-    if left is not None and left < len(view):
-        view = view[:left]
-    n = yield from _take(session, view)
-    if left is not None:
-        if n == 0:
-            raise OTAError(_LOST)
-        session.left = left - n
-    elif n == 0:
-        session.left = 0
-    return n
-
-
-def _take(session, view):
-    # The same for the connection, without regard to what the bytes mean.
-    n = min(len(view), len(session.rest))
-    if n:
-        view[:n] = session.rest[:n]
-        session.rest = session.rest[n:]
-        return n
-    while True:
-        try:
-            n = session.tcp.readinto(view)
-        except OSError as e:
-            raise OTAError(_LOST, str(e))
-        if n is not None:
-            session.listen()
-            return n
-        yield from session.waiting()
-
-
-def _enter(session):
-    # Reads the size of the next chunk, which stands in a line of its own in hex; the line feed that
-    # ends the chunk before comes first. The last chunk has none. A generator.
-    byte = memoryview(bytearray(1))
-    line = b""
-    while line.strip() == b"" or line[-1:] != b"\n":
-        n = yield from _take(session, byte)
-        if not n:
-            raise OTAError(_LOST)
-        line += byte
-        if len(line) > _LONGEST_LINE:
-            raise OTAError(_ENCODING)
-    try:
-        session.left = int(line.split(b";")[0], 16)
-    except ValueError:
-        raise OTAError(_ENCODING)
-    if session.left == 0:
-        session.is_chunked = False

@@ -109,6 +109,8 @@ def composing(session, start):
     shared = at
     for line in service.headers:
         at = _put(block, at, line)
+    if session.token is not None:
+        return start, shared, _put(block, at, session.token) if session.token else at
     basic = service.authorization
     if basic is None:
         user = get("update_user") if service.user is None else service.user

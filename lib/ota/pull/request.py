@@ -41,10 +41,10 @@ def asking(session, url, start, shared, end, redirects):
     """Ask the server at *url*, and tell the session what it replies.
 
     The session's block has headers: up to *shared* those that go to every server, up to *end* those
-    for the session's own one alone. *start* is the byte of the file that is asked for; *redirects*
-    that many have been followed. A generator whose value is the address that the server redirects
-    to, or None. Raises OTAError with a number below 0, also for a reply that brings neither an
-    image nor the answer that there is none.
+    for the session's own one alone; behind them is room for the session's tail. *start* is the byte
+    of the file that is asked for; *redirects* that many have been followed. A generator whose value
+    is the address that the server redirects to, or None. Raises OTAError with a number below 0,
+    also for a reply that brings neither an image nor the answer that there is none.
     """
     service = session.service
     mode = service.redirects or service.ota.settings.get("update_redirects", "none")
@@ -55,9 +55,10 @@ def asking(session, url, start, shared, end, redirects):
     if port != (443 if is_secure else 80):
         host = "%s:%d" % (host, port)
     block = session.block
-    block[end : end + 2] = b"\r\n"
-    end += 2
-    first = b"GET %s HTTP/1.0\r\nHost: %s\r\n" % (path, host)
+    tail = session.tail
+    block[end : end + len(tail)] = tail
+    end += len(tail)
+    first = b"%s %s HTTP/1.0\r\nHost: %s\r\n" % (session.method, path, host)
     view = memoryview(block)
     n = len(first)
     if n + end <= len(block):  # in one packet, which some servers insist on

@@ -15,30 +15,39 @@ from ..clock import after, is_past
 from ..errors import OTAError
 
 _OVER = const(
-    "ota.pull.download ota.pull.headers ota.pull.request ota.http ota.updater.signature "
-    "ota.updater.verify ota.updater ota.record ota.slots ota.hal"
+    "ota.pull.download ota.pull.headers ota.pull.request ota.http "
+    "ota.updater.signature ota.updater.verify ota.updater ota.record ota.slots ota.hal"
 )
 
 _WAIT_MS = const(2)
 # A question takes so many times the service's `timeout_ms` at most.
 _GRACE = const(8)
 
+_LONGEST_LINE = const(64)  # of a chunk's size
+
 _NOT_MODIFIED = const(304)
 
 _STREAM_TIMEOUT = const(6)
 _ON_TRIAL = const(34)
 _LOST = const(-5)
+_ENCODING = const(-9)
 _TIMEOUT = const(-11)
 
 
 class Session:
     """A question to *url* for *mode*, "sketch", "spiffs" or "version"; *service* is an HTTPUpdate.
 
+    ddi.Session asks otherwise, and has more to tell.
+
     *block* is what `new_block` of *service* gave, and this is its only owner. *version* is what the
     board says it runs. With *is_check* the board asks by itself: it says the version of its
     MANIFEST, and what it cannot take calls no `on_start`.
     """
 
+    # How it is asked, and what follows the headers: a body, too.
+    method = "GET"
+    tail = b"\r\n"
+    token = None  # what proves who asks, a header; None: as the service has it
     # The connection and until when something must come, in ticks.
     tcp = poll = deadline = None
     # What headers.py finds out: the sequences of releases that are not to be fetched, which run, or
@@ -50,20 +59,22 @@ class Session:
     # The reply, as request.py finds it: its status; the first byte of the file that it has, -1
     # where that is not what was asked for; the size of the whole and what is still to come, None
     # where it is not known; whether it comes in chunks; the file's MD5, and what tells it from
-    # others, where the server says so; what of the body has come with the head; how long the server
-    # wants no other question.
+    # others, where the server says so; its SHA-256, where that was told before; what of the body
+    # has come with the head; how long the server wants no other question.
     status = start = wait_s = 0
     size = left = None
     is_chunked = False
-    md5 = validator = ""
+    md5 = validator = sha256 = ""
     rest = b""
     updater = None  # of the update that has begun, or is to begin
     is_news = False  # whether the server has something that the board does not have
+    sequence = 0  # of the release that the server has, as soon as it is known
+    action = None  # of the deployment that this is about, its id: for ddi.Session
 
     def __init__(self, service, block, url, version, mode, is_check):
         self.service = service
         self.block = block
-        self.url = url
+        self.url = self.asked = url  # the server's, and where its file is
         self.version = version
         self.mode = mode
         self.is_check = is_check
@@ -127,7 +138,7 @@ class Session:
         if self.block is None:  # it was given up for an update, which has broken off
             self.block = self.service.new_block()
         unload = self.service.ota.unload
-        url = self.url
+        url = self.asked
         redirects = 0
         while url:
             from .headers import composing
@@ -144,6 +155,86 @@ class Session:
             unload("ota.pull.request", "ota.http")
             redirects += 1
 
+    def reading(self, view):
+        """Read what comes of the reply's body into *view*, a memoryview.
+
+        A generator whose value is how many bytes have come; 0: there are no more. Raises OTAError
+        with a number below 0.
+        """
+        if self.is_chunked and self.left == 0:
+            yield from self._enter()
+        left = self.left
+        if left == 0:
+            return 0
+        if left is not None and left < len(view):
+            view = view[:left]
+        n = yield from self._take(view)
+        if left is not None:
+            if n == 0:
+                raise OTAError(_LOST)
+            self.left = left - n
+        elif n == 0:
+            self.left = 0
+        return n
+
+    def _take(self, view):
+        # The same for the connection, without regard to what the bytes mean.
+        n = min(len(view), len(self.rest))
+        if n:
+            view[:n] = self.rest[:n]
+            self.rest = self.rest[n:]
+            return n
+        while True:
+            try:
+                n = self.tcp.readinto(view)
+            except OSError as e:
+                raise OTAError(_LOST, str(e))
+            if n is not None:
+                self.listen()
+                return n
+            yield from self.waiting()
+
+    def _enter(self):
+        # Reads the size of the next chunk, which stands in a line of its own in hex; the line feed
+        # that ends the chunk before comes first. The last chunk has none. A generator.
+        byte = memoryview(bytearray(1))
+        line = b""
+        while line.strip() == b"" or line[-1:] != b"\n":
+            n = yield from self._take(byte)
+            if not n:
+                raise OTAError(_LOST)
+            line += byte
+            if len(line) > _LONGEST_LINE:
+                raise OTAError(_ENCODING)
+        try:
+            self.left = int(line.split(b";")[0], 16)
+        except ValueError:
+            raise OTAError(_ENCODING)
+        if self.left == 0:
+            self.is_chunked = False
+
+    def finding(self):
+        """Ask, and install what the server has; a generator whose value is the result."""
+        yield from self.asking(None)
+        if self.start < 0:  # the server has not the rest of that file: it is asked for all
+            self.close_tcp()
+            yield from self.asking(0)
+        if self.status == _NOT_MODIFIED or self.mode == "version":
+            if self.place:
+                self.sequence = self.place.sequence
+            return self.service.NO_UPDATES
+        # Where the heap is too full even to look at it, the services alone do. They keep the
+        # validator of what they find, so that they are not asked for that again.
+        self.is_news = bool(self.validator)
+        self.rest = bytes(self.rest)
+        self.block = None  # its place is that of what is loaded now
+        from .download import installing
+
+        try:
+            return (yield from installing(self))
+        finally:
+            installing = None  # or its module would stay
+
     def _run(self):
         service = self.service
         result = service.FAILED
@@ -152,33 +243,22 @@ class Session:
         try:
             if service.ota.trial and self.mode != "version":
                 raise OTAError(_ON_TRIAL)
-            yield from self.asking(None)
-            if self.start < 0:  # the server has not the rest of that file: it is asked for all
-                self.close_tcp()
-                yield from self.asking(0)
-            result = service.NO_UPDATES
-            if self.status != _NOT_MODIFIED and self.mode != "version":
-                # Where the heap is too full even to look at it, the services alone do. They keep
-                # the validator of what they find, so that they are not asked for that again.
-                self.is_news = bool(self.validator)
-                self.rest = bytes(self.rest)
-                self.block = None  # its place is that of what is loaded now
-                from .download import installing
-
-                result = yield from installing(self)
+            result = yield from self.finding()
             if self.place and self.place.failures:
                 self.place.failures = 0
                 self.place.store()
         except Exception as e:  # whatever it was, the application must hear of it
             result = service.FAILED
             self.close_tcp()
-            installing = None  # or its module would stay
             if self.updater is None:
                 self.block = None
                 self.unload()
             from .failure import failed
 
             code, text = failed(self, e)
+            failed = None
+            if self.action:
+                yield from self.telling(code, text)
         finally:
             self.close_tcp()
             if self.updater:
