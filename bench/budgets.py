@@ -48,6 +48,11 @@ THROUGHPUT = 0.95
 PULL_OVER_UPLOAD_KB = 1.5
 QUESTION_KB = 8
 
+# A board that asks hawkBit: its heap over that of one that asks a server, in a question and at the
+# peak of an update; and when both are idle, for the settings themselves.
+DDI_OVER_PULL_KB = 4
+DDI_IDLE_KB = 0.2
+
 # The update page: its heap when idle, and for each connection; its bytes as it is sent; the speed
 # of an upload, of that of one to the listener of the same board.
 PAGE_IDLE_KB = 0.8

@@ -389,7 +389,7 @@ class OTA(Callbacks):
         try:
             become_healthy(self)
         finally:
-            self.unload()
+            self.unload("ota.trial", "ota.settings")  # in the midst of a question to a server, too
 
     def unload(self, *modules):
         """Take out of memory what has done its work: all modules but those of _RESIDENT.

@@ -10,6 +10,7 @@ from .arduino import ArduinoOTA
 from .errors import OTAError
 
 _OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session ")
+_OF_HAWKBIT = const("ddi.act ddi.talk ddi.scan ")
 _OF_THE_PAGE = const(
     "web.connection web.request web.auth web.credentials web.answers "
     "web.report web.act web.restart status "
@@ -52,9 +53,13 @@ def begin(ota):
     has_page = (is_for_page or get("web") and not ota.is_alone) and _is_there("web")
     if has_page and ota.has_password():
         modules += _OF_THE_PAGE
-    has_pull = bool(get("update_url")) and _is_there("pull")
+    if get("ddi_url") and not _is_there("ddi"):
+        del ota.settings["ddi_url"]
+    has_pull = bool(get("ddi_url") or get("update_url")) and _is_there("pull")
     if has_pull:
         modules += _OF_A_PULL
+    if get("ddi_url"):
+        modules += _OF_HAWKBIT
     for module in modules.split():
         __import__("ota." + module)
         ota.unload()

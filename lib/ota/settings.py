@@ -48,6 +48,10 @@ update_interval_s number 1 604800
 update_redirects text 4 6
 update_user text 0 64
 update_password text 0 64
+ddi_url text 0 256
+ddi_id text 1 64
+ddi_target_token text 0 128
+ddi_gateway_token text 0 128
 """)
 
 

@@ -94,7 +94,7 @@ def _can_update(ota):
     gc.collect()
     words = _UPDATE_WORDS
     if ota.settings.get("restart_for_update", True):
-        if ota.settings.get("update_url"):
+        if ota.settings.get("update_url") or ota.settings.get("ddi_url"):
             words = _QUESTION_WORDS
         elif ota.has_password():
             words = _RESTART_WORDS

@@ -231,12 +231,13 @@ from ota import hal
 from ota.pull import plan
 
 class ota:
-    settings = {"update_url": "https://x/", "update_interval_s": 3600}
+    settings = {"update_interval_s": 3600}
     uptime_s = 0
 
 class service:
+    own_url = "https://x/"
     failures = 0
-    deadline = None
+    deadline = interval_s = None
 
 service.ota = ota
 for number in range(64):

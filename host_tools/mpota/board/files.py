@@ -15,7 +15,7 @@ _ROM, _LIB = "/rom", "lib"
 # Where the package looks for the page that it serves.
 _PAGE = "ota/web/page.html.gz"
 # The services that a release may bring this package without.
-SERVICES = ("web", "pull", "mdns", "data")
+SERVICES = ("web", "pull", "ddi", "mdns", "data")
 
 
 def device_root() -> Path:
@@ -35,7 +35,7 @@ def package_modules(
     """Return the package `ota`, compiled for *architecture*, and the page: `ota/….mpy` → content.
 
     *prefix* is the folder on the board that the package is imported from, an entry of its path.
-    *without* are the SERVICES that are left out.
+    *without* are the SERVICES that are left out; `ddi` goes with `pull`, on which it is built.
     """
     lib = device_root() / _LIB
     modules = {}
@@ -45,6 +45,7 @@ def package_modules(
             source.read_text(encoding="utf-8"), f"{prefix}/{name}", architecture
         )
     modules[_PAGE] = page.build()
+    without = {*without, "ddi"} if "pull" in without else set(without)
     left_out = tuple(f"ota/{service}/" for service in without)
     return {name: data for name, data in modules.items() if not name.startswith(left_out)}
 

@@ -22,8 +22,9 @@ _PULL = const(3)  # restart.PULL
 class HTTPUpdate(Callbacks):
     """Asks servers for the application *ota*: see `update` and `check`.
 
-    Of ota.settings: `update_url`, `update_interval_s` (3600), `update_redirects` ("none"),
-    `update_user`, `update_password`, `reboot_on_success` (true), `step_ms` (25). `on_error` is told
+    Of ota.settings: `ddi_url`, which is asked as hawkBit wants it (see ddi.Session) and goes before
+    `update_url`; `update_interval_s` (3600), `update_redirects` ("none"), `update_user`,
+    `update_password`, `reboot_on_success` (true), `step_ms` (25). `on_error` is told
     the number that is `last_error` then: this service's own at every failure, that of `ota` when an
     update had begun.
     """
@@ -53,13 +54,16 @@ class HTTPUpdate(Callbacks):
     led_on = 0
     headers = ()  # further lines of the request, as "x-place: cellar"
     close_connections = None  # called when an update has begun: sockets belong to the application
-    url = None  # where `check` asks; None: the setting `update_url`
+    url = None  # where `check` asks; None: the setting `ddi_url`, or `update_url`
 
     # A host's name and its address, as they were found last: a look-up blocks.
     address = (None, None)
     failures = 0  # in a row
     deadline = None  # when to ask next, in ota.uptime_s; None: not by itself
     last = 0  # when the last question ended, in the same
+    # Of hawkBit: how often it wants to be asked, and what tells its last answer from others, where
+    # that left nothing to do.
+    interval_s = etag = None
 
     def __init__(self, ota):
         self.ota = ota
@@ -89,18 +93,26 @@ class HTTPUpdate(Callbacks):
     def check(self, url=None):
         """Ask the server, at *url* if it is given, in the background: `ota.handle()` does it.
 
+        At *url* it is asked as in `update`, from then on.
+
         Return whether it will, once there is a network: not in a trial, nor while updates are not
         allowed. What is found is installed. `is_checking` says when it is over.
         """
         ota = self.ota
         ota.begin()
         self.url = url or self.url
-        if ota.trial or not (self.url or ota.settings.get("update_url")):
+        if ota.trial or not (self.url or self.own_url):
             return False
         if not ota.allows_updates():
             return False
         self.deadline = ota.uptime_s
         return True
+
+    @property
+    def own_url(self):
+        """The address that the board asks by itself; None or "" where there is none."""
+        get = self.ota.settings.get
+        return get("ddi_url") or get("update_url")
 
     @property
     def is_checking(self):
@@ -133,7 +145,7 @@ class HTTPUpdate(Callbacks):
                 self.deadline = ota.uptime_s + 1
                 return False
             self.deadline = ota.uptime_s + _AGAIN_S  # where there is no memory to begin
-            self._begin(self.url or ota.settings.get("update_url"), None, "sketch", True)
+            self._begin(self.url or self.own_url, None, "sketch", True)
         end = ticks_add(ticks_ms(), ota.settings.get("step_ms", 25))
         while self.session and self.session.step() and ticks_diff(end, ticks_ms()) > 0:
             pass
@@ -178,6 +190,8 @@ class HTTPUpdate(Callbacks):
     def _begin(self, url, version, mode, is_check):
         block = self.new_block()  # before what is loaded, which finds room in smaller pieces
         check_room()
-        from .session import Session
-
+        if is_check and not self.url and self.ota.settings.get("ddi_url"):
+            from ..ddi import Session
+        else:
+            from .session import Session
         self.session = Session(self, block, url, version, mode, is_check)

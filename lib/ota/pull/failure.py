@@ -36,6 +36,8 @@ _TEXTS = const("""
 -106 Verify Bin Header Failed
 -108 Unauthorized (401)
 -109 Server Did Not Report Version
+-110 Not an answer of hawkBit
+-111 Not a deployment for this board
 """)
 
 

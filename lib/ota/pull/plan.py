@@ -23,7 +23,7 @@ def plan_first(service):
     Where the board has left the application out for an update and failed, the pause goes on that
     grows with each failure.
     """
-    url = service.ota.settings.get("update_url")
+    url = service.own_url
     if url:
         from .resume import Place
 
@@ -41,7 +41,7 @@ def plan_first(service):
 def plan(service, wait_s):
     """Plan the next question for *service*, after *wait_s* at least, as its server wishes."""
     ota = service.ota
-    if not ota.settings.get("update_url"):
+    if not service.own_url:
         service.deadline = None
     else:
         pause_s = _interval_s(service)
@@ -62,7 +62,7 @@ def _has_keys():
 
 
 def _interval_s(service):
-    return service.ota.settings.get("update_interval_s", _INTERVAL_S)
+    return service.interval_s or service.ota.settings.get("update_interval_s", _INTERVAL_S)
 
 
 def _share():
