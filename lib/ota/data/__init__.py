@@ -21,6 +21,9 @@ from .tar import bad
 _MAX_NAME = const(100)
 _MAX_DEPTH = const(8)
 _MAX_ENTRIES = const(1000)
+# Errors that an image is to blame for: ENOENT, EEXIST, ENOTDIR and EISDIR, where a name is a file's
+# and a folder's, too; EILSEQ, where a littlefs is damaged.
+_FAULTS = const(b"\x02\x11\x14\x15\x54")
 _DIGEST = const(b".mpota")  # what exchange.py writes into the folder
 
 # In the file system: a block, of which a file's data have nearly all; a file up to so many bytes
@@ -121,10 +124,7 @@ def verify(updater):
         named = manifest.get("data", "").encode()
         if digest[: len(named)] != named:
             raise OTAError(_WRONG_DATA, "the one that runs names others: send both")
-    try:
-        yield from _unpack(image)
-    finally:
-        image.close()
+    yield from _unpack(image)
     if not updater.app:
         yield from keeping(manifest)
     exchange.finish(digest)
@@ -165,6 +165,17 @@ def _opened(updater):
 
 def _unpack(image):
     # Makes the folder NEW of an image. A generator.
+    try:
+        yield from _unpacking(image)
+    except OSError as e:
+        if e.errno in _FAULTS:
+            raise bad("error %d of the file system" % e.errno)
+        raise
+    finally:
+        image.close()
+
+
+def _unpacking(image):
     blocks = count = 0
     folder = None
     for name, size, _ in image.entries():

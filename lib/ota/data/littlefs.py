@@ -67,7 +67,7 @@ class LittleFS:
                     yield from self.entries(name + "/", depth + 1)
                 else:
                     yield name.encode(), entry[3], 0
-        except OSError as e:
+        except (OSError, UnicodeError) as e:
             raise bad("no littlefs that this board reads: %s" % e)
 
     def open(self, name, _):
