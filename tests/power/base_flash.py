@@ -172,8 +172,7 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     path = Path(tempfile.mkdtemp(dir=_folder.name), "base.img")
     if edits:
         shutil.copy(_base_flash(scenario, ()), path)
-        rom = system_rom(scenario.tuning + edits)
-        _overwrite(path, SYSTEM_START, rom.ljust(SYSTEM_BYTES, b"\xff"))
+        edit_rom(path, scenario.tuning + edits)
         return path
     images = _images(scenario)
     first = {"flashed": OLD, "newest": OLD}.get(scenario.board, OLDER)
@@ -192,6 +191,11 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
     _boot(path, "age", "^aged$")
     _damage(path, scenario)
     return path
+
+
+def edit_rom(path: Path, edits: tuple[Edit, ...]) -> None:
+    """Give the board whose flash is *path* the device code with *edits*."""
+    _overwrite(path, SYSTEM_START, system_rom(edits).ljust(SYSTEM_BYTES, b"\xff"))
 
 
 def _boot(path: Path, script: str, last_line: str) -> None:

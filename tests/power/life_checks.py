@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 from base_flash import replace_files, scripts
 from boards import SETTINGS
+from data_cut import SCENARIOS as DATA_SCENARIOS
+from data_cut import DataCut, DataLife, count_data_operations, run_data_cut
 from life import LISTENS, REFUSED, RUNS, Life
 from mpota import arduino
 from mpota.arduino.outcomes import WrongPasswordError
@@ -17,7 +19,7 @@ from mpota.board.files import settings_file
 from oracle import SLOTS
 from power_cut import Case, count_operations, run_case
 from refused import REJECTIONS, NeverRuns, count_refusal, run_never_runs
-from releases import AFTER, NEW, OLD, release
+from releases import AFTER, KEYS, NEW, OLD, OLD_KEYS, release
 from scenarios import SCENARIOS, Edit
 
 Edits = tuple[Edit, ...]
@@ -175,6 +177,36 @@ def record_that_flash_does_not_take_changes_nothing(edits: Edits, timeout_s: flo
         life.recover(verdict)
 
 
+def data_come_to_their_end(edits: Edits, timeout_s: float) -> None:
+    """Data are confirmed or taken back, alone and with an application, and what is kept is kept."""
+    for scenario in DATA_SCENARIOS:
+        count_data_operations(scenario, edits, timeout_s)
+
+
+@functools.cache
+def data_cut_is_harmless(scenario: str) -> Check:
+    """Give the check that a power cut in an update of /data leaves an application with its data."""
+
+    def check(edits: Edits, timeout_s: float) -> None:
+        for cut in reversed(range(count_data_operations(scenario, edits, timeout_s))):
+            run_data_cut(DataCut(scenario, cut), edits, timeout_s)
+
+    return check
+
+
+def damaged_data_are_refused(edits: Edits, timeout_s: float) -> None:
+    """Data that the flash gives back otherwise than they were received are not tried."""
+    with DataLife("alone", edits, timeout_s) as life:
+        life.refuse("damaged")
+
+
+def unsigned_data_are_refused(edits: Edits, timeout_s: float) -> None:
+    """A board with keys does not try data that are not signed."""
+    with DataLife("alone", edits, timeout_s) as life:
+        replace_files(life.flash, {KEYS: OLD_KEYS})
+        life.refuse("bring")
+
+
 def wrong_password_is_refused(edits: Edits, timeout_s: float) -> None:
     """Who does not know the password gets as far as no flash operation, by either handshake."""
     with Life(SCENARIOS["update"], edits=edits) as life:
@@ -220,5 +252,8 @@ CHECKS = (
     record_that_is_lost_is_made_anew,
     damaged_slot_is_not_tried,
     record_that_flash_does_not_take_changes_nothing,
+    data_come_to_their_end,
+    damaged_data_are_refused,
+    unsigned_data_are_refused,
     wrong_password_is_refused,
 )

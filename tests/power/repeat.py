@@ -4,6 +4,7 @@ python tests/power/repeat.py update 23 --torn prefix --second 5
 python tests/power/repeat.py --never-runs stranger --cut 3
 python tests/power/repeat.py --upload 23 --restart --reset
 python tests/power/repeat.py --page 23
+python tests/power/repeat.py --data 'tied, taken back' --cut 23 --torn prefix --second 5
 python tests/power/repeat.py --heap 40 --start boot
 python tests/power/repeat.py --bug 'confirmed at boot'
 """
@@ -15,6 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from base_flash import StaleEditError  # noqa: E402
+from data_cut import SCENARIOS as DATA_SCENARIOS  # noqa: E402
+from data_cut import DataCut, run_data_cut  # noqa: E402
 from low_memory import STARTS, LowMemory, run_low_memory  # noqa: E402
 from page_cut import PageCut, run_page_cut  # noqa: E402
 from power_cut import TEARS, Case, run_case  # noqa: E402
@@ -34,7 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--second", type=int, help="cut again in the recovery")
     kinds = [*REFUSALS, *REJECTIONS]
     parser.add_argument("--never-runs", choices=kinds, help="a version that must not run")
-    parser.add_argument("--cut", type=int, help="with --never-runs: cut before this operation")
+    parser.add_argument("--data", choices=DATA_SCENARIOS, help="an update of /data")
+    parser.add_argument(
+        "--cut", type=int, help="with --never-runs or --data: cut before this operation"
+    )
     parser.add_argument("--upload", type=int, metavar="CUT", help="cut in an upload")
     parser.add_argument("--restart", action="store_true", help="in one through the restart")
     parser.add_argument("--reset", action="store_true", help="a reset in place of the power cut")
@@ -49,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> list[str]:
     if options.never_runs is not None:
         return run_never_runs(NeverRuns(options.never_runs, options.cut, options.torn))
+    if options.data is not None:
+        return run_data_cut(DataCut(options.data, options.cut, options.torn, options.second))
     if options.upload is not None:
         return run_upload_cut(UploadCut(options.upload, options.restart, options.reset))
     if options.page is not None:
@@ -73,6 +81,7 @@ def main() -> None:
     named = (
         options.bug,
         options.upload,
+        options.data,
         options.page,
         options.heap,
         options.never_runs,

@@ -339,6 +339,75 @@ SEEDED_BUGS = (
          ("trial.py", "        boot_record.confirm()\n        ota.trial", "        ota.trial")),
     ),
     SeededBug(
+        "an application is tried without its new data",
+        checks.data_come_to_their_end,
+        (("boot.py", "if boot_record.data == _NEW_DATA", "if False"),),
+    ),
+    SeededBug(
+        "new data stay though their trial is taken back",
+        checks.data_come_to_their_end,
+        (("record.py", "            self.data = _TAKE_DATA_BACK\n",
+          "            self.data = 0\n"),),
+    ),
+    SeededBug(
+        "data that are confirmed are taken back all the same",
+        checks.data_come_to_their_end,
+        (("record.py", "        self.data = 0\n        if self.trial == self.active",
+          "        if self.trial == self.active"),),
+    ),
+    SeededBug(
+        "the record forgets that data are to be taken back before that is done",
+        checks.data_cut_is_harmless("alone, taken back"),
+        (("boot.py", "        exchange.take_back()\n        boot_record.data = 0\n",
+          "        boot_record.data = 0\n        _try_to_write(boot_record.store)\n"
+          "        exchange.take_back()\n"),),
+    ),
+    SeededBug(
+        "the data before are removed when the new ones take their place",
+        checks.data_come_to_their_end,
+        (("exchange.py", "        uos.rename(NEW, DATA)\n",
+          "        uos.rename(NEW, DATA)\n        remove(_OLD)\n"),),
+    ),
+    SeededBug(
+        "the record names data before they are unpacked",
+        checks.data_cut_is_harmless("alone"),
+        (("data/__init__.py", "    yield from _unpack(image)\n    if not",
+          "    boot_record.try_slot(boot_record.active, False, _NEW_DATA)\n"
+          "    yield from _unpack(image)\n    if not"),),
+    ),
+    SeededBug(
+        "what was received of data is not compared with what was announced",
+        checks.damaged_data_are_refused,
+        (("updater/verify.py",
+          "if whole and whole.digest() != unhexlify(updater.expected_sha256)", "if False"),),
+    ),
+    SeededBug(
+        "the signature of data is not checked",
+        checks.unsigned_data_are_refused,
+        (("data/__init__.py", "    check_signature(updater, image.end, digest)\n", ""),),
+    ),
+    SeededBug(
+        "an update of data keeps no files",
+        checks.data_come_to_their_end,
+        (("data/__init__.py", "        yield from keeping(manifest)\n", "        pass\n"),),
+    ),
+    SeededBug(
+        "data that come with an application keep no files",
+        checks.data_come_to_their_end,
+        (("updater/verify.py", "        yield from keeping(manifest)\n", "        pass\n"),),
+    ),
+    SeededBug(
+        "an application that names new data is tried with the old ones",
+        checks.data_come_to_their_end,
+        (("exchange.py", "        boot_record.data = _NEW_DATA\n", "        pass\n"),),
+    ),
+    SeededBug(
+        "new data take the place of the old ones at once",
+        checks.data_cut_is_harmless("alone, taken back"),
+        (("data/__init__.py", "    exchange.finish(digest)\n",
+          "    exchange.finish(digest)\n    exchange.bring()\n"),),
+    ),
+    SeededBug(
         "any password is taken",
         checks.wrong_password_is_refused,
         (("arduino/auth.py", "return not difference", "return True"),),

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from boards import ROOT
+from data_cut import DataCut, DataLife, run_data_cut
 from life import Life
 from low_memory import LowMemory, run_low_memory
 from power_cut import Case, run_case
@@ -21,7 +22,7 @@ _CASES = [
 ]
 
 
-def _fail(life):
+def _fail(*_):
     raise AssertionError("this went wrong")
 
 
@@ -41,6 +42,17 @@ def test_that_command_repeats_the_case_and_shows_what_the_board_said(case, run):
     assert done.returncode == 0, done.stderr
     assert "app after runs with part after" in done.stdout
     assert _boots(done.stdout.splitlines()) == _boots(run(case))
+
+
+def test_a_cut_in_an_update_of_data_is_repeated_too(monkeypatch):
+    case = DataCut("tied", 120, "prefix", second=2)
+    done = _repeat(case.command)
+    assert done.returncode == 0, done.stderr
+    assert _boots(done.stdout.splitlines()) == _boots(run_data_cut(case))
+    monkeypatch.setattr(DataLife, "update_further", _fail)
+    with pytest.raises(AssertionError, match="this went wrong") as failure:
+        run_data_cut(case)
+    assert str(failure.value).endswith(f"repeat it with: {case.command}")
 
 
 def test_a_seeded_bug_is_repeated_with_status_0_where_it_is_caught():
