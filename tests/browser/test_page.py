@@ -5,9 +5,11 @@ import random
 import re
 
 import boards
+import data_files
 import pytest
 from chromium import PHONE
 from device import APP
+from mpota.image import data
 from playwright.sync_api import Page, expect
 from web_client import WebDevice
 from web_site import WebSite, status
@@ -33,8 +35,8 @@ def release(device, *, ballast=0, app=None):
     return device.next_image(app, {"ballast.bin": random.Random(1).randbytes(ballast)})
 
 
-def choose(page: Page, path) -> None:
-    page.set_input_files("#file", path)
+def choose(page: Page, path, form: str = "") -> None:
+    page.set_input_files(f"#file{form}", path)
 
 
 def said(page: Page):
@@ -164,6 +166,8 @@ def test_what_the_board_would_refuse_is_told_before_it_is_sent(browser, tmp_path
             ("huge.gz", b"\x1f\x8b" + bytes(110_000), "too large", False),
             ("large.img", large, "too large, a slot takes 102144 bytes", False),
             ("huge.bin", bytes(3_000_000), "huge.bin, 3000000 bytes: not an application", False),
+            ("d.tar", data_files.tar_image(), "a tar, files for /data. Choose it below.", False),
+            ("d.bin", data_files.littlefs_image(), "a littlefs, files for /data.", False),
             ("same.img", small, "fits. This release runs already.", True),
             ("other.img", other, "fits. The board runs another application, small.", True),
             ("next.img", device.next_image(), "small 2, sequence 2", True),
@@ -184,6 +188,90 @@ def test_what_the_board_would_refuse_is_told_before_it_is_sent(browser, tmp_path
         page.locator("#go").click()
         expect(said(page)).to_have_text(re.compile(r"^Refused: ERROR\[37\]: Image is truncated"))
         page.screenshot(path=tmp_path / "refused.png", full_page=True)
+
+
+def test_data_are_chosen_sent_tried_and_confirmed(browser, tmp_path, is_accessible):
+    files = {"v.txt": b"1", "fonts/a.bin": bytes(range(256)) * 80}
+    with WebDevice(tmp_path, confirm_s=1, web_password=PASSWORD, heap="80k") as device:
+        page = browser.open(device.url, password=PASSWORD, viewport=PHONE)
+        expect(fact(page, "Version")).to_have_text("1, sequence 1")
+        expect(fact(page, "/data")).to_be_hidden()
+        for name, kind in (("data.tar", data.TAR), ("data.bin", data.LITTLEFS)):
+            made = data.build(files, kind)
+            choose(page, save(tmp_path, name, made), "2")
+            what = page.locator("#what2")
+            expect(what).to_have_text(
+                f"{name}, {len(made)} bytes: a {kind}. It replaces all files in /data."
+            )
+            expect(page.locator("#go")).to_be_disabled()
+            # Which of the two buttons does something can be seen.
+            first, second = (
+                page.locator(f"#go{form}").evaluate("it => getComputedStyle(it).backgroundColor")
+                for form in ("", "2")
+            )
+            assert first == "rgba(0, 0, 0, 0)" != second
+            is_accessible(page)
+            page.screenshot(path=tmp_path / "data.png", full_page=True)
+            page.locator("#go2").click()
+            expect(said(page)).to_have_text(f"{name}: confirmed.")
+            expect(fact(page, "Last update")).to_have_text("confirmed: data")
+            expect(fact(page, "/data")).to_have_text(f"from the image {data.digest(made)[:8]}…")
+            choose(page, tmp_path / name, "2")
+            expect(what).to_contain_text("These files are there already.")
+        assert device.files()["/data/v.txt"] == b"1"
+        # The other form is for the application, as before.
+        choose(page, save(tmp_path, "new.img", release(device)))
+        expect(page.locator("#what")).to_contain_text("small 2, sequence 2")
+        expect(page.locator("#what2")).to_have_text("")
+        expect(page.locator("#go2")).to_be_disabled()
+        page.locator("#go").click()
+        expect(said(page)).to_have_text("1 → 2: confirmed.")
+
+
+def test_data_that_the_application_does_not_stand_are_told_to_be_taken_back(browser, tmp_path):
+    app = "import os\n" + APP.replace(
+        "    print(",
+        "    if 'data' in os.listdir('/'): raise ValueError('no calibration')\n    print(",
+    )
+    with WebDevice(tmp_path, app) as device:
+        page = browser.open(device.url)
+        expect(fact(page, "Version")).to_be_visible()
+        choose(page, save(tmp_path, "data.tar", data.build({"a": b"1"}, data.TAR)), "2")
+        page.locator("#go2").click()
+        expect(said(page)).to_have_text(
+            re.compile(r"^data\.tar did not stay: taken back: data: raised ValueError.* 1 runs\.$")
+        )
+        expect(page.locator("#go2")).to_have_text("Try again")
+
+
+def test_files_that_are_no_data_are_told_before_they_are_sent(browser, tmp_path):
+    with WebDevice(tmp_path) as device:
+        page = browser.open(device.url)
+        expect(fact(page, "Version")).to_be_visible()
+        start = device.said
+        for name, content, text, is_good in (
+            ("d.tar", data_files.tar_image(), "a tar. It replaces", True),
+            ("d.bin", data_files.images()["2.0-8192-mklittlefs"], "a littlefs. It replaces", True),
+            ("d.tar.gz", gzip.compress(data_files.tar_image()), "a gzip. It replaces", True),
+            ("d.zip", b"PK\3\4" + bytes(900), "a zip. /data takes a tar or a littlefs", False),
+            ("s.bin", data_files.spiffs_image(), "SPIFFS. /data takes a tar", False),
+            ("f.img", data_files.fat_image(), "FAT. /data takes a tar", False),
+            ("a.img", device.image(), "an application. /data takes a tar", False),
+            ("x", b"text" * 300, "no such image. /data takes a tar", False),
+            ("empty", b"", "empty, 0 bytes: the file is empty.", False),
+        ):  # fmt: skip
+            choose(page, save(tmp_path, name, content), "2")
+            expect(page.locator("#what2")).to_contain_text(text)
+            go = expect(page.locator("#go2"))
+            go.to_be_enabled() if is_good else go.to_be_disabled()
+        assert not any("announced" in line for line in device.board.lines[start:])
+        # What only the board can tell is told in its words.
+        bad = data_files.tar_image({"../boot.py": b"x"})
+        choose(page, save(tmp_path, "bad.tar", bad), "2")
+        page.locator("#go2").click()
+        expect(said(page)).to_have_text(
+            re.compile(r"^Refused: ERROR\[47\]: Bad data image: the na")
+        )
 
 
 def test_a_trial_is_ended_by_its_buttons(browser, tmp_path):
@@ -294,6 +382,13 @@ def test_without_javascript_the_form_alone_updates(browser, tmp_path):
         page.locator("#go").click()
         expect(page.locator("body")).to_contain_text("Update Success! Rebooting...")
         device.confirmed(start)
+        page.goto(device.url)
+        choose(page, save(tmp_path, "data.tar", data.build({"a": b"1"}, data.TAR)), "2")
+        start = device.said
+        page.locator("#go2").click()
+        expect(page.locator("body")).to_contain_text("Update Success! Rebooting...")
+        device.board.wait_for("is confirmed", start=start)
+        assert device.files()["/data/a"] == b"1"
 
 
 def test_the_page_is_small_and_asks_nobody_else(browser, tmp_path, record_property):

@@ -4,9 +4,11 @@ const show = (id, is = true) => ($(id).hidden = !is);
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 const kb = (n) => (n / 1024).toFixed(1) + " KB";
 
-// What is known of the board; the chosen file, its bytes and its MANIFEST.
+// What is known of the board; the chosen file, its bytes and its MANIFEST; the form that it was chosen
+// in: "" for an application, "2" for data.
 let board = {};
 let chosen = null;
+let form = "";
 // Whether an update goes on, which then says itself what it does.
 let busy = false;
 
@@ -64,6 +66,7 @@ async function refresh() {
     Version: said.version ? `${said.version}, sequence ${said.sequence}` : "none",
     State: STATES[state] + (left ? `, ${left} s left` : ""),
     Slot: `${said.slot}, ${kb(said.space)} for an image`,
+    ...(said.data && { "/data": `from the image ${said.data}…` }),
     "Last update": said.outcome || "none is known",
     ...("pull" in said && { Server: said.pull || "not asked yet" }),
     Memory: kb(said.heap) + " free",
@@ -150,13 +153,25 @@ function manifest(data) {
 // Say what the chosen file is, and whether the board can take it.
 function judge() {
   if (!chosen) return;
-  $("go").disabled = true;
+  $("go" + form).disabled = true;
   if (busy) return;
   const { name, size, data, image } = chosen;
+  const at = (place, text) => String.fromCharCode(...data.slice(place, place + text.length)) === text;
+  const isGzip = at(0, "\x1f\x8b");
+  const kind = at(257, "ustar") ? "a tar" : at(8, "littlefs") ? "a littlefs" : "";
   let text = `${name}, ${size} bytes`;
   let isGood = false;
   if (!size) text += ": the file is empty.";
-  else if (image) {
+  else if (form) {
+    isGood = Boolean(kind || isGzip);
+    if (isGood) text += `: ${kind || "a gzip"}. It replaces all files in /data.`;
+    else {
+      const what = { PK: "a zip", "\x01\x80": "SPIFFS" }[String.fromCharCode(...data.slice(0, 2))];
+      text += `: ${image ? "an application" : at(510, "\x55\xaa") ? "FAT" : what || "no such image"}.`;
+      text += " /data takes a tar or a littlefs; 'mpota mkdata' makes one.";
+    }
+    if (board.data && sha256(data).startsWith(board.data)) text += " These files are there already.";
+  } else if (image) {
     text = `${image.name} ${image.version}, sequence ${image.sequence}, ${size} bytes`;
     const now = Number(board.sequence);
     if (size > board.space) text += `: too large, a slot takes ${board.space} bytes. Larger things belong into /data.`;
@@ -168,34 +183,45 @@ function judge() {
       else if (image.sequence < now) text += ` Older than what runs, sequence ${now}.`;
       else if (image.sequence == now) text += " This release runs already.";
     }
-  } else if (data[0] === 0x1f && data[1] === 0x8b) {
+  } else if (isGzip) {
     isGood = size <= board.space;
     text += isGood ? ": a gzip, which the board unpacks." : ": too large.";
-  } else if (data[0] === 0xe9) text += ": firmware or an Arduino sketch, not an application image.";
+  } else if (kind) text += `: ${kind}, files for /data. Choose it below.`;
+  else if (data[0] === 0xe9) text += ": firmware or an Arduino sketch, not an application image.";
   else text += ": not an application image; 'mpota pack' makes one.";
   const onTrial = /^trial/.test(board.state);
   if (isGood && onTrial) text += " First keep the version on trial, or take it back.";
-  $("what").textContent = text;
-  $("what").className = isGood ? "" : "bad";
-  $("go").disabled = !isGood || onTrial;
+  $("what" + form).textContent = text;
+  $("what" + form).className = isGood ? "" : "bad";
+  $("go" + form).disabled = !isGood || onTrial;
 }
 
-async function choose(file) {
+async function choose(file, to) {
   if (!file || busy) return;
-  // More than that fits no slot: its beginning says what it is.
-  const part = file.size > 2 ** 20 ? file.slice(0, 1024) : file;
+  // More than that fits no slot, or no flash: its beginning says what it is.
+  const part = file.size > 2 ** (to ? 24 : 20) ? file.slice(0, 1024) : file;
   const data = new Uint8Array(await part.arrayBuffer());
+  if (to !== form) reset();
+  form = to;
   chosen = { name: file.name, size: file.size, data, image: manifest(data) };
-  $("go").textContent = "Update";
+  $("go" + form).textContent = LABELS[form];
   say("");
   judge();
+}
+
+// Forget the chosen file.
+function reset() {
+  chosen = null;
+  $("form" + form).reset();
+  $("what" + form).textContent = "";
+  $("go" + form).disabled = true;
 }
 
 // Send the image; return the status and what was said, and after how many seconds to try again.
 function send(onSent) {
   return new Promise((done) => {
     const request = new XMLHttpRequest();
-    request.open("POST", "/update?sha256=" + sha256(chosen.data));
+    request.open("POST", `/update?sha256=${sha256(chosen.data)}${form && "&data"}`);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
@@ -256,67 +282,67 @@ async function update(before) {
   return true;
 }
 
-// Follow the new version until it is confirmed or taken back.
+// Follow the new version, or the new data, until they are confirmed or taken back.
 async function follow(before) {
   show("run", false);
-  // Of a gzip only the board knows what is in it.
-  const { version, sequence } = chosen.image || { version: chosen.name };
-  const runs = () => (sequence ? board.sequence == sequence : board.sequence && board.sequence !== before.sequence);
-  const from = before.version ? `${before.version} → ${version}` : version;
+  // Of a gzip, and of data, only the board knows what is in it.
+  const { version } = chosen.image || { version: chosen.name };
+  const from = before.version && !form ? `${before.version} → ${version}` : version;
   say(`${from}: verified. The board restarts …`);
-  const patience = Date.now() + 180000;
-  let last = Date.now();
+  const begun = Date.now();
+  let last = begun;
   for (;;) {
     await wait(1000);
     if (!(await refresh())) {
-      if (Date.now() > Math.max(patience, last + 120000)) {
-        say("The board does not come back to this page. Is the page on in the new version?", "bad");
-        return;
+      if (Date.now() > Math.max(begun + 180000, last + 120000)) {
+        return say("The board does not come back to this page. Is the page on in the new version?", "bad");
       }
       continue;
     }
     last = Date.now();
-    if (runs()) {
-      if (!/^trial/.test(board.state)) {
-        say(`${from}: confirmed.`, "good");
-        chosen = null;
-        $("form").reset();
-        $("what").textContent = "";
-        return;
-      }
-      say(`${from}: on trial. It is confirmed when it has been healthy for a while.`);
-    } else if (board.state !== "updating" && board.outcome !== before.outcome) {
-      say(`${version} did not stay: ${board.outcome}. ${board.version || "No version"} runs.`, "bad");
-      return;
+    // Before it restarts, it has been on for longer than that.
+    if (board.state === "updating" || board.uptime > (last - begun) / 1000) continue;
+    if (/^trial/.test(board.state)) say(`${from}: on trial. It is confirmed when it has been healthy for a while.`);
+    else if (/^confirmed/.test(board.outcome)) {
+      reset();
+      return say(`${from}: confirmed.`, "good");
+    } else {
+      return say(`${version} did not stay: ${board.outcome}. ${board.version || "No version"} runs.`, "bad");
     }
   }
 }
 
-$("form").onsubmit = async (e) => {
-  e.preventDefault();
-  if (busy || !chosen) return;
-  busy = true;
-  judge();
-  const before = board;
-  for (let tries = 0; tries < 5 && !(await update(before)); tries++);
-  busy = false;
-  show("run", false);
-  if (chosen) $("go").textContent = "Try again";
-  judge();
-};
-
-$("file").onchange = () => choose($("file").files[0]);
+const LABELS = { "": "Update", 2: "Replace the files" };
+for (const to in LABELS) {
+  $("form" + to).onsubmit = async (e) => {
+    e.preventDefault();
+    if (busy || !chosen) return;
+    busy = true;
+    judge();
+    const before = board;
+    for (let tries = 0; tries < 5 && !(await update(before)); tries++);
+    busy = false;
+    show("run", false);
+    if (chosen) $("go" + to).textContent = "Try again";
+    judge();
+  };
+  $("file" + to).onchange = () => choose($("file" + to).files[0], to);
+  $("go" + to).disabled = true;
+}
+// What is dropped elsewhere on the page is for the first form.
+const over = (e) => (e.target.closest("#form2") ? "2" : "");
 document.ondragover = (e) => {
   e.preventDefault();
-  $("drop").className = "over";
+  $("drop" + over(e)).className = "over";
 };
-document.ondragleave = () => ($("drop").className = "");
+document.ondragleave = (e) => ($("drop" + over(e)).className = "");
 document.ondrop = (e) => {
   e.preventDefault();
-  $("drop").className = "";
+  const to = over(e);
+  $("drop" + to).className = "";
   if (busy) return;
-  $("file").files = e.dataTransfer.files;
-  choose(e.dataTransfer.files[0]);
+  $("file" + to).files = e.dataTransfer.files;
+  choose(e.dataTransfer.files[0], to);
 };
 
 const SURE = {
@@ -345,5 +371,4 @@ function poll(ms) {
 }
 
 show("or");
-$("go").disabled = true;
 poll(0);
