@@ -144,8 +144,8 @@ def test_a_board_that_is_named_twice_is_told():
     ("command", "words"),
     [
         ("confirm", "confirmed"),
-        ("reject", "taken back; the board restarts with the version before"),
-        ("revert", "the board restarts with the version before"),
+        ("reject", "taken back; the board restarts with the version that it ran before"),
+        ("revert", "the board restarts with the version that it ran before"),
     ],
 )
 def test_a_command_that_the_board_carries_out_is_told(command, words):

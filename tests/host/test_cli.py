@@ -179,7 +179,7 @@ def test_what_the_operating_system_refuses_is_one_line_and_status_1(failing, err
     failing(error)
     result = run("pack", ".")
     assert result.exit_code == 1
-    assert (result.stdout, result.stderr) == ("", f"error: {line}: see to that and try again\n")
+    assert (result.stdout, result.stderr) == ("", f"error: {line}: correct this and try again\n")
     assert run("--debug", "pack", ".").stderr.startswith("Traceback")
 
 

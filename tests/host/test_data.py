@@ -88,7 +88,7 @@ def test_a_file_that_no_slot_would_take_is_packed_as_it_is(folder):
 def test_a_name_that_says_no_kind_is_refused(folder, tmp_path):
     result = run("mkdata", folder, "-o", tmp_path / "data.img")
     assert result.exit_code == 1
-    assert "end it in .tar, or in .bin for a littlefs" in result.stderr
+    assert "give a name that ends in .tar, or in .bin for a littlefs" in result.stderr
 
 
 def test_names_that_a_board_refuses_are_not_packed(folder):

@@ -206,14 +206,16 @@ def test_a_changed_release_with_the_sequence_of_the_last_one_is_told(
     told = run(garden, *option)
     assert told.exit_code == 0
     image_file = option[1] if option else "garden-1.4.0.img"
-    assert told.stderr.startswith(f"warning: {image_file} had sequence 17 and other content: ")
+    assert told.stderr.startswith(
+        f"warning: {image_file} had the same sequence, 17, and other content: "
+    )
     assert run(garden, "--sequence", 18, *option).stderr == ""
 
 
 def test_another_version_for_people_does_not_make_it_another_release(garden, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(garden)
-    assert "warning: garden-1.4.0.img had sequence 17" in run(garden, "--version", "2.0").stderr
+    assert "warning: garden-1.4.0.img had the same sequence, 17" in run(garden, "--version", "2.0").stderr
 
 
 def test_an_output_that_cannot_be_written_is_told(garden, tmp_path):

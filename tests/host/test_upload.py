@@ -180,7 +180,7 @@ def test_who_does_not_wait_is_done_when_the_board_has_the_image(garden):
 
     result = send(garden, "--no-wait", script=script)[1]
     assert (result.exit_code, result.stderr) == (0, "")
-    promise = "garden 1.4.0: the board has it, verified, and tries it when it restarts\n"
+    promise = "garden 1.4.0: the board has verified it, and tries it after a restart\n"
     assert result.stdout.endswith(promise)
 
 
@@ -191,8 +191,8 @@ def test_a_classic_board_is_not_asked_for_what_it_does_not_tell(garden, quick_fa
 
     result = send(garden, "--classic", script=script)[1]
     assert result.exit_code == 0
-    end = "garden 1.4.0: the board has verified and taken it, and tells nothing more\n"
-    assert result.stdout.endswith(end)
+    end = "verified and taken it, and does not tell whether it works\n"
+    assert result.stdout.endswith(f"garden 1.4.0: the board has {end}")
 
 
 # What is sent
@@ -203,7 +203,7 @@ def test_the_signed_file_beside_it_is_preferred_and_named(firmware):
     signed.write_bytes(b"signed")
     board, result = send(firmware)
     assert board.image == b"signed"
-    assert f"sending {signed}, which stands beside {firmware}\n" in result.stdout
+    assert f"sending {signed}, which lies beside {firmware}, instead of it\n" in result.stdout
 
 
 @pytest.mark.parametrize("age_s", [-60, 60])
@@ -368,7 +368,7 @@ def test_ctrl_c_after_the_last_byte_says_that_the_board_may_install_it(firmware,
         )
         said = process.communicate(timeout=30)[1].decode()
     assert process.returncode == 130
-    told = f"{board.ip} has the whole image, and may install it all the same: "
+    told = f"{board.ip} has the whole image and may still install it: "
     assert said.startswith(told) and said.endswith("interrupted\n"), said
 
 

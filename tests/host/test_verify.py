@@ -85,9 +85,7 @@ def test_a_length_that_is_not_the_keys_is_told(check, image, length):
 def test_a_trailer_cut_short_is_told(check, image, cut):
     line = refused(check(signed(image)[:-cut]))
     assert "has no signature" in line
-    assert (f"where it ends: not a good application image, {260 - cut} bytes" in line) == (
-        cut < 260
-    )
+    assert (f"at its end: not a good application image, {260 - cut} bytes" in line) == (cut < 260)
 
 
 def test_a_key_of_another_length_is_told(check, image):

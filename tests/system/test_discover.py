@@ -134,7 +134,7 @@ def test_a_pattern_stands_for_several_boards(tmp_path):
         assert not [line for line in devices[2].board.lines if "update: " in line]
         missing = mpota("upload", image, "-i", f"{PREFIX}c-*")
         assert missing.returncode == 1
-        assert f"no board was found by {PREFIX}c-*" in missing.stderr
+        assert f"no board is named like {PREFIX}c-*" in missing.stderr
 
 
 def test_when_too_many_have_failed_no_other_is_begun(tmp_path):

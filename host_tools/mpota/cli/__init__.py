@@ -1,7 +1,7 @@
 """The `mpota` command: a table of commands, and the one place where errors become lines.
 
-A command is the function of its name in the module of its name beside this file. The module is
-imported only when the command runs, with the libraries that it needs.
+The command NAME is the function NAME in the module NAME beside this file. The module is imported
+only when the command runs, and so are the libraries that it needs.
 """
 
 import importlib
@@ -28,19 +28,20 @@ COMMANDS = {
     "config": "Show or change a board's settings over serial.",
     "monitor": "Show what a board says on its serial port.",
     "backup": "Save a board's files, or its whole flash, over serial.",
-    "restore": "Write back what was saved.",
+    "restore": "Write back to a board what 'mpota backup' has saved.",
     "upload": "Send an image, or an application's directory, to boards, and see it tried.",
     "dev": "Upload an application's directory after each change, and show the board's log.",
     "discover": "Find the boards in this network.",
     "status": "Ask boards what they run, and how their last update ended.",
     "confirm": "Keep the version that a board has on trial.",
-    "reject": "Take the version back that a board has on trial.",
-    "revert": "Let a board go back to the version before.",
+    "reject": "Take back the version that a board has on trial.",
+    "revert": "Let a board go back to the version that it ran before.",
     "serve": "Run a server that boards ask for updates.",
-    "fleet": "Operate such a server: its boards, releases and roll-outs.",
+    "fleet": "Operate an update server: its boards, releases and roll-outs.",
     "sim": "Run a simulated board on this computer.",
 }
-# In the context's meta, for a command that has an option --debug of its own.
+# The key in click's `Context.meta` by which a command with its own option --debug asks for a
+# traceback.
 DEBUG = "mpota.debug"
 # Modules of Python that only systems like Linux have.
 _OF_UNIX = ("fcntl", "pty", "termios", "tty")
@@ -50,7 +51,7 @@ _FAILED, _INTERRUPTED = 1, 130  # exit statuses; 130 is the shell's for Ctrl-C
 class _Commands(TyperGroup):
     """Load a command when it is asked for.
 
-    One that fails ends with one line on stderr, and with a traceback only where --debug is given.
+    A command that fails prints one line to stderr; with --debug, a traceback as well.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -86,11 +87,11 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except CommandError as error:
             raise _failure(ctx, str(error)) from None
-        except BrokenPipeError:  # whoever read the output has gone: click ends without a word
+        except BrokenPipeError:  # the reader of the output has gone: click ends the command
             raise
         except OSError as error:  # such as a folder that cannot be read, or a full disk
             what = f"{error.filename}: " if error.filename else ""
-            line = f"{what}{error.strerror or error}: see to that and try again"
+            line = f"{what}{error.strerror or error}: correct this and try again"
             raise _failure(ctx, line) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
@@ -98,7 +99,7 @@ class _Commands(TyperGroup):
 
 
 def _failure(ctx: typer.Context, line: str) -> typer.Exit:
-    """Report the error that is being handled; give what ends the command."""
+    """Report the error that is being handled; return the exception that ends the command."""
     if ctx.params["debug"] or ctx.meta.get(DEBUG):
         traceback.print_exc()
     typer.echo(f"error: {line}", err=True)
@@ -119,7 +120,7 @@ def _show_version(wanted: bool) -> None:
         try:
             typer.echo(f"mpota {version('mpota')}")
         except PackageNotFoundError:
-            typer.echo("mpota, not installed: run from its sources")
+            typer.echo("mpota is not installed, but runs from its sources")
         raise typer.Exit
 
 
@@ -136,6 +137,7 @@ def _options(
 
 def main() -> None:
     """Run the command line: the console script's entry point."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # None where it is closed
-        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stdout is None where it was closed
+        # The name of a file may hold bytes that are no text in UTF-8.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

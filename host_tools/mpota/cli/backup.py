@@ -15,24 +15,33 @@ FLASH_FILE = "flash.bin"
 
 
 def is_saved(name: str) -> bool:
-    """Whether the file *name* is saved and restored: the record belongs to what is in the slots."""
+    """Whether the file *name* is saved and restored.
+
+    All files are, but for the boot record: it describes the slots, which are not saved as files.
+    """
     return not name.startswith("/.ota/")
 
 
 def backup(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where to save; must be empty or not there.")
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="The directory to save to: an empty one, or one that does not exist.",
+        ),
     ],
     port: PortOption = "",
     flash: Annotated[
         bool,
-        typer.Option("--flash", help=f"Save the whole flash, as {FLASH_FILE}, not the files."),
+        typer.Option(
+            "--flash", help=f"Save the whole flash as {FLASH_FILE}, instead of the files."
+        ),
     ] = False,
 ) -> None:
     """Save the files of a board, its settings among them, into DIR.
 
-    Applications are no files: --flash saves them, too. Wi-Fi key and what comes from the password
-    are among what is saved: keep it to yourself.
+    An application is not a file of the board: --flash saves it too. The saved files hold the Wi-Fi
+    key and what the board made of its password: keep them secret.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CommandError(f"{directory} is not empty: name another directory")

@@ -1,4 +1,4 @@
-"""What the commands that talk to boards share: their options, and several boards at a time."""
+"""What the commands that talk to boards share: options, and work on several boards at a time."""
 
 import queue
 import threading
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mpota.discover import Found
 
 PORT_LIMIT = 65535
-_CTRL_C_S = 0.2  # how late Ctrl-C may come, where waiting is not interrupted
+_CTRL_C_S = 0.2  # the longest wait at a time: on Windows, Ctrl-C does not interrupt a wait
 
 Board = Annotated[
     str, typer.Argument(metavar="IP", help="The board's address or name.", show_default=False)
@@ -33,8 +33,8 @@ Password = Annotated[
         metavar="PASSWORD",
         envvar="MPOTA_PASSWORD",
         show_default=False,
-        help="The board's password. Others on this computer can see a command line: better set the "
-        "environment variable.",
+        help="The board's password. Other users of this computer can see a command line, so it is "
+        "better to set the environment variable.",
     ),
 ]
 Pages = Annotated[
@@ -43,11 +43,13 @@ Pages = Annotated[
         "--http",
         metavar="URL",
         show_default=False,
-        help="Use the update page of the board, as http://192.168.4.1; several times for several "
-        "boards.",
+        help="Use the update page of the board, such as http://192.168.4.1. Give this option "
+        "several times for several boards.",
     ),
 ]
-User = Annotated[str, typer.Option("--user", metavar="NAME", help="The user that the page knows.")]
+User = Annotated[
+    str, typer.Option("--user", metavar="NAME", help="The user name for the update page.")
+]
 BOARD_PORT = arduino.BOARD_PORT
 PAGE_USER = "mpota"
 
@@ -55,7 +57,7 @@ _Result = TypeVar("_Result")
 
 
 class NotBegunError(CommandError):
-    """A board that was not even tried, since too many others have failed."""
+    """Nothing was sent to a board, since too many other boards had failed."""
 
 
 def at_once(
@@ -66,10 +68,12 @@ def at_once(
     max_failures: int | None = None,
     has_failed: Callable[[_Result], bool] = lambda result: False,
 ) -> list[_Result | CommandError]:
-    """Do `work(board)` for boards at the same time; give each one's result or CommandError.
+    """Call `work(board)` for several boards at the same time.
 
-    `most` is for how many at a time at most. Once `max_failures` have failed, by a CommandError or
-    as `has_failed` has it, no other is begun: its result is a NotBegunError.
+    Returns, for each board, what `work` returned or the CommandError that it raised. At most `most`
+    calls run at a time. A board has failed when `work` raised a CommandError, or when `has_failed`
+    is true of its result. After `max_failures` such boards, `work` is called for no other board,
+    and the others get a NotBegunError.
     """
     for board in boards:
         if boards.count(board) > 1:
@@ -79,7 +83,7 @@ def at_once(
     def run(board: str) -> None:
         try:
             done.put((board, work(board)))
-        except BaseException as error:  # handed to who waits for it
+        except BaseException as error:  # raised again by the thread that reads `done`
             done.put((board, error))
 
     waiting = list(boards)
@@ -93,7 +97,7 @@ def at_once(
             results |= {board: NotBegunError(error) for board in waiting}
             waiting = []
         while waiting and (most is None or running < most):
-            # A daemon: after Ctrl-C the command ends at once, whatever a thread waits for.
+            # A daemon thread: after Ctrl-C the command ends at once, whatever the thread waits for.
             threading.Thread(target=run, args=[waiting.pop(0)], daemon=True).start()
             running += 1
         with suppress(queue.Empty):
@@ -107,16 +111,16 @@ def at_once(
 
 
 def is_pattern(board: str) -> bool:
-    """Whether this stands for the boards that are found by it, as `garden-*` does."""
+    """Whether `board` is a pattern for the names of several boards, such as `garden-*`."""
     return any(character in board for character in "*?[")
 
 
 def matching(patterns: Sequence[str]) -> "dict[str, Found]":
-    """Look for boards by mDNS; give those with mpota of which a pattern has the name.
+    """Look for boards by mDNS; return those with mpota whose names match one of the patterns.
 
-    Raises CommandError where there is none.
+    Raises CommandError where no board does.
     """
-    from mpota.discover import discover  # zeroconf takes its time to load
+    from mpota.discover import discover  # not at the top: zeroconf takes long to load
 
     boards = [board for board in discover() if board.state]
     found = {
@@ -125,6 +129,9 @@ def matching(patterns: Sequence[str]) -> "dict[str, Found]":
         if any(fnmatch(board.name.lower(), pattern.lower()) for pattern in patterns)
     }
     if not found:
-        names = ", ".join(board.name for board in boards) or "none at all"
-        raise CommandError(f"no board was found by {' '.join(patterns)}: found were {names}")
+        names = ", ".join(board.name for board in boards)
+        raise CommandError(
+            f"no board is named like {' '.join(patterns)}: "
+            + (f"the boards found are {names}" if names else "no board with mpota was found at all")
+        )
     return found

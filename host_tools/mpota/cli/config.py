@@ -13,23 +13,25 @@ from mpota.errors import CommandError
 
 
 def config(
-    action: Annotated[str, typer.Argument(metavar="get|set", help="What to do.")],
+    action: Annotated[
+        str, typer.Argument(metavar="get|set", help="get shows settings, set changes them.")
+    ],
     items: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="NAME[=VALUE]…",
-            help="get: the settings to show, default all. set: new values; NAME= takes one away, "
-            "and the value of 'key' or 'password' without = is asked for.",
+            help="For get: the settings to show; all of them if none is named. For set: new "
+            "values; NAME= removes a setting, and 'key' or 'password' alone asks for the value.",
         ),
     ] = None,
     port: PortOption = "",
 ) -> None:
-    """Show or change the settings of a board that is connected; docs/SETTINGS.md has them all.
+    """Show or change the settings of a board on a serial port; docs/SETTINGS.md lists them.
 
-    The board restarts after a change. Wi-Fi key and password are never shown.
+    The board restarts after a change. The Wi-Fi key and the password are never shown.
     """
     if action not in ("get", "set"):
-        raise CommandError(f"'mpota config {action}' is none: give get or set")
+        raise CommandError(f"'mpota config {action}' is not a command: give get or set")
     changes = _changes(items or []) if action == "set" else {}
     prompt = Prompt(chosen_port(port), typer.echo)
     present = {}
@@ -39,7 +41,7 @@ def config(
         shown = settings.shown(present)
         for name in items or shown:
             typer.echo(f"{name} = {shown.get(name, '(not set)')}")
-        prompt.reset()  # the application was stopped to ask
+        prompt.reset()  # the application was stopped when the board was asked
         return
     if "password" in changes:
         present = settings.without_password(present)
@@ -48,7 +50,7 @@ def config(
     given = {name: value for name, value in changes.items() if value is not None}
     prompt.write({SETTINGS_FILE: settings.to_json(kept | settings.for_board(given, present))})
     prompt.reset()
-    typer.echo(f"{', '.join(changes)}: written; the board restarts with it")
+    typer.echo(f"{', '.join(changes)}: written; the board restarts with the new settings")
 
 
 def _changes(items: list[str]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`mpota confirm`: keep the version that a board tries."""
+"""`mpota confirm`: keep the version that a board has on trial."""
 
 import typer
 
@@ -9,7 +9,7 @@ from mpota.cli.boards import BOARD_PORT, Board, Password, Port
 def confirm(board: Board, port: Port = BOARD_PORT, auth: Password = "") -> None:
     """Keep the version that is on trial: every boot runs it from now on.
 
-    Only a board with a password does so.
+    Only a board that has a password takes this command.
     """
     request("confirm", board, port, auth)
     typer.echo(f"{board}: confirmed")

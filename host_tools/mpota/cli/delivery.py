@@ -1,4 +1,7 @@
-"""What `mpota upload` does once it knows what to send where: send it, wait, tell the end."""
+"""What `mpota upload` does once it knows what to send, and to which boards.
+
+It sends the image, waits for the end of the trial, and tells how that ended.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,22 +28,22 @@ if TYPE_CHECKING:
     from mpota.discover import Found
 
 _GOOD, _FAILED, _UNDECIDED = 0, 1, 2  # exit statuses
-# A board that refuses a delta with one of these may take the whole image: no image, no signature,
-# too little memory, damaged, for another version.
+# A board that refuses a delta with one of these error numbers may take the whole image: not an
+# image, bad signature, out of memory, damaged, for a board that runs another version.
 _NOT_AS_DELTA = (10, 12, 14, 37, 45)
-_STATUS_S = 3.0  # to wait for a board's status before an upload
+_STATUS_S = 3.0  # how long to wait for a board's status before an upload
 _BEST_TO_WORST = (_GOOD, _UNDECIDED, _FAILED)
 
 
-DATA = "data"  # how a board calls data in place of an application's sequence
+DATA = "data"  # stands in a board's outcome where that of an application has the sequence
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What is sent: its bytes, its name for people, and the data image that is sent before it.
+    """What is sent: `data`, its `name` for people, and a data image that is sent `before` it.
 
-    `what` is how the board will call its trial: an application's sequence, or DATA; None where that
-    is not known.
+    `what` is the word for this payload in the outcome of its trial, as the board tells it: an
+    application's sequence, or DATA; None where it is not known what the payload is.
     """
 
     data: bytes
@@ -50,7 +53,7 @@ class Payload:
 
     @property
     def is_application(self) -> bool:
-        """Whether it is known to be an application."""
+        """Whether the payload is known to be an application."""
         return self.what not in (None, DATA)
 
     @property
@@ -61,7 +64,13 @@ class Payload:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A payload, and how it is sent."""
+    """A payload, and how it is sent.
+
+    `wait_s` is for the end of the trial, None: do not wait for it. `user` is the user name for the
+    boards' pages; where it is empty, ArduinoOTA's protocol is used. `found` are boards that mDNS
+    has found. `most` is how many boards are updated at a time; after `max_failures` failures, no
+    other update is begun.
+    """
 
     payload: Payload
     port: int
@@ -69,11 +78,11 @@ class Delivery:
     host_port: int
     password: str
     classic: bool
-    wait_s: float | None  # for the end of the trial; None: it is not waited for
-    user: str = ""  # of the boards' pages, which are used if it is given
-    found: "Mapping[str, Found]" = field(default_factory=dict)  # boards that mDNS has found
-    most: int | None = None  # boards at a time
-    max_failures: int | None = None  # after so many no other board is begun
+    wait_s: float | None
+    user: str = ""
+    found: "Mapping[str, Found]" = field(default_factory=dict)
+    most: int | None = None
+    max_failures: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,9 @@ class _Result:
 
 
 def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_steps: bool) -> int:
-    """Send it to all boards at the same time; give the exit status.
+    """Send the payload to several boards at the same time; return the exit status.
 
-    Raises CommandError where there is only one board, and it failed.
+    Raises CommandError where there is only one board, and its update failed.
     """
     with Display(console, boards, delivery.payload.total_bytes, tell_steps) as display:
         try:
@@ -106,11 +115,11 @@ def deliver(delivery: Delivery, boards: Sequence[str], console: Console, tell_st
 
 
 def _tell_of_interruption(boards: Sequence[str]) -> None:
-    # To those boards the last byte was sent.
+    # `boards` are those to which the last byte was sent.
     for board in boards:
         typer.echo(
-            f"{board} has the whole image, and may install it all the same: 'mpota status' tells "
-            "what it runs",
+            f"{board} has the whole image and may still install it: 'mpota status' tells which "
+            "version it runs",
             err=True,
         )
 
@@ -118,7 +127,7 @@ def _tell_of_interruption(boards: Sequence[str]) -> None:
 def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
     payload = delivery.payload
     try:
-        # Once: while the board restarts, nobody answers for its name.
+        # The name is looked up once: while the board restarts, nobody answers for it by mDNS.
         address = None if delivery.user else _address(board, delivery)
         tells = _send_changes(board, address, delivery, shown)
         if tells is None:
@@ -137,9 +146,11 @@ def _deliver_to(board: str, delivery: Delivery, shown: LineProgress) -> _Result:
     if not payload.what:
         return _Result(_GOOD, "the board has verified and taken it")
     if not tells:
-        return _Result(_GOOD, "the board has verified and taken it, and tells nothing more")
+        return _Result(
+            _GOOD, "the board has verified and taken it, and does not tell whether it works"
+        )
     if delivery.wait_s is None:
-        return _Result(_GOOD, "the board has it, verified, and tries it when it restarts")
+        return _Result(_GOOD, "the board has verified it, and tries it after a restart")
     if address is None:
         client = Client(board, delivery.user, delivery.password, delivery.classic)
         ending = follow(
@@ -162,9 +173,9 @@ def _address(board: str, delivery: Delivery) -> tuple[str, int]:
 def _send_changes(
     board: str, address: tuple[str, int] | None, delivery: Delivery, shown: LineProgress
 ) -> bool | None:
-    """Send what has changed since the version that the board runs, where that is known here.
+    """Send a delta, where this computer still has the image that the board runs.
 
-    As `_send`; None: the board has not got it.
+    Returns what `_send` returns, or None where the whole image must be sent.
     """
     payload = delivery.payload
     is_plain = payload.is_application and not payload.data.startswith(compression.MAGIC)
@@ -177,7 +188,7 @@ def _send_changes(
         else:
             status = ask_status(*address, delivery.password, _STATUS_S)
     except CommandError:
-        return None  # uploading says what is wrong
+        return None  # the upload that follows fails for the same reason, and tells it
     old = sent.find(status.digest)
     changes = delta.make(old, payload.data) if old else payload.data
     if len(changes) >= len(payload.data):
@@ -192,7 +203,7 @@ def _send_changes(
     except RefusedError as error:
         if error.code not in _NOT_AS_DELTA:
             raise
-        shown.say(f"the whole image is sent, since {error}")
+        shown.say(f"the whole image is sent, since the changes were not taken: {error}")
         shown.restart()
         return None
 
@@ -224,7 +235,10 @@ def _send_to_page(
 def _of_all(
     delivery: Delivery, shown: LineProgress, command: int, total: int
 ) -> Callable[[int, int], None]:
-    """Tell the progress of one image of several, the last of which is no data before another."""
+    """Return a function that adds what was sent before to the progress of one image.
+
+    The data of an application are sent first, the application's image last.
+    """
     before = 0 if command == arduino.TIED else total - len(delivery.payload.data)
     return lambda done, _: shown.advance(before + done, total)
 
@@ -237,7 +251,8 @@ def _send(
     command: int,
     total: int,
 ) -> bool:
-    # Whether the board tells its status: others than mpota's do not know the stronger handshake.
+    # Returns whether the board tells its status: boards without mpota know neither the status nor
+    # the SHA-256 handshake.
     if address is None:
         return _send_to_page(board, delivery, shown, command, total)
     is_second = len(delivery.payload.data) < total and command != arduino.TIED
@@ -265,8 +280,8 @@ def _tell_handshake(handshake: Handshake, shown: LineProgress) -> None:
         shown.say(f"handshake: SHA-256, {asked}")
         return
     typer.echo(
-        f"warning: classic MD5 handshake, {asked}: who can change what passes through the network "
-        "can send another image. A board with mpota needs no --classic",
+        f"warning: classic MD5 handshake, {asked}: somebody who can change packets in the network "
+        "can replace the image. A board with mpota needs no --classic",
         err=True,
     )
 

@@ -1,4 +1,4 @@
-"""`mpota dev`: keep a board at what is in a folder, and show its log, without a cable."""
+"""`mpota dev`: keep a board up to date with a folder, and show its log, without a cable."""
 
 import re
 import socket
@@ -24,8 +24,8 @@ from mpota.log_lines import PORT as LOG_PORT
 from mpota.log_lines import LogLines
 
 _WAIT_S = 180.0
-_REJECTED, _BELOW_FLOOR = 35, 36  # errors of a board
-_TRIES = 5  # with a higher sequence each
+_REJECTED, _BELOW_FLOOR = 35, 36  # error numbers of a board
+_TRIES = 5  # uploads, each with a higher sequence than the one before
 
 
 def dev(
@@ -38,16 +38,19 @@ def dev(
     log_port: Annotated[
         int,
         typer.Option(
-            "--log-port", min=1, max=PORT_LIMIT, help="The UDP port that log lines come to."
+            "--log-port",
+            min=1,
+            max=PORT_LIMIT,
+            help="The UDP port of this computer that the board sends its log to.",
         ),
     ] = LOG_PORT,
 ) -> None:
-    """Upload DIR to a board now and after each change of its files, until Ctrl-C; show its log.
+    """Upload DIR to a board now and after each change of its files, until Ctrl-C.
 
     Each upload has a higher sequence than the one before; nothing in DIR is changed. On a board
     with a password, a version that is still on trial is confirmed when the next one is ready.
 
-    The board sends its log here where its setting log_host has this computer's address.
+    The board's log is shown too, if the board's setting log_host is this computer's address.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     folder = Folder(directory)
@@ -57,24 +60,24 @@ def dev(
             board.update(directory)
             if not lines.count and board.has_restarted:
                 console.print(_hint(board.address, log_port))
-                lines.count = 1  # that is said once
+                lines.count = 1  # so that the hint is shown only once
             console.print(f"waiting for changes of {directory}; Ctrl-C ends it")
             folder.wait()
 
 
 def _hint(board: str, log_port: int) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.connect((board, log_port))  # sends nothing
+        udp.connect((board, log_port))  # chooses the own address; sends nothing
         own = udp.getsockname()[0]
     host = own if log_port == LOG_PORT else f"{own}:{log_port}"
     return (
-        f"no log line has come from the board: it sends them here with the setting log_host, "
-        f"once over serial: mpota config set log_host={host}"
+        "no log line has come from the board: to have it send its log here, connect it over serial "
+        f"once and run 'mpota config set log_host={host}'"
     )
 
 
 class _Board:
-    """The board that is kept at what is in `folder`."""
+    """The board that is kept up to date with `folder`."""
 
     has_restarted = False
 
@@ -84,10 +87,10 @@ class _Board:
         self.address = address
         self._name, self._port, self._password = name, port, password
         self._console, self._folder = console, folder
-        self._sequence: int | None = None  # the highest that is known of
+        self._sequence: int | None = None  # the highest one that the board is known to have seen
 
     def update(self, directory: Path) -> None:
-        """Pack, send, and wait for the end of the trial; what goes wrong is said."""
+        """Pack and send the folder, and wait for the end of the trial; print an error if any."""
         try:
             packed = self._send(directory)
             self._await_end(packed)
@@ -113,7 +116,9 @@ class _Board:
                     raise
                 floor = re.search(r"\d < (\d+)", str(error))
                 self._sequence = max(self._sequence, int(floor[1]) if floor else 0)
-        raise CommandError("the board refuses one sequence after the other: see its log")
+        raise CommandError(
+            f"the board has refused {_TRIES} sequences one after the other: see its log"
+        )
 
     def _upload(self, packed: PackedImage) -> None:
         with Display(self._console, [self._name], len(packed.data), False) as display:
@@ -128,7 +133,7 @@ class _Board:
 
     def _await_end(self, packed: PackedImage) -> None:
         name = f"{packed.manifest.name} {packed.manifest.version}, sequence {self._sequence}"
-        self._console.print(f"{name}: the board has it, and tries it")
+        self._console.print(f"{name}: the board has taken it, and tries it")
         ending = follow(self._ask, str(packed.manifest.sequence), _WAIT_S)
         self.has_restarted = True
         why = f": {ending.why}" if ending.why else ""

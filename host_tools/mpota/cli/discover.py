@@ -21,25 +21,29 @@ _LONG_S = 3600.0
 
 def discover(
     wait_s: Annotated[
-        float, typer.Option("--wait-s", metavar="SECONDS", min=0, help="How long to look for them.")
+        float,
+        typer.Option("--wait-s", metavar="SECONDS", min=0, help="How long to look for boards."),
     ] = PATIENCE_S,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Go on until Ctrl-C, and tell what comes, changes and goes."),
+        typer.Option(
+            "--watch",
+            help="Go on until Ctrl-C, and tell when a board appears, changes or goes away.",
+        ),
     ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
             "--json",
-            help="Print a list of JSON objects; with --watch, an object a line, with its event.",
+            help="Print a list of JSON objects; with --watch, one object a line, with its event.",
         ),
     ] = False,
 ) -> None:
     """Find the boards in this network, by mDNS.
 
-    Boards with an Arduino sketch that takes updates are shown too; they tell less.
+    Boards with an Arduino sketch that takes updates are shown too; they tell less of themselves.
 
-    Exit status 1: there is none.
+    Exit status 1: no board was found.
     """
     if watch:
         _watch(as_json)

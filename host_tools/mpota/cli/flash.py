@@ -38,18 +38,18 @@ def flash(
         typer.Option(
             "--firmware",
             metavar="FILE",
-            help="MicroPython's .bin file; default: a stock build, downloaded once.",
+            help="MicroPython's .bin file; default: an official build, which is downloaded once.",
         ),
     ] = None,
     keep_firmware: Annotated[
         bool,
         typer.Option(
             "--keep-firmware",
-            help="Keep the MicroPython that runs on the board, and the application's files.",
+            help="Keep the MicroPython on the board, and the files of its application.",
         ),
     ] = False,
     ssid: Annotated[
-        str | None, typer.Option("--ssid", metavar="NAME", help="The Wi-Fi network.")
+        str | None, typer.Option("--ssid", metavar="NAME", help="The name of the Wi-Fi network.")
     ] = None,
     key: Annotated[
         str | None,
@@ -58,12 +58,12 @@ def flash(
             metavar="KEY",
             envvar="MPOTA_WIFI_KEY",
             show_default=False,
-            help="The network's key; empty: none. Others on this computer can see a command line: "
-            "better set the environment variable.",
+            help="The network's key; empty for an open network. Other users of this computer can "
+            "see a command line, so it is better to set the environment variable.",
         ),
     ] = None,
     hostname: Annotated[
-        str | None, typer.Option("--hostname", metavar="NAME", help="The board's name.")
+        str | None, typer.Option("--hostname", metavar="NAME", help="The board's host name.")
     ] = None,
     password: Annotated[
         str | None,
@@ -72,8 +72,7 @@ def flash(
             metavar="PASSWORD",
             envvar="MPOTA_PASSWORD",
             show_default=False,
-            help="What a host must know to update the board; a good one is made where none is "
-            "given.",
+            help="The password for updates; if none is given, a strong one is made and shown.",
         ),
     ] = None,
     settings: Annotated[
@@ -89,7 +88,7 @@ def flash(
         typer.Option(
             "--publickey",
             metavar="FILE",
-            help="Have the board take images signed by this key only.",
+            help="Let the board take only images that are signed with this key.",
         ),
     ] = None,
     count: Annotated[
@@ -97,8 +96,9 @@ def flash(
         typer.Option(
             "--count",
             metavar="N",
-            help="Flash N boards, the next one when one is unplugged, host names numbered; "
-            "FROM-TO: boards with these numbers.",
+            help="Flash N boards one after the other, each with a number behind its host name; the "
+            "next one is flashed when it takes the place of the one before. FROM-TO instead of N: "
+            "boards with these numbers.",
         ),
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="Erase all of the flash first.")] = False,
@@ -126,19 +126,26 @@ def flash(
     wait: Annotated[
         float,
         typer.Option(
-            "--wait", metavar="SECONDS", min=1, help="How long the board may take to be ready."
+            "--wait",
+            metavar="SECONDS",
+            min=1,
+            help="How long the board may take until it can be updated over the air.",
         ),
     ] = 60.0,
 ) -> None:
     """Set up a board over serial: MicroPython, update services, settings and an application.
 
-    What is missing is asked for. All that is written is verified. The command ends when the board
-    can be updated over the air, and says how.
+    The command asks for settings that are missing, and verifies all that it writes. It ends when
+    the board can be updated over the air, and tells how to do that.
     """
     if flash_mode not in FLASH_MODES:
-        raise CommandError(f"--flash-mode {flash_mode} is none: give {', '.join(FLASH_MODES)}")
+        raise CommandError(
+            f"--flash-mode {flash_mode} does not exist: give one of {', '.join(FLASH_MODES)}"
+        )
     if keep_firmware and (firmware or erase):
-        raise CommandError("--keep-firmware leaves no room for --firmware and --erase: choose")
+        raise CommandError(
+            "--keep-firmware excludes --firmware and --erase: leave it out, or leave them out"
+        )
     console = LineConsole()
     options = {"ssid": ssid, "key": key, "hostname": hostname, "password": password}
     given = (board_settings.read_file(settings) if settings else {}) | {
@@ -167,7 +174,7 @@ def flash(
 
 
 class _Answers:
-    """The settings for boards: given, on the board already, asked for, or made."""
+    """The settings for boards: from options and files, from the board, asked for, or made up."""
 
     def __init__(self, given: Mapping[str, object], phases: Phases, is_many: bool) -> None:
         self._given = dict(given)
@@ -224,7 +231,7 @@ class _Answers:
                 password = self.made_password = board_settings.new_password()
                 self._phases.tell(f"password for updates, shown this once: {password}")
             given["password"] = password
-        board_settings.for_board(given)  # says what is wrong before anything is written
+        board_settings.for_board(given)  # raises an error before anything is written
 
     def _prompt(self, name: str, option: str) -> str:
         if not sys.stdin.isatty():
@@ -257,7 +264,7 @@ def _application(directory: Path | None) -> bytes | None:
 def _keys(path: Path | None) -> bytes | None:
     if path is None:
         return None
-    load_public_key(path)  # which says what is wrong with it, if anything is
+    load_public_key(path)  # raises an error if the board could not use this key
     return path.read_bytes()
 
 
@@ -293,7 +300,9 @@ def _flash_many(port: str, job: Job, answers: _Answers, numbers: range, phases: 
 
 
 def _show_ready(console: Console, chip: Chip, ready: Ready) -> None:
-    console.print(f"{ready.hostname} is up at {ready.address}, MAC {chip.mac}; the cable may go")
+    console.print(
+        f"{ready.hostname} is up at {ready.address}, MAC {chip.mac}; the cable is no longer needed"
+    )
     at = "" if ready.port == 8266 else f" -p {ready.port}"
     console.print(
         f"update it over the air: mpota upload -i {ready.address}{at} DIR, with the password in "

@@ -19,7 +19,7 @@ def inspect(
 ) -> None:
     """Check IMAGE as a board does, and tell what is in it.
 
-    Whether its signature is good is for 'mpota verify' to tell, which takes a key.
+    The signature is not checked here: 'mpota verify' does that, with a public key.
     """
     try:
         data = file.read_bytes()

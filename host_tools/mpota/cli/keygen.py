@@ -27,7 +27,7 @@ def keygen(
         typer.Option(help=f"{SHORTEST_BITS} to {LONGEST_BITS}; longer keys verify more slowly."),
     ] = 2048,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the keys go.")
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder for the keys.")
     ] = Path(),
 ) -> None:
     """Make private.key and public.key in DIR, as openssl's genrsa and rsa -pubout do."""
@@ -53,11 +53,11 @@ def keygen(
     try:
         _write(public_path, public_pem, _PUBLIC)
     except CommandError:
-        private_path.unlink()  # half a pair would be in the way of the next try
+        private_path.unlink()  # a lone private key would make the next try fail
         raise
     typer.echo(
-        f"{private_path}: the private key, {bits} bits. Who has it can update your boards: keep a "
-        "copy in a safe place, and keep it out of version control.\n"
+        f"{private_path}: the private key, {bits} bits. Whoever has it can update your boards: "
+        "keep a copy in a safe place, and keep it out of version control.\n"
         f"{public_path}: the public key, for the boards\n"
         "next: keep private.key in the application's folder, where 'mpota pack' and 'mpota upload' "
         "sign with it,\n"
@@ -66,7 +66,7 @@ def keygen(
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Make a file that was not there; it has its mode before it has content."""
+    """Make a new file; it is given its mode before its content, which may be secret."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:

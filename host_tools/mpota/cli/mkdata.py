@@ -17,7 +17,10 @@ def mkdata(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="data.tar for a tar, data.bin for a littlefs."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The image to make: FILE.tar for a tar, FILE.bin for a littlefs.",
         ),
     ],
 ) -> None:
@@ -29,7 +32,8 @@ def mkdata(
     kind = data.SUFFIXES.get(output.suffix)
     if kind is None:
         raise CommandError(
-            f"{output} has not the name of a data image: end it in .tar, or in .bin for a littlefs"
+            f"{output} is not the name of a data image: give a name that ends in .tar, or in .bin "
+            "for a littlefs"
         )
     key = application_key(directory)
     made = data.pack(directory, kind, key)

@@ -27,7 +27,7 @@ def monitor(
 ) -> None:
     """Show the board's console with the time of each line, until Ctrl-C.
 
-    When the port goes away, it is opened again as soon as it is back.
+    When the port goes away, it is opened again as soon as it comes back.
     """
     port = chosen_port(port)
     levels = [None if level is None else bool(level) for level in (dtr, rts)]

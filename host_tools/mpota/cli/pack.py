@@ -15,7 +15,7 @@ from mpota.image import delta
 from mpota.image.data import pack_together
 from mpota.image.directory import PackedImage
 
-DATA_SUFFIX = ".data.tar"  # behind the name of an application's image: the data that belong to it
+DATA_SUFFIX = ".data.tar"  # added to an image's name, for the data that belong to the application
 
 
 def pack(
@@ -26,27 +26,30 @@ def pack(
             "-o",
             "--output",
             metavar="FILE",
-            help="Default: NAME-VERSION.img here, or NAME-VERSION.img.gz.",
+            help="The image to make; default: NAME-VERSION.img, with --gzip NAME-VERSION.img.gz.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The application's name.")] = None,
-    version: Annotated[str | None, typer.Option(help="The release, for people.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="The release's version, as people read it.")
+    ] = None,
     sequence: Annotated[
-        int | None, typer.Option(help="The release's number; grows with every release.")
+        int | None,
+        typer.Option(help="The release's number, which must be higher in each new release."),
     ] = None,
     with_ota: Annotated[
         bool,
         typer.Option(
             "--with-ota",
-            help="Bring this version of the update services, beside the application.",
+            help="Add the update services of this version of mpota to the image.",
         ),
     ] = False,
     without: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SERVICE",
-            help="With --with-ota: leave out a service that the application does not need, "
-            f"{' or '.join(SERVICES)}; may be given twice.",
+            help="With --with-ota: leave out a service that the application does not need: "
+            f"{' or '.join(SERVICES)}. Give this option several times for several services.",
         ),
     ] = None,
     data: Annotated[
@@ -54,8 +57,8 @@ def pack(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="The directory with the data files that belong to it; they go into an image "
-            "beside the application's.",
+            help="The directory with the data files that belong to the application. An image of "
+            "them is made beside the application's image.",
         ),
     ] = None,
     allow_downgrade: Annotated[
@@ -67,22 +70,25 @@ def pack(
     ] = False,
     gzip: Annotated[
         bool,
-        typer.Option("--gzip", help="Make it smaller for the way; the board unpacks it."),
+        typer.Option("--gzip", help="Compress the image; the board unpacks it as it arrives."),
     ] = False,
     delta_from: Annotated[
         Path | None,
         typer.Option(
             "--delta-from",
             metavar="OLD",
-            help="Also make OUTPUT.delta, for boards that run the image OLD: what has changed.",
+            help="Also make OUTPUT.delta, for boards that run the image OLD: it holds only what "
+            "has changed since OLD.",
         ),
     ] = None,
 ) -> None:
     """Make an application image of DIR, which has app.py (or app/__init__.py) with main().
 
-    Sources are compiled. Options left out come from [tool.mpota] in DIR/pyproject.toml, where
-    'exclude', a list of globs, leaves files out, 'keep' names files of /data that updates of it
-    leave, and 'data' the directory for --data. The image is signed when private.key lies in DIR.
+    Sources are compiled. The values of options that are left out come from the table [tool.mpota]
+    of DIR/pyproject.toml. Three more keys may stand there: 'exclude' is a list of patterns (globs)
+    for files that are left out, 'keep' a list of files in /data that an update of the data leaves
+    as they are, and 'data' the directory for --data. The image is signed when private.key lies in
+    DIR.
     """
     for service in without or ():
         if not with_ota or service not in SERVICES:
@@ -90,7 +96,7 @@ def pack(
                 f"--without {service}: give --with-ota, and --without {' or '.join(SERVICES)}"
             )
     if gzip and delta_from:
-        raise CommandError("a delta is a gzip already: leave out --gzip")
+        raise CommandError("a delta is already a gzip: leave out --gzip")
     old = _read_old(delta_from) if delta_from else b""
     packed, made = pack_together(
         directory,
@@ -118,8 +124,9 @@ def pack(
     show_warnings(packed)
     if same:
         typer.echo(
-            f"warning: {same} had sequence {manifest.sequence} and other content: boards that have "
-            "taken that do not take this; give a changed release a higher sequence",
+            f"warning: {same} had the same sequence, {manifest.sequence}, and other content: a "
+            "board that runs that release does not take this one; give a changed release a higher "
+            "sequence",
             err=True,
         )
     size = len(image.unpacked(packed.data)[0])
@@ -143,7 +150,7 @@ def pack(
 
 
 def data_file(image_file: Path) -> Path:
-    """Give the name of the data image that belongs to an application's."""
+    """Return the name of the data image that belongs to an application's image."""
     return image_file.with_name(image_file.name + DATA_SUFFIX)
 
 
@@ -164,13 +171,13 @@ def _write(output: Path, data: bytes) -> None:
 
 
 def _of_the_same_sequence(packed: PackedImage, output: Path) -> Path | None:
-    # Of the application's images that lie where this one goes, one with its sequence and not its
-    # content; the version that people read may be another.
+    # Returns an earlier image of this application, in the folder where the new one is written,
+    # that has the same sequence and another content. Its version may differ.
     earlier = {output, *output.parent.glob(f"{glob.escape(packed.manifest.name)}-*.img")}
     for path in sorted(earlier):
         try:
             found = image.read(path.read_bytes())
-        except (OSError, CommandError):  # none yet, or no image
+        except (OSError, CommandError):  # the file does not exist yet, or it is not an image
             continue
         ours, theirs = packed.manifest, found.manifest
         if (theirs.name, theirs.sequence) == (ours.name, ours.sequence) and (
@@ -181,6 +188,6 @@ def _of_the_same_sequence(packed: PackedImage, output: Path) -> Path | None:
 
 
 def show_warnings(packed: PackedImage) -> None:
-    """Show what is to be said of an application that was packed all the same."""
+    """Show the warnings of an application that was packed all the same."""
     for warning in packed.warnings:
         typer.echo(warning, err=True)

@@ -1,4 +1,4 @@
-"""The serial port that a command is for: the one that is given, the only one, or one asked for."""
+"""The serial port that a command uses: the one given, the only one, or one that is asked for."""
 
 import sys
 from typing import Annotated
@@ -9,7 +9,8 @@ from mpota.board.port import only_port, serial_ports
 from mpota.errors import CommandError
 
 PortOption = Annotated[
-    str, typer.Option("--port", metavar="PORT", help="The serial port; default: the only one.")
+    str,
+    typer.Option("--port", metavar="PORT", help="The serial port; default: the only one there is."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Show how uploads, and work over serial, get on: bars in a terminal, lines elsewhere."""
+"""Show the progress of uploads and of work over serial: bars in a terminal, lines elsewhere."""
 
 import os
 import sys
@@ -21,11 +21,11 @@ from rich.table import Column
 from rich.text import Text
 
 _STEP_PERCENT = 10
-_LONGEST_STEP = 40  # characters of it beside the bars of several boards
+_LONGEST_STEP = 40  # characters of a step's text beside the bars of several boards
 
 
 class LineConsole(Console):
-    """A console for lines as they are; work goes on where nobody reads its output any more."""
+    """A console that prints lines as they are, and goes on when its output is no longer read."""
 
     def __init__(self, force_terminal: bool | None = None):
         super().__init__(
@@ -47,7 +47,7 @@ class Display:
     def __init__(self, console: Console, boards: Sequence[str], total: int, tell_steps: bool):
         self.console, self.tell_steps = console, tell_steps
         self.lock = threading.RLock()
-        self.is_open = False  # nothing is shown by the threads of boards that were given up
+        self.is_open = False  # later the threads of boards that were given up show nothing
         self._bars = _bars(console, len(boards) > 1) if console.is_terminal else None
         names = {board: f"{board}: " if len(boards) > 1 else "" for board in boards}
         self._shown: dict[str, LineProgress] = {
@@ -80,7 +80,7 @@ class LineProgress:
         self._display, self._prefix = display, prefix
         self._shown_percent = 0
         self._stage = ""
-        self.is_sent = False  # all of it
+        self.is_sent = False  # whether the last byte was sent
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -116,7 +116,7 @@ class LineProgress:
             self.say(f"{stage} {detail}")
 
     def end(self, verdict: str) -> None:
-        """Say how it ended, in a word or two, where that does not stand in a line anyway."""
+        """Say how the upload ended, in a word or two; here, a line says so anyway."""
 
 
 class BarProgress(LineProgress):
@@ -144,18 +144,18 @@ class BarProgress(LineProgress):
         self._bars.update(self._task, description=text, total=None, figures=False)
 
     def end(self, verdict: str) -> None:
-        """Say how it ended, in a word or two."""
+        """Say how the upload ended, in a word or two."""
         task = self._bars.tasks[self._task]
-        if task.total is None:  # it waited
+        if task.total is None:  # the bar only moved, since the trial was on
             self._bars.update(self._task, total=task.completed)
         self._bars.update(self._task, description=self._prefix + verdict)
 
 
 class _WhileSending(ProgressColumn):
-    """A column that is empty while the board tries what it has."""
+    """A column that is empty while the board tries the new version."""
 
     def __init__(self, column: ProgressColumn):
-        super().__init__(Column(no_wrap=True))  # where it is narrow, the bar gives way
+        super().__init__(Column(no_wrap=True))  # in a narrow terminal the bar becomes shorter
         self._column = column
 
     def render(self, task: Task) -> RenderableType:
@@ -172,9 +172,9 @@ def _bars(console: Console, several: bool) -> Progress:
 
 
 class Phases:
-    """Show work of several phases: lines, and in a terminal a bar for the phase that goes on.
+    """Show work in several phases: lines, and in a terminal a bar for the present phase.
 
-    A context manager, which takes away a bar that was not finished.
+    A context manager: at its end, a bar that was not finished is removed.
     """
 
     def __init__(self, console: Console):
@@ -189,7 +189,7 @@ class Phases:
         self.close()
 
     def close(self) -> None:
-        """End the phase that goes on."""
+        """End the present phase."""
         self._phase, self._bar = "", None
         self._shown.close()
 
@@ -205,7 +205,7 @@ class Phases:
         self.tell(f"  | {line}")
 
     def progress(self, phase: str, done: int, total: int) -> None:
-        """Show how far a phase is, by bytes or whatever it counts."""
+        """Show how far a phase is: `done` of `total` bytes, or of another unit."""
         if phase != self._phase:
             self.close()
             self._phase = phase

@@ -1,4 +1,4 @@
-"""`mpota reject`: take the version back that a board tries."""
+"""`mpota reject`: take back the version that a board has on trial."""
 
 import typer
 
@@ -7,11 +7,11 @@ from mpota.cli.boards import BOARD_PORT, Board, Password, Port
 
 
 def reject(board: Board, port: Port = BOARD_PORT, auth: Password = "") -> None:
-    """Take the version on trial back.
+    """Take back the version that is on trial.
 
-    The board restarts into the one before, and does not take this release again.
+    The board restarts with the version that it ran before, and does not take this release again.
 
-    Only a board with a password does so.
+    Only a board that has a password takes this command.
     """
     request("reject", board, port, auth)
-    typer.echo(f"{board}: taken back; the board restarts with the version before")
+    typer.echo(f"{board}: taken back; the board restarts with the version that it ran before")

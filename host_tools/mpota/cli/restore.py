@@ -15,18 +15,23 @@ from mpota.errors import CommandError
 
 
 def restore(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What was saved.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The directory that 'mpota backup' saved to.")
+    ],
     port: PortOption = "",
     flash: Annotated[
         bool, typer.Option("--flash", help=f"Write the whole flash from {FLASH_FILE}.")
     ] = False,
 ) -> None:
-    """Write the files in DIR to a board; others that it has stay. The board restarts then.
+    """Write the files in DIR to a board, which then restarts.
 
-    Applications and the boot record are no such files: they stay, but with --flash.
+    Other files of the board stay as they are, and so do its applications and its boot record. With
+    --flash, the whole flash is replaced.
     """
     if not directory.is_dir():
-        raise CommandError(f"{directory} is not a directory: name the one that was saved to")
+        raise CommandError(
+            f"{directory} is not a directory: name the one that 'mpota backup' saved to"
+        )
     with Phases(LineConsole()) as phases:
         if flash:
             _write_flash(directory / FLASH_FILE, chosen_port(port), phases)

@@ -1,4 +1,4 @@
-"""`mpota revert`: let a board go back to the version before."""
+"""`mpota revert`: let a board go back to the version that it ran before."""
 
 import typer
 
@@ -7,11 +7,12 @@ from mpota.cli.boards import BOARD_PORT, Board, Password, Port
 
 
 def revert(board: Board, port: Port = BOARD_PORT, auth: Password = "") -> None:
-    """Go back to the version before the one that runs, which is then on trial.
+    """Go back to the version that the board ran before the present one.
 
-    The board restarts. While a version is on trial, this is the same as reject.
+    The board restarts, and that version is then on trial. While a version is already on trial,
+    this command does the same as 'mpota reject'.
 
-    Only a board with a password does so.
+    Only a board that has a password takes this command.
     """
     request("revert", board, port, auth)
-    typer.echo(f"{board}: the board restarts with the version before")
+    typer.echo(f"{board}: the board restarts with the version that it ran before")

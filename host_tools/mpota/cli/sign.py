@@ -1,7 +1,7 @@
 """`mpota sign`: sign a file, with the options of Arduino's signing.py.
 
-With --arduino it can stand in the place of signing.py in a build: it says the same, to stderr, and
-as there a build without a key is simply not signed.
+With --arduino it can replace signing.py in a build: it prints the same lines to stderr, and like
+signing.py it signs nothing, without an error, in a build that has no key.
 """
 
 import os
@@ -37,7 +37,7 @@ def sign(
         Path | None, typer.Option("-b", "--bin", metavar="FILE", help="The unsigned binary.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="What is made.")
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="The file to make.")
     ] = None,
     legacy: Annotated[
         Path | None,
@@ -55,8 +55,8 @@ def sign(
         bool,
         typer.Option(
             "--arduino",
-            help="Do as signing.py where there is no key, or a file cannot be had: sign nothing, "
-            "with exit status 0.",
+            help="Where there is no key, or a file cannot be read or written, do as signing.py "
+            "does: sign nothing, with exit status 0.",
         ),
     ] = False,
 ) -> None:
@@ -84,9 +84,9 @@ def sign(
 
 
 def application_key(directory: Path) -> RSAPrivateKey | None:
-    """Read the private key that lies in an application's folder, and say so; None without one.
+    """Return the private key in an application's folder, None where there is none.
 
-    Raises CommandError.
+    A line tells that the key was found. Raises CommandError.
     """
     path = directory / PRIVATE_KEY
     if not path.is_file():
@@ -113,11 +113,11 @@ def _sign_into(
 def _make_header(key_path: Path, out: Path, arduino: bool) -> None:
     """Write the C header that an Arduino sketch with the public key includes.
 
-    One that is up to date is left alone, so that nothing is compiled again.
+    A header that is up to date is not written again, so that nothing is compiled again.
     """
     text = "#define ARDUINO_SIGNING 0\n"
     if key_path.is_file() or not arduino:
-        load_public_key(key_path)  # a private key by mistake would go into every sketch
+        load_public_key(key_path)  # raises an error for a private key, given by mistake
         array = ", \n".join(f"0x{byte:02x}" for byte in key_path.read_bytes())
         text = (
             "#include <pgmspace.h>\n"

@@ -28,16 +28,18 @@ from mpota.sim.serial_port import SerialPort
 
 _READY = re.compile(r"arduino: (\S+) listens on port (\d+)")
 _PAGE = re.compile(r"web: (http://\S+)")
-_Maker = Callable[[Path], object]  # writes a flash image to the path
+_Maker = Callable[[Path], object]  # a function that writes a flash image to a path
 _LEAST_HEAP_KB = 32  # with 28, the services do not start beside a small application
 
 
 def sim(
     flash: Annotated[
-        Path, typer.Option(metavar="FILE", help="The board's flash, 4 MiB; made if not there.")
+        Path,
+        typer.Option(metavar="FILE", help="The board's flash, 4 MiB; made if it does not exist."),
     ] = Path("board.img"),
     ip: Annotated[
-        str, typer.Option(help="The board's own address; others: 127.0.0.3, 127.0.0.4, …")
+        str,
+        typer.Option(help="The board's address; for further boards 127.0.0.3, 127.0.0.4, …"),
     ] = "127.0.0.2",
     app: Annotated[
         Path | None,
@@ -50,7 +52,7 @@ def sim(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Make the flash so that only images signed by this key are taken.",
+            help="Make the flash so that the board takes only images signed with this key.",
         ),
     ] = None,
     confirm_after: Annotated[
@@ -65,23 +67,24 @@ def sim(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Make the flash with this setting (docs/SETTINGS.md); several times for several.",
+            help="Make the flash with this setting (docs/SETTINGS.md). Give this option several "
+            "times for several settings.",
         ),
     ] = None,
     files: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Make the flash with the files of DIR, such as a main.py of your own, which takes "
-            "the place of mpota's.",
+            help="Make the flash with the files of DIR, such as your own main.py, which replaces "
+            "mpota's.",
         ),
     ] = None,
     heap: Annotated[
         str,
         typer.Option(
             metavar="SIZE",
-            help="MicroPython's heap, as with micropython -X heapsize; 56k is what 38 KiB are on "
-            "the chip.",
+            help="The size of MicroPython's heap, as with micropython -X heapsize. 56k here "
+            "hold as much as the 38 KiB of the chip.",
         ),
     ] = DEFAULT_HEAP,
     join_s: Annotated[
@@ -95,7 +98,8 @@ def sim(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="The name of the only Wi-Fi network in reach. Without this, every network is.",
+            help="The name of the only Wi-Fi network in reach. Without this option, the board can "
+            "join any network.",
         ),
     ] = "",
     ticks: Annotated[
@@ -104,7 +108,7 @@ def sim(
             metavar="MS",
             min=0,
             max=2**30 - 1,
-            help="What time.ticks_ms() begins with at each boot; it comes round after 1073741823.",
+            help="The value of time.ticks_ms() at each boot; after 1073741823 comes 0.",
         ),
     ] = 0,
     power_cut_after: Annotated[
@@ -123,23 +127,23 @@ def sim(
         bool,
         typer.Option(
             "--boot-mode",
-            help="Hold the FLASH button at power-on, with --serial. A flash that is not there is "
-            "made blank then.",
+            help="With --serial: hold the FLASH button at power-on. A FILE that does not exist is "
+            "made as a blank flash.",
         ),
     ] = False,
 ) -> None:
-    """Run a simulated ESP8266 until Ctrl-C, with the very code that runs on the chip.
+    """Run a simulated ESP8266 until Ctrl-C, with the same code that runs on a real board.
 
-    It starts again where it was when it is started on the same flash file.
+    The flash file keeps what the board has stored: the next start with it continues from there.
     """
     _check_heap(heap)
     check_address(ip)
     if boot_mode and not serial:
-        raise CommandError("--boot-mode is of no use without a serial port: give --serial as well")
+        raise CommandError("--boot-mode needs a serial port: give --serial as well")
     content = _Content(app, password, publickey, confirm_after, tuple(settings or ()), files)
     make = _blank_board(flash, content) if boot_mode else _new_board(flash, content, serial)
     with _flash(flash, make), _ended_by_signals(), _port(serial) as port:
-        typer.echo(f"board: {flash}, {ip}; Ctrl-C takes the power away")
+        typer.echo(f"board: {flash}, {ip}; Ctrl-C switches it off")
         if port is not None:
             typer.echo(f"board: serial port {port.name}")
         board = Board(
@@ -159,12 +163,12 @@ def sim(
             with board:
                 board.join()
         except KeyboardInterrupt:
-            typer.echo(f"board: off; the same --flash {flash} goes on from here")
+            typer.echo(f"board: off; start it again with --flash {flash} to continue")
             return
     # Only a power cut ends a board by itself.
     typer.echo(
-        f"board: the power failed after {power_cut_after} flash operations; start it again on "
-        f"{flash} to see it come up"
+        f"board: the power failed after {power_cut_after} flash operations; start it again with "
+        f"--flash {flash} to see it come up"
     )
 
 
@@ -178,8 +182,8 @@ def _show(line: str, ip: str) -> None:
 
 def _show_flash_time(board: Board) -> None:
     typer.echo(
-        f"board: restart, {board.erases} erases and {board.pages} pages since power-on take "
-        f"{board.flash_time_ms / 1000:.1f} s on a chip"
+        f"board: restart; the {board.erases} erased sectors and {board.pages} written pages since "
+        f"power-on take {board.flash_time_ms / 1000:.1f} s on a real chip"
     )
 
 
@@ -190,14 +194,14 @@ def _check_heap(heap: str) -> None:
         raise CommandError(f"--heap {heap} is not a size: give it like 56k") from error
     if size < _LEAST_HEAP_KB * 1024:
         raise CommandError(
-            f"--heap {heap} is less than a board starts with: give {_LEAST_HEAP_KB}k or more; "
-            f"{DEFAULT_HEAP} is what the chip has"
+            f"--heap {heap} is too small for a board to start: give {_LEAST_HEAP_KB}k or more; "
+            f"{DEFAULT_HEAP} corresponds to the chip's heap"
         )
 
 
 @dataclass(frozen=True)
 class _Content:
-    """What is on the flash of a new board, by the options that say it."""
+    """What is on the flash of a new board: the values of the options for that."""
 
     app: Path | None
     password: str
@@ -217,7 +221,7 @@ class _Content:
 
 
 def _blank_board(flash: Path, content: _Content) -> _Maker | None:
-    # As _new_board(), for a board that nobody has flashed.
+    # Does what _new_board() does, for a board that nobody has flashed yet.
     if content.options:
         raise CommandError(
             "a board in boot mode is flashed by 'mpota flash', which takes the application and the "
@@ -241,14 +245,14 @@ def _port(wanted: bool) -> Iterator[SerialPort | None]:
 
 
 def _new_board(flash: Path, content: _Content, serial: bool) -> _Maker | None:
-    # What makes the flash of a board that is new, or None where there is one.
+    # Returns a function that makes the flash of a new board; None where the flash exists already.
     if flash.exists():
         if content.options:
             raise CommandError(
-                f"{flash} is there already: delete it to make it anew, or leave out "
-                f"{content.options} to go on with it"
+                f"{flash} exists already: delete it to make a new one, or leave out "
+                f"{content.options} to continue with it"
             )
-        if not serial:  # by which a flash is mended
+        if not serial:  # with a serial port, 'mpota flash' can repair a damaged flash
             read_flash(flash)
         return None
     files, slots = boot_files() | settings_file(_settings(content)), {}
@@ -258,7 +262,7 @@ def _new_board(flash: Path, content: _Content, serial: bool) -> _Maker | None:
         files |= first_record(packed.data)
         slots["a"] = packed.data
     if content.publickey:
-        load_public_key(content.publickey)  # which says what is wrong with it, if anything is
+        load_public_key(content.publickey)  # raises an error if a board could not use this key
         files["/ota.keys"] = content.publickey.read_bytes()
     if content.files:
         files |= _own_files(content.files)
@@ -280,7 +284,8 @@ def _settings(content: _Content) -> dict[str, object]:
 
 
 def _own_files(folder: Path) -> dict[str, bytes]:
-    # The files of the folder, by their paths on the board, but for those of the host's tools.
+    # Returns the files of the folder, path on the board → content, without those that only tools
+    # on this computer use.
     if not folder.is_dir():
         raise CommandError(f"{folder} is not a directory: give the folder of the board's files")
     paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
@@ -293,7 +298,7 @@ def _own_files(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def _flash(path: Path, make: _Maker | None) -> Iterator[None]:
-    # Makes the flash if it is new, and keeps it from a second board.
+    # Makes the flash if it is new, and locks it, so that no second board runs on it.
     try:
         if make is not None:
             make(path)
@@ -301,9 +306,13 @@ def _flash(path: Path, make: _Maker | None) -> Iterator[None]:
             fcntl.flock(image, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except BlockingIOError as error:
-        raise CommandError(f"another board runs on {path}: give another --flash") from error
+        raise CommandError(
+            f"another simulated board uses {path}: give another file with --flash"
+        ) from error
     except OSError as error:
-        raise CommandError(f"cannot use {path} ({error.strerror}): give another --flash") from error
+        raise CommandError(
+            f"cannot use {path} ({error.strerror}): give another file with --flash"
+        ) from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from mpota.web.client import Client
 
 _FAILED = 1  # exit status
 
-# What a board calls its states, in more words.
+# The states, as a board names them, in words for people.
 STATES = {
     "idle": "not healthy yet",
     "trial": "on trial",
@@ -43,7 +43,7 @@ def status(
 ) -> None:
     """Ask boards what they run, and how their last update ended.
 
-    Exit status 1: at least one of them has not told it.
+    Exit status 1: at least one board did not answer.
     """
     pages = http or []
     boards = [*(boards or []), *pages]

@@ -1,4 +1,4 @@
-"""`mpota upload`: send an image, or a directory packed on the way, to boards, and see it tried.
+"""`mpota upload`: send an image, or a directory that is packed first, to boards, and follow it.
 
 The options are those of Arduino's espota.py, and a few more.
 """
@@ -45,8 +45,8 @@ def upload(
             "--ip",
             metavar="IP",
             show_default=False,
-            help="The board's address or name; a pattern, as 'garden-*', for all boards whose "
-            "names it has; several times for several.",
+            help="The board's address or name. A pattern such as 'garden-*' stands for all boards "
+            "with such names. Give this option several times for several boards.",
         ),
     ] = None,
     file: Annotated[
@@ -58,7 +58,12 @@ def upload(
     ] = None,
     host_ip: Annotated[
         str,
-        typer.Option("-I", "--host_ip", metavar="IP", help="The address to be connected to."),
+        typer.Option(
+            "-I",
+            "--host_ip",
+            metavar="IP",
+            help="The address of this computer that the board connects to.",
+        ),
     ] = "0.0.0.0",
     port: Port = BOARD_PORT,
     host_port: Annotated[
@@ -68,7 +73,7 @@ def upload(
             "--host_port",
             min=0,
             max=PORT_LIMIT,
-            help="The TCP port that the board connects to on this computer; 0: any free one.",
+            help="The TCP port of this computer that the board connects to; 0: any free one.",
         ),
     ] = 0,
     auth: Password = "",
@@ -78,8 +83,8 @@ def upload(
         bool,
         typer.Option(
             "--classic",
-            help="Fall back to Arduino's MD5 handshake where the board does not answer the "
-            "SHA-256 one; with --http, to what a page asks for in place of it.",
+            help="Allow Arduino's MD5 handshake with a board that does not answer the SHA-256 one; "
+            "with --http, allow MD5 or Basic authentication if the page asks for that.",
         ),
     ] = False,
     spiffs: Annotated[
@@ -96,8 +101,8 @@ def upload(
         typer.Option(
             "--data",
             metavar="DATA",
-            help="The data that belong to the application: a directory, or an image of 'mpota "
-            "pack --data'. Both are tried together.",
+            help="The data that belong to the application: a directory, or an image made by 'mpota "
+            "pack --data'. The board tries application and data together.",
         ),
     ] = None,
     wait_s: Annotated[
@@ -106,14 +111,15 @@ def upload(
             "--wait-s",
             metavar="SECONDS",
             min=0,
-            help="How long to wait for the end of the trial of the new version.",
+            help="How long to wait for the end of the new version's trial.",
         ),
     ] = _WAIT_S,
     to_all: Annotated[
-        bool, typer.Option("--all", help="To all boards with mpota in this network.")
+        bool, typer.Option("--all", help="Send to all boards with mpota in this network.")
     ] = False,
     at_once: Annotated[
-        int, typer.Option("--at-once", metavar="N", min=1, help="To how many boards at a time.")
+        int,
+        typer.Option("--at-once", metavar="N", min=1, help="Send to N boards at a time at most."),
     ] = _AT_ONCE,
     max_failures: Annotated[
         int | None,
@@ -122,28 +128,33 @@ def upload(
             metavar="N",
             min=1,
             show_default=False,
-            help="When the update of so many boards has failed, begin no other one.",
+            help="When N boards have failed, begin no further upload.",
         ),
     ] = None,
     no_wait: Annotated[
         bool,
-        typer.Option("--no-wait", help="End when the board has the image, without its trial."),
+        typer.Option(
+            "--no-wait", help="End when the board has taken the image; do not wait for its trial."
+        ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("-d", "--debug", help="Tell each step; show errors with a traceback.")
+        bool, typer.Option("-d", "--debug", help="Show each step, and errors with a traceback.")
     ] = False,
     progress: Annotated[
-        bool, typer.Option("-r", "--progress", help="Show the bar even where it is not a terminal.")
+        bool,
+        typer.Option("-r", "--progress", help="Show a bar even if the output is not a terminal."),
     ] = False,
 ) -> None:
     """Send FILE to a board, and wait until the board has tried it.
 
-    Exit status 0: confirmed; or verified and taken, with --no-wait or where the board tells nothing
-    more. 1: failed or taken back. 2: taken, and not decided yet. Of several boards, the worst.
+    Exit status 0: the new version is confirmed; or the board has verified and taken it, with
+    --no-wait or where the board tells nothing more. 1: the update failed or was taken back. 2: the
+    board has taken the image and its trial has not ended yet. With several boards, the worst of
+    their results counts.
 
-    FILE.signed is sent in place of FILE where it stands beside it. A directory is packed first, and
-    signed when private.key lies in it. The data that belong to an image, FILE.data.tar, are sent
-    before it where they stand beside it.
+    If FILE.signed exists, it is sent instead of FILE. A directory is packed first, and signed if
+    private.key lies in it. If FILE.data.tar exists, the data that belong to the application are
+    sent before it.
     """
     console = LineConsole(force_terminal=True if progress else None)
     context.meta[DEBUG] = debug
@@ -207,13 +218,16 @@ def _payload(
         raise CommandError(describe(image_data, file.name))
     try:
         manifest = image.read(image_data).manifest
-    except DamagedImageError:  # what a board does not take, it says so in its own words
+    except DamagedImageError:  # the board refuses the file, and says why
         return Payload(image_data, file.name)
     return _application(image_data, manifest, _data_of(file, manifest, data_path, console))
 
 
 def _data_payload(file: Path, classic: bool, console: Console) -> Payload:
-    """Give what is sent for -s; a board with another program may want other images."""
+    """Return the payload for -s.
+
+    With --classic no kind of image is refused: the board may run an Arduino sketch.
+    """
     if file.is_dir():
         key = application_key(file)
         made = data.pack(file, data.TAR, key)
@@ -229,19 +243,24 @@ def _data_payload(file: Path, classic: bool, console: Console) -> Payload:
 def _data_of(
     file: Path, manifest: Manifest, data_path: Path | None, console: Console
 ) -> bytes | None:
-    """Give the data image that belongs to an application's image; None where none is to be sent."""
+    """Return the data image that belongs to an application's image; None: send no data."""
     if manifest.data is None:
         if data_path:
-            raise CommandError(f"{file} names no data: make it with 'mpota pack --data'")
+            raise CommandError(
+                f"{file} was packed without data: pack the application with 'mpota pack --data'"
+            )
         return None
     path = data_path or data_file(file)
     if data_path is None and not _is_file(path):
-        console.print("sent without its data, which must be on the board already")
+        console.print(
+            f"the application is sent without its data, since {path} does not exist: the board "
+            "must have them already"
+        )
         return None
     made = _read(path, console)
     if not data.digest(made).startswith(manifest.data):
         raise CommandError(
-            f"{path} are not the data that {file} was packed with: pack both again, together"
+            f"{path} does not hold the data that {file} was packed with: pack both again, together"
         )
     return made
 
@@ -249,7 +268,7 @@ def _data_of(
 def _read(file: Path, console: Console) -> bytes:
     signed = file.with_name(file.name + ".signed")
     if _is_file(signed):
-        console.print(f"sending {signed}, which stands beside {file}")
+        console.print(f"sending {signed}, which lies beside {file}, instead of it")
         if _is_older(signed, file):
             typer.echo(
                 f"warning: {signed} is older than {file}: sign it again, or delete {signed.name}",
@@ -267,14 +286,14 @@ def _read(file: Path, console: Console) -> bytes:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # the name, with what was added to it, is too long for a file
+    except OSError:  # the name with its suffix is too long for the file system
         return False
 
 
 def _is_older(path: Path, other: Path) -> bool:
     try:
         return path.stat().st_mtime_ns < other.stat().st_mtime_ns
-    except OSError:  # there is no other
+    except OSError:  # only one of the two files exists
         return False
 
 

@@ -19,7 +19,10 @@ def verify(
         Path, typer.Option("-p", "--publickey", metavar="FILE", help="The public key, in PEM.")
     ],
 ) -> None:
-    """Check IMAGE's signature. Exit status 0: it is signed with this key and nothing is changed."""
+    """Check IMAGE's signature.
+
+    Exit status 0: IMAGE is signed with this key and was not changed since.
+    """
     key = load_public_key(public_key)
     try:
         data = file.read_bytes()
@@ -54,5 +57,5 @@ def _no_trailer(file: Path, data: bytes) -> str:
         try:
             image.read(data)
         except CommandError as error:
-            return f"{file} has no signature where it ends: {error}"
+            return f"{file} has no signature at its end: {error}"
     return f"{file} has no signature: {_SIGN}"
