@@ -154,14 +154,14 @@ def fill(folder: Path, url: str, count: int, sequence: int) -> None:
 
 
 def headers_of(sequence: int) -> dict[str, str]:
-    """Give what a board sends beside its MAC address."""
+    """Return what a board sends beside its MAC address."""
     told = {name: str(value) for name, value in board_headers(0, sequence).items()}
     del told["x-ESP8266-STA-MAC"]
     return told
 
 
 def memory_mb(server: Serving) -> float:
-    """Give the memory of a worker that it shares with no other process."""
+    """Return the memory of a worker that it shares with no other process."""
     sizes = []
     for number in server.worker_processes():
         text = Path(f"/proc/{number}/smaps_rollup").read_text()

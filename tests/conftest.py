@@ -37,7 +37,7 @@ def pytest_report_header(config):
 
 @pytest.fixture(scope="session")
 def campaign(request):
-    """Give the Campaign that says which cases to run."""
+    """Return the Campaign that says which cases to run."""
     return Campaign.of(request.config)
 
 

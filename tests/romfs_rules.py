@@ -44,7 +44,7 @@ def _is_file(records: bytes) -> bool:
 
 
 def _bytes(data: bytes) -> tuple[bytes, bytes]:
-    """Take a length and as many bytes from *data*; give these, and what is behind them."""
+    """Take a length and as many bytes from *data*; return these, and what is behind them."""
     length, data = _number(data)
     if length > len(data):
         raise ValueError

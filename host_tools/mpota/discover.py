@@ -1,6 +1,7 @@
 """Find boards by mDNS: those that offer Arduino's service `_arduino._tcp` in this network.
 
-What a board tells is in "mDNS" of docs/SPEC.md. Arduino's own boards tell less.
+docs/SPEC.md describes, in "mDNS", what a board tells of itself. Boards with an Arduino sketch tell
+less.
 """
 
 import threading
@@ -23,7 +24,7 @@ from mpota.errors import CommandError
 
 _SERVICE = "_arduino._tcp.local."
 _LOCAL = ".local"
-# Longer than the second for which a board is silent when it has just answered another host.
+# A board that has just answered another host does not answer for a second: this is longer.
 PATIENCE_S = 3.0
 _INFO_MS = 1500
 
@@ -32,19 +33,19 @@ Event = Literal["found", "changed", "gone"]
 
 @dataclass(frozen=True)
 class Found:
-    """A board that was found; texts are printable, "" where the board does not tell one."""
+    """A board that was found. Its texts are printable; "" stands for one that it does not tell."""
 
     name: str
     address: str
     port: int
     application: str = ""
     version: str = ""
-    state: str = ""  # as `mpota status` has it; boards without mpota do not tell it
+    state: str = ""  # one of those that `mpota status` knows; boards without mpota do not tell it
     auth: bool = False  # whether it has a password
 
     @classmethod
     def of(cls, info: ServiceInfo) -> "Found | None":
-        """Give the board that `info` tells of, None where it tells no address."""
+        """Return the board that `info` describes, None where it has no address."""
         addresses = info.parsed_addresses(IPVersion.V4Only)
         if not addresses:
             return None
@@ -64,9 +65,9 @@ class Found:
 
 
 class Watch:
-    """Call `tell` of boards, in a thread of its own, while the context is open.
+    """Call `tell` for each event of a board, while the context is open.
 
-    Entering it raises CommandError.
+    `tell` is called in another thread. Entering the context may raise CommandError.
     """
 
     def __init__(self, tell: Callable[[Event, Found], None]):
@@ -102,7 +103,10 @@ class Watch:
 
 
 def discover(wait_s: float = PATIENCE_S) -> list[Found]:
-    """Give the boards that are found in `wait_s` seconds, by their names. Raises CommandError."""
+    """Return the boards that are found within `wait_s` seconds, in the order of their names.
+
+    Raises CommandError.
+    """
     found: dict[str, Found] = {}
 
     def note(event: Event, board: Found) -> None:
@@ -117,9 +121,9 @@ def discover(wait_s: float = PATIENCE_S) -> list[Found]:
 
 
 def address_of(host: str, wait_s: float = PATIENCE_S) -> str | None:
-    """Give the address of the host `garden` or `garden.local` by mDNS; None: nobody has the name.
+    """Ask by mDNS for the address of a host, such as `garden` or `garden.local`.
 
-    Raises CommandError.
+    Returns None where no host has this name. Raises CommandError.
     """
     name = host.lower().removesuffix(".").removesuffix(_LOCAL) + _LOCAL + "."
     with _start() as zeroconf:

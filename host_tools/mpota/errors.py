@@ -6,7 +6,7 @@ class CommandError(Exception):
 
 
 class DamagedImageError(CommandError):
-    """Say what keeps a file from being a good application image."""
+    """Say why a file is not a good application image."""
 
     def __init__(self, what: str):
         super().__init__(f"not a good application image, {what}: pack the application again")

@@ -5,15 +5,16 @@ import time
 from pathlib import Path
 
 _LOOK_S = 0.25
-# An editor, or a checkout, writes several files one after the other.
+# An editor or version control writes several files one after the other: wait until they are done.
 _QUIET_S = 0.5
 
 _Seen = dict[str, tuple[int, int]]
 
 
 class Folder:
-    """The files below `path`, and what was seen of them last. Names that begin with "." are left
-    out, and what Python keeps of compiled modules.
+    """The files below `path`, and their sizes and times when they were last looked at.
+
+    Names that begin with "." are left out, and so are the modules that Python has compiled.
     """
 
     def __init__(self, path: Path):
@@ -21,17 +22,17 @@ class Folder:
         self._seen = self._look()
 
     def has_changed(self) -> bool:
-        """Whether there is a change that `wait` has not told yet."""
+        """Whether files have changed since `wait` has returned."""
         return self._look() != self._seen
 
     def wait(self) -> None:
-        """Wait until files have changed and are quiet again."""
+        """Wait until files have changed, and until no further change has come for a moment."""
         while (now := self._look()) == self._seen:
             time.sleep(_LOOK_S)
         self._seen = self._quiet(now)
 
     def _quiet(self, seen: _Seen) -> _Seen:
-        # Waits until nothing changes for a moment; gives what is seen then.
+        # Waits until nothing changes for a moment; returns the sizes and times of the files then.
         since = time.monotonic()
         while time.monotonic() - since < _QUIET_S:
             time.sleep(_LOOK_S)

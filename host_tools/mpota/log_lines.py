@@ -1,4 +1,4 @@
-"""Hear the log of a board, which sends it by UDP where its setting `log_host` says so."""
+"""Receive the log of a board, which sends it by UDP to the address in its setting `log_host`."""
 
 import socket
 import threading
@@ -14,7 +14,7 @@ _LOOK_S = 0.2
 class LogLines:
     """Call `tell` with each line that the board `address` sends, while the context is open.
 
-    Entering it raises HostPortError where `port` is taken.
+    Entering the context raises HostPortError where `port` is taken.
     """
 
     def __init__(self, address: str, port: int, tell: Callable[[str], None]):

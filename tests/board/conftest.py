@@ -74,7 +74,7 @@ class RealBoard:
         raise TimeoutError(f"the board never said {pattern!r}; it said:\n{last}")
 
     def next_image(self, source: str = APP, filler_bytes: int = 0) -> bytes:
-        """Give an image of the next release, with a file of *filler_bytes*."""
+        """Return an image of the next release, with a file of *filler_bytes*."""
         self.sequence += 1
         code = source.format(version=self.sequence).encode()
         files = {"app.py": code, "filler.bin": os.urandom(filler_bytes)}

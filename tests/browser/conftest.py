@@ -23,7 +23,7 @@ def _axe(root: Path) -> str:
 
 @pytest.fixture(scope="module")
 def browser(request, tmp_path_factory) -> Iterator[Browser]:
-    """Give a Chromium; its event loop ends with the module, since other tests have their own."""
+    """Yield a Chromium; its event loop ends with the module, since other tests have their own."""
     if not shutil.which("chromium"):
         pytest.skip(f"there is no chromium: {_INSTALL}")
     with sync_playwright() as playwright:
@@ -34,7 +34,7 @@ def browser(request, tmp_path_factory) -> Iterator[Browser]:
 
 @pytest.fixture
 def is_accessible(request):
-    """Give a function that lets axe-core look at a page, and fails on whatever it finds."""
+    """Return a function that lets axe-core look at a page, and fails on whatever it finds."""
     if not (request.config.rootpath / _AXE).exists():
         pytest.skip(f"there is no axe-core: {_INSTALL}")
 

@@ -31,7 +31,7 @@ def save(folder, name, data):
 
 
 def release(device, *, ballast=0, app=None):
-    """Give the next release, with so many bytes beside its application."""
+    """Return the next release, with so many bytes beside its application."""
     return device.next_image(app, {"ballast.bin": random.Random(1).randbytes(ballast)})
 
 

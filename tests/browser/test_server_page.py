@@ -15,7 +15,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
-    """Give a server with a roll-out that has come to some of 30 boards, and its desk."""
+    """Yield a server with a roll-out that has come to some of 30 boards, and its desk."""
     folder = tmp_path_factory.mktemp("server")
     with Serving(folder, "--unknown", "accept") as server:
         database = Database(f"sqlite:///{folder / 'server.db'}")

@@ -9,7 +9,7 @@ TABLE = '[tool.mpota]\nname = "garden"\nversion = "1.4.0"\nsequence = 17\n'
 
 
 def names(packed):
-    """Give the names of the files in a packed image."""
+    """Return the names of the files in a packed image."""
     return list(packed.files)
 
 

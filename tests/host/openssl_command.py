@@ -11,7 +11,7 @@ _ENVIRONMENT = dict(os.environ)
 
 
 def test_key(bits):
-    """Give the path of a private key for tests."""
+    """Return the path of a private key for tests."""
     return KEYS / f"test-key-{bits}.pem"
 
 
@@ -19,14 +19,14 @@ test_key.__test__ = False  # pytest takes it for a test by its name
 
 
 def openssl(*arguments, stdin=b""):
-    """Run openssl; give what it prints to stdout. A failure of it is a failure of the test."""
+    """Run openssl; return what it prints to stdout. A failure of it is a failure of the test."""
     process = tried(*arguments, stdin=stdin)
     assert process.returncode == 0, process.stderr.decode()
     return process.stdout
 
 
 def tried(*arguments, stdin=b""):
-    """Run openssl; give the finished process."""
+    """Run openssl; return the finished process."""
     command = ["openssl", *map(str, arguments)]
     return subprocess.run(
         command, input=stdin, capture_output=True, timeout=60, check=False, env=_ENVIRONMENT

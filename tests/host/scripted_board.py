@@ -160,7 +160,7 @@ class ScriptedBoard:
         return response == hmac.digest(key, signed.encode(), "sha256").hex()
 
     def asked(self, within_s=None):
-        """Wait for a request; give its words. None where it may be missing and is."""
+        """Wait for a request; return its words. None where it may be missing and is."""
         self._udp.settimeout(within_s or _PATIENCE_S)
         try:
             data, self._asker = self._udp.recvfrom(512)
@@ -254,7 +254,7 @@ class ScriptedBoard:
 
 
 def status(**values):
-    """Give the answer of a board to a request for its status; `values` replace those of a sample.
+    """Return the answer of a board to a request for its status; `values` replace those of a sample.
 
     One that is None is left out.
     """
@@ -339,7 +339,7 @@ def send(board, data=IMAGE, **options):
 
 
 def transferred(script, **options):
-    """Upload to a board; give the board, the handshakes agreed on, and the steps."""
+    """Upload to a board; return the board, the handshakes agreed on, and the steps."""
     agreed, steps = [], []
     with ScriptedBoard(script) as board:
         send(board, agreed=agreed.append, state=steps.append, **options)

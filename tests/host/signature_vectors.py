@@ -66,12 +66,12 @@ class Signer:
 
 
 def digest(message: str) -> bytes:
-    """Give a message's SHA-256."""
+    """Return a message's SHA-256."""
     return hashlib.sha256(message.encode()).digest()
 
 
 def first_message(wanted: Callable[[str], bool]) -> str:
-    """Give the first of the test messages with a property."""
+    """Return the first of the test messages with a property."""
     return next(m for m in (f"mpota test image {i}" for i in range(100_000)) if wanted(m))
 
 
@@ -95,7 +95,7 @@ def good_cases():
 
 
 def forged_blocks(signer: Signer, message: str) -> dict[str, bytes]:
-    """Give blocks that only a lax check takes, which the private key is then applied to."""
+    """Return blocks that only a lax check takes, which the private key is then applied to."""
     found, size = digest(message), signer.size
     info = SHA256 + found
     good = signer.block(info)
@@ -191,7 +191,7 @@ def cube_root(message: str) -> bytes:
 
 
 def vectors() -> str:
-    """Give the file's text."""
+    """Return the file's text."""
     cases = []
     for good, found in ((True, good_cases()), (False, forged_cases())):
         for name, signer, message, signature, legacy in found:

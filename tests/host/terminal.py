@@ -24,11 +24,11 @@ class Terminal:
         return plain(self._written.getvalue())
 
     def frame(self):
-        """Give the line that was shown last."""
+        """Return the line that was shown last."""
         return self.frames(1)[0]
 
     def frames(self, count):
-        """Give the lines that were shown last, `count` of them."""
+        """Return the lines that were shown last, `count` of them."""
         lines = re.split(r"[\r\n]+", self.text.rstrip("\n"))[-count:]
         return [line.rstrip() for line in lines]
 

@@ -128,7 +128,7 @@ def test_the_status_can_be_had_as_json():
     }
     assert second == {
         "board": SECOND,
-        "error": "the board did not do it, saying 'what?': see its log",
+        "error": "the board refused this request and said 'what?': see its log",
     }
 
 
@@ -167,7 +167,7 @@ def test_a_command_that_the_board_does_not_carry_out_is_status_1(command):
 
 @pytest.fixture
 def upload(garden):
-    """Upload to scripted boards, by their addresses; give the result."""
+    """Upload to scripted boards, by their addresses; return the result."""
 
     def upload_to(scripts, *arguments, password=None):
         addresses = [word for ip in scripts for word in ("-i", ip)]

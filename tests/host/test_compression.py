@@ -24,7 +24,7 @@ def built(sequence=1, **files):
 
 
 def made(old, new):
-    """Give the delta from *old* to *new* and see to it that it makes *new*."""
+    """Return the delta from *old* to *new* and see to it that it makes *new*."""
     changed = delta.make(old, new)
     content, rest = compression.unpack(changed)
     assert rest == b""
@@ -55,7 +55,7 @@ def test_a_damaged_gzip_is_told():
     packed = gzip.compress(built(a=SHARED))
     spoiled = packed[:2000] + b"????" + packed[2004:]
     for data, words in ((packed[:-1], "cut short"), (spoiled, "the gzip is damaged"),
-                        (packed + b"more", "stand behind its end")):  # fmt: skip
+                        (packed + b"more", "follow its end")):  # fmt: skip
         with pytest.raises(DamagedImageError, match=words):
             image.read(data)
 
@@ -102,7 +102,7 @@ def test_a_damaged_delta_is_told():
 
 @pytest.fixture
 def garden(tmp_path):
-    """Give the folder of an application, whose sequence and text are changed by `change`."""
+    """Return the folder of an application, whose sequence and text are changed by `change`."""
     folder = tmp_path / "garden"
     folder.mkdir()
 

@@ -125,8 +125,8 @@ def test_a_large_littlefs_has_room_for_its_files():
     (image.build(name="a", version="1", sequence=1, files={}), "it is an application image"),
     (b"<html>", "neither a tar nor a littlefs"),
     (b"", "neither a tar nor a littlefs"),
-    (littlefs_image()[:-4096], "cut short, or more follows it"),
-    (littlefs_image() + bytes(4096), "cut short, or more follows it"),
+    (littlefs_image()[:-4096], "cut short, or other bytes follow it"),
+    (littlefs_image() + bytes(4096), "cut short, or other bytes follow it"),
     (tar_image()[:700], "damaged tar"),
 ], ids=["spiffs", "empty spiffs", "fat", "zip", "gzip", "app", "html", "empty", "cut", "more",
         "cut tar"])  # fmt: skip
@@ -142,7 +142,7 @@ def test_entries_that_a_board_refuses_are_told():
             member = tarfile.TarInfo("a")
             member.type, member.linkname = kind, "b"
             made.addfile(member)
-        with pytest.raises(DamagedImageError, match="a in it is no regular file"):
+        with pytest.raises(DamagedImageError, match="a in it is not a regular file"):
             data.read(buffer.getvalue())
     with pytest.raises(DamagedImageError, match="does not fit"):
         data.read(tar_image({"../a": b""}))

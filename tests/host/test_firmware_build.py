@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mpota.board.flash import file_system
+from mpota.image import littlefs
 
 ROOT = Path(__file__).parents[2]
 BOARD = ROOT / "firmware" / "MPOTA_ESP8266"
@@ -82,7 +82,7 @@ def boot(tmp_path):
     return boot
 
 
-GOOD = file_system({"/notes.txt": b"mine"}, SECTORS * 4096)
+GOOD = littlefs.build({"/notes.txt": b"mine"}, SECTORS * 4096)
 
 
 def test_a_good_file_system_is_mounted_at_once(boot):

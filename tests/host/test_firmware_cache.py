@@ -73,7 +73,7 @@ def test_the_firmware_is_downloaded_once_and_its_digest_recorded(stock, server, 
 def test_a_kept_file_that_has_changed_is_refused_though_it_is_a_firmware(stock, tmp_path):
     stock()
     (tmp_path / "cache" / NAME).write_bytes(stand_in_firmware(version="v1.28.1"))
-    with pytest.raises(CommandError, match="delete it, and it is downloaded anew"):
+    with pytest.raises(CommandError, match="delete it, then it is downloaded again"):
         stock()
 
 

@@ -24,7 +24,7 @@ def refusal(data: bytes) -> str:
 
 
 def with_md5(data: bytes) -> bytes:
-    """Give *data* the MD5 that fits it, as one gets it who means it badly."""
+    """Return *data* the MD5 that fits it, as one gets it who means it badly."""
     return data[:-16] + hashlib.md5(data[4:-16]).digest()
 
 
@@ -60,7 +60,7 @@ def test_a_file_that_is_cut_short_is_refused(size):
 
 
 def test_a_file_with_something_behind_it_is_refused():
-    assert "get it anew" in refusal(GOOD + b"\xff")
+    assert "download it again" in refusal(GOOD + b"\xff")
 
 
 def test_every_byte_is_covered_by_a_sum():
@@ -127,10 +127,13 @@ ESP32 = (
 def test_what_begins_like_firmware_is_told_for_what_it_is():
     flash = "for a flash of 1 MiB in mode DIO"
     for data, words in (
-        (GOOD[:2] + b"\x02\x20" + GOOD[4:], f"file.bin is MicroPython {VERSION}, whole, {flash}"),
-        (GOOD[:2] + b"\x04\x20" + GOOD[4:], "made for a flash that there is not"),
-        (GOOD[:2] + b"\x02\xf0" + GOOD[4:], "made for a flash that there is not"),
-        (GOOD[:-1], "cut short or has been changed"),
+        (
+            GOOD[:2] + b"\x02\x20" + GOOD[4:],
+            f"file.bin is MicroPython {VERSION}, complete, {flash}",
+        ),
+        (GOOD[:2] + b"\x04\x20" + GOOD[4:], "made for a kind of flash that does not exist"),
+        (GOOD[:2] + b"\x02\xf0" + GOOD[4:], "made for a kind of flash that does not exist"),
+        (GOOD[:-1], "cut short or was changed"),
         (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), "its MD5 does not match"),
         (SKETCH, "an Arduino sketch, and boards with mpota run MicroPython"),
         (ESP32, "is it for an ESP32?"),

@@ -12,7 +12,7 @@ LEAST_LETTERS = 7
 
 
 def shown_lines():
-    """Give the lines of the fenced blocks, without commands and settings."""
+    """Return the lines of the fenced blocks, without commands and settings."""
     blocks = re.findall(r"^```\n(.*?)^```", DOC.read_text(), re.M | re.S)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     return [
@@ -23,7 +23,7 @@ def shown_lines():
 
 
 def said_by(folder):
-    """Give patterns of the texts in the sources of *folder*: a value may be anything."""
+    """Return patterns of the texts in the sources of *folder*: a value may be anything."""
     nodes = [
         node
         for path in (ROOT / folder).rglob("*.py")

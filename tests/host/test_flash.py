@@ -86,13 +86,15 @@ def test_the_marks_of_a_slot_are_read(path, marks, accepted, rejected):
 def test_an_image_may_fill_a_slot_and_not_exceed_it(path):
     flash.create_flash(path, {}, slots={"a": bytes(102_144)})
     with pytest.raises(
-        CommandError, match="image for slot a has 102145 bytes and its place 102144"
+        CommandError, match="image for slot a has 102145 bytes, and there is room for 102144"
     ):
         flash.create_flash(path, {}, slots={"a": bytes(102_145)})
 
 
 def test_a_system_rom_that_is_too_large_is_refused(path):
-    with pytest.raises(CommandError, match="the system ROM has 122881 bytes and its place 122880"):
+    with pytest.raises(
+        CommandError, match="the system ROM has 122881 bytes, and there is room for 122880"
+    ):
         flash.create_flash(path, {}, system=bytes(122_881))
 
 

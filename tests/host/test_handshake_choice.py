@@ -73,7 +73,7 @@ def test_a_board_that_answers_now_and_then_gets_no_password_in_the_classic_way(q
             pass
 
     line = failure(script, outcomes.DowngradeError, password="x", auth="auto")
-    assert "no password is sent: try again" in line
+    assert "no password was sent: try again" in line
 
 
 def test_classic_sends_only_classic_invitations():

@@ -99,7 +99,7 @@ def test_more_than_8_folders_one_in_the_other_are_refused():
 
 
 def test_a_file_that_is_also_a_folder_is_refused():
-    with pytest.raises(CommandError, match="a is a file and a folder"):
+    with pytest.raises(CommandError, match="a is both a file and a folder"):
         built({"a": b"", "a/b": b""})
 
 
@@ -118,7 +118,7 @@ def test_a_signature_is_found_behind_the_footer(length):
     + [b"s" * 257 + struct.pack("<I", 256), b"s" * 255 + struct.pack("<I", 256)],
 )
 def test_what_stands_behind_the_footer_must_be_a_signature(rest):
-    with pytest.raises(DamagedImageError, match="bytes stand behind its end"):
+    with pytest.raises(DamagedImageError, match="bytes follow its end"):
         image.read(built() + rest)
 
 

@@ -13,7 +13,7 @@ FILES = {"app.mpy": b"M\x06\x00\x1f", "lib/table.bin": b"x" * 5000}
 
 @pytest.fixture
 def inspect(tmp_path):
-    """Run `mpota inspect` on some bytes; give its result."""
+    """Run `mpota inspect` on some bytes; return its result."""
 
     def run(data):
         path = tmp_path / "garden.img"
@@ -83,7 +83,10 @@ def test_what_is_no_whole_image_is_status_1_and_one_line(inspect, data):
 def test_an_image_of_the_format_before_is_told(inspect):
     header = b"MANIFEST".ljust(257, b"\0") + b"ustar".ljust(255, b"\0")
     result = inspect(header + b"mpota 1\nname garden\n".ljust(512, b"\0"))
-    assert result.exit_code == 1 and "so pack the application again" in result.stderr
+    assert (
+        result.exit_code == 1
+        and "which boards no longer take: pack the application again" in result.stderr
+    )
 
 
 def test_a_missing_file_is_told(tmp_path):

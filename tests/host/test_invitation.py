@@ -107,7 +107,7 @@ class LowPort(socket.socket):
 
 
 def unanswered(listener=socket.socket, inviter=socket.socket, said=()):
-    """Invite what says only `said`; give the error's one line."""
+    """Invite what says only `said`; return the error's one line."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as board,
         listener(socket.AF_INET, socket.SOCK_STREAM) as tcp,
@@ -131,8 +131,8 @@ def test_a_firewalls_answer_is_not_taken_for_a_closed_port(impatient):
 
 
 def test_a_port_that_boards_do_not_dial_is_told(impatient):
-    assert "that -P is at least 1024" in unanswered(listener=LowPort)
-    assert "that -P is" not in unanswered()
+    assert "give -P 1024 or higher" in unanswered(listener=LowPort)
+    assert "give -P" not in unanswered()
 
 
 def test_something_else_at_the_port_is_told():

@@ -68,7 +68,11 @@ def test_links_that_stay_inside_are_followed(garden, write):
 
 @pytest.mark.parametrize(
     ("target", "reason"),
-    [("/etc/hostname", "out of the directory"), ("nowhere", "nowhere"), (".", "back to itself")],
+    [
+        ("/etc/hostname", "out of the directory"),
+        ("nowhere", "nowhere"),
+        (".", "folder that contains it"),
+    ],
 )
 def test_other_links_are_refused(garden, target, reason):
     (garden / "link").symlink_to(target)
@@ -87,7 +91,7 @@ def test_a_name_the_board_cannot_take_is_told(garden, write):
 
 def test_a_name_that_mpota_keeps_is_told(garden, write):
     write({"MANIFEST": ""})
-    assert "the file MANIFEST has a name that mpota keeps" in refusal(garden)
+    assert "the file name MANIFEST is reserved for mpota" in refusal(garden)
 
 
 def test_keys_that_a_release_brings_go_in(garden, write):
@@ -215,7 +219,10 @@ def test_a_changed_release_with_the_sequence_of_the_last_one_is_told(
 def test_another_version_for_people_does_not_make_it_another_release(garden, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(garden)
-    assert "warning: garden-1.4.0.img had the same sequence, 17" in run(garden, "--version", "2.0").stderr
+    assert (
+        "warning: garden-1.4.0.img had the same sequence, 17"
+        in run(garden, "--version", "2.0").stderr
+    )
 
 
 def test_an_output_that_cannot_be_written_is_told(garden, tmp_path):
@@ -297,7 +304,7 @@ def test_with_ota_services_may_be_left_out_and_an_image_that_is_too_large_says_s
     (garden / "large.bin").write_bytes(bytes(90_000))
     failed = run(garden, "-o", image_file, "--with-ota")
     assert failed.exit_code == 1 and not image_file.exists()
-    assert "are the update services" in failed.stderr and "--without web (" in failed.stderr
+    assert "the update services take" in failed.stderr and "--without web (" in failed.stderr
     (garden / "large.bin").unlink()
     done = run(garden, "-o", image_file, "--with-ota", "--without", "web", "--without", "pull")
     assert done.exit_code == 0, done.stderr
@@ -315,7 +322,7 @@ def test_with_ota_services_may_be_left_out_and_an_image_that_is_too_large_says_s
 
 @pytest.fixture
 def key(garden):
-    """Put a private key into the application's folder; give its path."""
+    """Put a private key into the application's folder; return its path."""
     path = garden / "private.key"
     path.write_bytes(test_key(2048).read_bytes())
     path.chmod(0o600)

@@ -145,13 +145,13 @@ def test_bytecode_that_is_there_already_goes_in_as_it_is(garden, write):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"\x7fELF", "is no MicroPython bytecode"),
-        (b"M", "is no MicroPython bytecode"),
+        (b"\x7fELF", "is not MicroPython bytecode"),
+        (b"M", "is not MicroPython bytecode"),
         (b"M\x06\x2b\x1f", "another processor"),  # xtensawin
         (b"M\x06\x0b\x1f", "another processor"),  # x64
         (b"M\x05\x00\x1f", "of another version than 6.3"),
         (b"M\x06\x26\x1f", "of another version than 6.3"),  # native code of 6.2
-        (b"", "is no MicroPython bytecode"),
+        (b"", "is not MicroPython bytecode"),
     ],
 )
 def test_bytecode_that_the_board_cannot_run_is_told(garden, write, content, reason):

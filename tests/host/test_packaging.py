@@ -39,7 +39,7 @@ def test_every_published_version_is_the_same():
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Give a folder's `bin` where the built wheel is installed, without the checkout.
+    """Return a folder's `bin` where the built wheel is installed, without the checkout.
 
     The libraries are those of the environment that runs the tests.
     """

@@ -20,13 +20,13 @@ ANSWER = status(name="garden", uptime=75)
 
 
 def asked(script, command="status", password="", patience_s=10.0):
-    """Ask a scripted board; give its answer."""
+    """Ask a scripted board; return its answer."""
     with ScriptedBoard(script) as board:
         return request(command, board.ip, board.port, password, patience_s)
 
 
 def failure(script, kind, **options):
-    """Ask a scripted board, which leads to an error; give its one line."""
+    """Ask a scripted board, which leads to an error; return its one line."""
     with pytest.raises(kind) as caught:
         asked(script, **options)
     assert "\n" not in str(caught.value)
@@ -207,7 +207,7 @@ def test_a_command_whose_answer_got_lost_is_not_given_anew(quick, command):
             assert len(words) == 3
 
     line = failure(script, outcomes.NoAnswerError, command=command, password="x")
-    assert "did not say whether it did so: 'mpota status' tells" in line
+    assert "did not say whether it did this: 'mpota status' tells" in line
 
 
 def test_a_board_that_is_busy_for_a_moment_is_asked_again(quick):
@@ -272,7 +272,7 @@ def test_another_kind_of_question_is_not_answered():
         ("ERR: no version is on trial", "no version is on trial on this board"),
         (
             "ERR: this board has no password, or only the MD5 of one: set password_sha256",
-            "set password_sha256 in its /ota.json",
+            "set one over serial with 'mpota config set password'",
         ),
         ("ERR: not confirmed: see the board's log", "its log tells why"),
         (

@@ -114,7 +114,7 @@ def test_what_is_no_romfs_or_cut_short_is_refused(data):
 
 def test_a_first_record_that_is_no_file_is_refused():
     for first in (record(PADDING, b""), folder(b"MANIFEST", file(b"x", b"y"))):
-        with pytest.raises(DamagedImageError, match="first record is no file"):
+        with pytest.raises(DamagedImageError, match="first record is not a file"):
             romfs.first_file(filesystem(first, file(b"MANIFEST", b"x")))
 
 

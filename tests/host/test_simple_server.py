@@ -46,7 +46,7 @@ def images(folder, complaints):
 
 
 def ask(images, path="/", **headers):
-    """Give the status and the version of the release."""
+    """Return the status and the version of the release."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     reply = decide(images, path, BOARD | named)
     return reply.status, reply.release and reply.release.manifest.version

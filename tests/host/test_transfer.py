@@ -130,7 +130,7 @@ def test_a_close_in_the_middle_is_told_with_how_far_it_got():
 
     line = failure(script, outcomes.ConnectionLostError)
     assert f"after 1460 of {len(IMAGE)} bytes" in line
-    assert "goes on with the version it runs" in line and "try again" in line
+    assert "keeps the version that it runs" in line and "try again" in line
 
 
 def test_a_reset_in_the_middle_is_told():

@@ -78,7 +78,7 @@ def test_the_boot_that_took_the_upload_decides_nothing():
     for outcome in ("confirmed: 17", "taken back: 17: it hung"):
         end, stages = ending(BEFORE | {"outcome": outcome, "sequence": 17}, {"uptime": 0})
         assert end.verdict == "confirmed"
-        assert stages[1] == "the board has not restarted, and tries it when it does"
+        assert stages[1] == "the board has not restarted yet, and tries the new version then"
 
 
 def test_the_outcome_during_a_trial_is_that_of_another():

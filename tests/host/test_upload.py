@@ -133,7 +133,7 @@ def test_an_image_of_the_format_before_is_not_sent(tmp_path):
     path.write_bytes(header + b"mpota 1\nname garden\n".ljust(512, b"\0"))
     result = run("-i", "127.0.0.2", path)
     assert result.exit_code == 1
-    assert result.stderr.endswith("boards run images in place now, so pack the application again\n")
+    assert result.stderr.endswith("boards no longer take: pack the application again\n")
 
 
 def test_warnings_of_a_directory_are_shown(garden, write):

@@ -21,7 +21,7 @@ def image(garden):
 
 @pytest.fixture
 def check(tmp_path):
-    """Run `mpota verify` on some bytes; give its result."""
+    """Run `mpota verify` on some bytes; return its result."""
 
     def run(data, bits=2048):
         path = tmp_path / "garden.img"
@@ -72,7 +72,7 @@ def test_no_trailer_is_told(check, image, data):
 @pytest.mark.parametrize("length", [1, 127, 513, 2**32 - 1])
 def test_a_length_that_lies_is_told(check, image, length):
     line = refused(check(signed(image)[:-4] + struct.pack("<L", length)))
-    assert "260 bytes stand behind its end" in line
+    assert "260 bytes follow its end" in line
 
 
 @pytest.mark.parametrize("length", [255, 257])

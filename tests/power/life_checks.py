@@ -84,7 +84,7 @@ def trial_refuses_an_update(edits: Edits, timeout_s: float) -> None:
 
 @functools.cache
 def refused_never_runs(kind: str) -> Check:
-    """Give the check that an image that is refused never runs.
+    """Return the check that an image that is refused never runs.
 
     That holds though the record is lost or the owner goes back. *kind* is one of REFUSALS.
     """
@@ -109,7 +109,7 @@ def cut_before_a_refusal_is_harmless(edits: Edits, timeout_s: float) -> None:
 
 @functools.cache
 def cut_is_harmless(scenario: str) -> Check:
-    """Give the check that a power cut before any operation of *scenario* leaves a whole version."""
+    """Return the check that a cut before any operation of *scenario* leaves a version whole."""
 
     def check(edits: Edits, timeout_s: float) -> None:
         # From the last on: what is done wrongly is done at the end, mostly.

@@ -14,7 +14,7 @@ _END = 0x19000  # of a slot
 
 @pytest.fixture
 def board(tmp_path):
-    """Give a copy of the flash of a board that runs `old` in slot b, with `older` in slot a."""
+    """Return a copy of the flash of a board that runs `old` in slot b, with `older` in slot a."""
     path = tmp_path / "flash.img"
     path.write_bytes(base_flash(SCENARIOS["update"]).read_bytes())
     return _Flash(path)

@@ -9,7 +9,7 @@ from mpota.server.database import Database
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
-    """Give a function that makes a new database in a PostgreSQL, and returns its address."""
+    """Yield a function that makes a new database in a PostgreSQL, and returns its address."""
     if not postgresql.find():
         pytest.skip("there is no PostgreSQL (Debian: apt-get install postgresql)")
     with postgresql.Server() as server:
@@ -18,7 +18,7 @@ def postgres(tmp_path_factory):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
-    """Give the address of an empty database, of either kind."""
+    """Return the address of an empty database, of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'server.db'}"
     return request.getfixturevalue("postgres")()
@@ -26,7 +26,7 @@ def database_url(request, tmp_path):
 
 @pytest.fixture
 def database(database_url):
-    """Give a database with all tables."""
+    """Yield a database with all tables."""
     database = Database(database_url)
     database.upgrade()
     yield database

@@ -97,7 +97,7 @@ class Serving:
             return Reply(connection.getresponse())
 
     def worker_processes(self) -> list[int]:
-        """Give the ids of the processes that answer."""
+        """Return the ids of the processes that answer."""
         number = self.process.pid
         children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
         return [int(child) for child in children]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
-    """Give a function that runs `mpota fleet`, logged in at a server; and the server."""
+    """Yield a function that runs `mpota fleet`, logged in at a server; and the server."""
     folder = tmp_path_factory.mktemp("fleet")
     environment = {"XDG_CONFIG_HOME": str(folder), "MPOTA_SERVER": "", "MPOTA_TOKEN": ""}
 

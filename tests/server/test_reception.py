@@ -151,7 +151,7 @@ def test_when_boards_were_seen_is_written_down_in_batches(desk):
 
 @pytest.fixture
 def workers(desk):
-    """Give four workers at the same database."""
+    """Yield four workers at the same database."""
     made = [Database(desk.database.url.render_as_string(False)) for _ in range(4)]
     yield [Reception(database, desk.options) for database in made]
     for database in made:

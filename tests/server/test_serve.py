@@ -25,7 +25,7 @@ ETAG = f'"{hashlib.md5(IMAGE).hexdigest()}"'
 
 
 def filled(folder, url=None, **options):
-    """Give the desk of a folder in which release 2 is rolled out to all boards."""
+    """Return the desk of a folder in which release 2 is rolled out to all boards."""
     folder.mkdir(exist_ok=True)
     database = Database(url or f"sqlite:///{folder / 'server.db'}")
     database.upgrade()
@@ -36,7 +36,7 @@ def filled(folder, url=None, **options):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Give a server that the tests of this module share."""
+    """Yield a server that the tests of this module share."""
     folder = tmp_path_factory.mktemp("server")
     filled(folder).database.close()
     with Serving(folder, "--unknown", "accept") as server:
@@ -310,7 +310,7 @@ def test_a_board_that_asks_for_it_gets_what_has_changed_and_the_second_time_all(
 
 @pytest.fixture
 def nginx(tmp_path):
-    """Give a function that runs nginx with the configuration of deploy/, before a server."""
+    """Yield a function that runs nginx with the configuration of deploy/, before a server."""
     if not shutil.which("nginx"):
         pytest.skip("there is no nginx (Debian: apt-get install nginx)")
     with socket.create_server(("127.0.0.1", 0)) as free:

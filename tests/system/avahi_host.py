@@ -72,7 +72,7 @@ def until(is_so) -> None:
 
 
 def ask(*command: str) -> list[str]:
-    """Give the lines that one of Avahi's tools prints."""
+    """Return the lines that one of Avahi's tools prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return sorted(line for line in done.stdout.splitlines() if not line.startswith("+"))
 
@@ -87,7 +87,7 @@ def device(folder: Path, name: str, **settings: object) -> Device:
 
 
 def at(address: str, device: Device) -> Device:
-    """Give the board an address that the test knows."""
+    """Return the board an address that the test knows."""
     device.board = Board(device.board.flash, ip=address, join_s=3, watchdog_ms=1000)
     return device
 

@@ -26,7 +26,7 @@ def fleet(tmp_path_factory, request):
 
 @pytest.fixture
 def device(fleet, request):
-    """Give a board that is on, without a password."""
+    """Yield a board that is on, without a password."""
     if request.node.get_closest_marker("parallel"):
         yield None  # it gets one when it runs
     else:

@@ -93,7 +93,7 @@ class Device:
         self.board.stop()
 
     def image(self, app: str | None = None, files: dict[str, bytes] | None = None) -> bytes:
-        """Give the release `sequence`, of `app` with further `files`."""
+        """Return the release `sequence`, of `app` with further `files`."""
         source = (app or self.app).replace("{version}", str(self.sequence))
         files = {"app.py": source.encode()} | (files or {})
         return boards.small_image(str(self.sequence), self.sequence, files)
@@ -180,7 +180,7 @@ class Device:
     # What is on its flash
 
     def files(self) -> dict[str, bytes]:
-        """Give every file on the board's flash."""
+        """Return every file on the board's flash."""
         return read_flash(self.board.flash)
 
     @property
@@ -196,7 +196,7 @@ class Device:
         return "b" if self.record.active == "a" else "a"
 
     def slot(self, letter: str) -> bytes:
-        """Give all bytes of a slot, its marks included."""
+        """Return all bytes of a slot, its marks included."""
         with self.board.flash.open("rb") as flash:
             flash.seek(SLOT_STARTS[letter])
             return flash.read(SLOT_BYTES)

@@ -24,7 +24,7 @@ def main(ota):
 
 
 def leaving(free_bytes: int) -> str:
-    """Give an application that leaves *free_bytes* of the heap to the services."""
+    """Return an application that leaves *free_bytes* of the heap to the services."""
     return APP.replace("{leaves}", str(free_bytes))
 
 

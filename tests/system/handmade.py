@@ -8,7 +8,7 @@ from hostile_romfs import file, filesystem, with_footer
 
 
 def manifest_text(sequence: int, /, **changes: bytes | None) -> bytes:
-    """Give the lines of a good MANIFEST, with *changes* by name; a line of None is left out."""
+    """Return the lines of a good MANIFEST, with *changes* by name; a line of None is left out."""
     facts = {
         "first": b"mpota 2", "name": b"name small", "version": b"version 1",
         "sequence": b"sequence %d" % sequence, "board": b"board esp8266", "mpy": b"mpy 6.3",
@@ -17,13 +17,13 @@ def manifest_text(sequence: int, /, **changes: bytes | None) -> bytes:
 
 
 def image_with(manifest: bytes, files: dict[str, bytes]) -> bytes:
-    """Give an image of a MANIFEST and of *files*, whose sources are compiled."""
+    """Return an image of a MANIFEST and of *files*, whose sources are compiled."""
     records = [file(name.encode(), content) for name, content in compiled(files).items()]
     return with_footer(filesystem(file(b"MANIFEST", manifest), *records))
 
 
 def tar_of_mpota_1() -> bytes:
-    """Give an image of the format before this one."""
+    """Return an image of the format before this one."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in {

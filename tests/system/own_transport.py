@@ -57,12 +57,12 @@ def main(ota):
 
 
 def serving(take: str) -> str:
-    """Give the application that feeds its Updater by *take*."""
+    """Return the application that feeds its Updater by *take*."""
     return SERVING_APP.replace("{take}", take.strip())
 
 
 def send(device: Device, data: bytes, size: int | None = None, *, shut: bool = True) -> int:
-    """Send an image to the application; give the error number that it ends with, or 0.
+    """Send an image to the application; return the error number that it ends with, or 0.
 
     It is announced to have *size* bytes. Without *shut*, it does not hear that no more comes.
     """

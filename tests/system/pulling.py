@@ -94,7 +94,7 @@ class PullingDevice(Device):
         return outcome
 
     def trial_image(self, size_bytes: int = 0) -> bytes:
-        """Give the next release, with a file so that the image has about *size_bytes*."""
+        """Return the next release, with a file so that the image has about *size_bytes*."""
         files = {"filler.bin": filler(size_bytes)} if size_bytes else {}
         return self.next_image(files=files)
 

@@ -63,7 +63,7 @@ class RawHost:
             self.udp.settimeout(_PATIENCE_S)
 
     def authenticate(self, challenge: str, password: str = PASSWORD) -> str:
-        """Answer the challenge `AUTH <nonce>`; give the board's verdict."""
+        """Answer the challenge `AUTH <nonce>`; return the board's verdict."""
         cnonce = CNONCE[:32]
         nonce = challenge.removeprefix("AUTH ")
         response = _md5_hex(f"{_md5_hex(password)}:{nonce}:{cnonce}")
@@ -126,13 +126,13 @@ class StrongHost(RawHost):
         self.say(f"{command} {port} {len(data)} {md5} 2 {sha256_hex(data)}\n".encode())
 
     def challenge(self) -> str:
-        """Wait for AUTH2; give its nonce."""
+        """Wait for AUTH2; return its nonce."""
         word, nonce = self.answer().split()
         assert word == "AUTH2" and len(nonce) == 64 and int(nonce, 16)
         return nonce
 
     def response(self, nonce: str, password: str = PASSWORD, announced: str | None = None) -> bytes:
-        """Give the datagram that answers a nonce."""
+        """Return the datagram that answers a nonce."""
         key = hashlib.sha256(password.encode()).digest()
         message = f"{nonce}:{CNONCE}:{announced or self.announced}".encode()
         return f"200 {CNONCE} {hmac.new(key, message, 'sha256').hexdigest()}\n".encode()

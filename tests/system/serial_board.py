@@ -16,7 +16,7 @@ FIRMWARE = stand_in_firmware()
 
 
 def firmware():
-    """Give the stand-in as what `mpota flash` has checked."""
+    """Return the stand-in as what `mpota flash` has checked."""
     return check_firmware(FIRMWARE, "firmware.bin")
 
 

@@ -18,7 +18,7 @@ _making_a_key = threading.Lock()
 
 
 def new_key(number: int) -> bytes:
-    """Give a private key of 2048 bits that no board knows of; another for every *number*."""
+    """Return a private key of 2048 bits that no board knows of; another for every *number*."""
     with _making_a_key:  # tests run at the same time
         if number not in _new_keys:
             _new_keys[number] = openssl("genrsa", "2048")
@@ -26,23 +26,23 @@ def new_key(number: int) -> bytes:
 
 
 def private_pem(key: Path | int) -> bytes:
-    """Give the private key in the file *key*, or the new one of that number."""
+    """Return the private key in the file *key*, or the new one of that number."""
     return new_key(key) if isinstance(key, int) else key.read_bytes()
 
 
 @functools.cache
 def public_pem(key: Path | int) -> bytes:
-    """Give the public half of *key*, as openssl writes it."""
+    """Return the public half of *key*, as openssl writes it."""
     return openssl("rsa", "-pubout", stdin=private_pem(key))
 
 
 def key_file(*keys: Path | int) -> bytes:
-    """Give the content of an `ota.keys` with the public halves of *keys*."""
+    """Return the content of an `ota.keys` with the public halves of *keys*."""
     return b"".join(public_pem(key) for key in keys)
 
 
 def with_trailer(image: bytes, signature: bytes) -> bytes:
-    """Give *image* with *signature* and its length behind it."""
+    """Return *image* with *signature* and its length behind it."""
     return image + signature + struct.pack("<I", len(signature))
 
 

@@ -64,7 +64,7 @@ OFFLINE = ("import network", "network.WLAN(network.WLAN.IF_STA).active(False)")
 
 
 def clumsy(accident):
-    """Give an application that does *accident*, what is imported for it and then done."""
+    """Return an application that does *accident*, what is imported for it and then done."""
     imports, done = accident
     return CLUMSY.format(imports=imports, accident=done)
 

@@ -19,7 +19,7 @@ ENVIRONMENT = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """Give what Avahi told: question → answer."""
+    """Return what Avahi told: question → answer."""
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=ENVIRONMENT["PATH"])]
     if missing:
         pytest.skip(

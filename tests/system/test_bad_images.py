@@ -23,7 +23,7 @@ SEED = 8266
 
 
 def guarded(folder):
-    """Give a board with a password: one without takes no more for a while after three failures."""
+    """Return a board with a password: without one, it pauses after three failed transfers."""
     return Device(folder, password=PASSWORD)
 
 
@@ -41,13 +41,13 @@ def refuses_each(device, images, code, words=""):
 
 
 def sketch():
-    """Give the beginning of an Arduino sketch: the boot loader, which is loaded to 0x4010F000."""
+    """Return the beginning of an Arduino sketch: the boot loader, which is loaded to 0x4010F000."""
     head = struct.pack("<BBBBIII", 0xE9, 1, 2, 0x40, 0x4010F480, 0x4010F000, 3000)
     return head + bytes(5000)
 
 
 def no_images(image):
-    """Give files of other kinds, each with the words that the board has for it."""
+    """Return files of other kinds, each with the words that the board has for it."""
     pack = "send what 'mpota pack' makes"
     return {
         "a tar": (tar_of_mpota_1(), "a tar; data are sent by 'mpota upload -s'"),
@@ -87,7 +87,7 @@ def test_a_file_that_is_no_image_is_refused_by_its_beginning_and_costs_no_slot(t
 
 
 def bad_manifests(n):
-    """Give texts of a MANIFEST that are no good; *n* is a good sequence."""
+    """Return texts of a MANIFEST that are no good; *n* is a good sequence."""
     return {
         "empty": b"",
         "one newline": b"\n",
@@ -156,14 +156,14 @@ def test_the_board_says_which_line_of_a_manifest_is_wrong(device):
 
 
 def flipped(data, at, bit=0):
-    """Give *data* with one bit changed."""
+    """Return *data* with one bit changed."""
     changed = bytearray(data)
     changed[at] ^= 1 << bit
     return bytes(changed)
 
 
 def damaged_images(image):
-    """Give what can become of *image*, whose beginning is good, on its way."""
+    """Return what can become of *image*, whose beginning is good, on its way."""
     numbers = random.Random(SEED)
     footer_at = len(image) - FOOTER_BYTES
     content, footer = image[:footer_at], image[footer_at:]

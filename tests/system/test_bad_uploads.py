@@ -19,7 +19,7 @@ PASSWORD = {"password": "open sesame"}
 
 
 def big_image(device, size=90_000):
-    """Give the next release with a file that makes its transfer last."""
+    """Return the next release with a file that makes its transfer last."""
     return device.next_image(files={"data.bin": random.Random(1).randbytes(size)})
 
 
@@ -189,7 +189,7 @@ def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause
 
 
 def once_the_pause_is_over(device, data):
-    """Upload *data* as soon as the board lets it begin; give the refusal, None if it was taken."""
+    """Upload *data* as soon as the board lets it begin; return the refusal, or None."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         start = device.said

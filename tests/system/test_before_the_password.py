@@ -19,7 +19,7 @@ HEARS = APP.replace(
 
 @contextlib.contextmanager
 def guarded(folder, **settings):
-    """Give a board with a password; see to it that nothing done inside reaches its flash."""
+    """Yield a board with a password; see to it that nothing done inside reaches its flash."""
     with Device(folder, HEARS, **settings) as device:
         operations, files, said = device.board.operations, device.files(), device.said
         yield device

@@ -17,7 +17,7 @@ def without_record(files):
 
 
 def with_bit_flipped(slot, at):
-    """Give a change of the flash: a bit of the byte *at* in *slot*."""
+    """Return a change of the flash: a bit of the byte *at* in *slot*."""
 
     def change(flash):
         flash[SLOT_STARTS[slot] + at] ^= 1
@@ -26,7 +26,7 @@ def with_bit_flipped(slot, at):
 
 
 def unmarked(slot):
-    """Give a change of the flash: the mark `accepted` of *slot* is not there."""
+    """Return a change of the flash: the mark `accepted` of *slot* is not there."""
 
     def change(flash):
         end = SLOT_STARTS[slot] + SLOT_BYTES

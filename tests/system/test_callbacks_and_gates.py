@@ -42,17 +42,17 @@ DECORATED = """
 
 
 def damaged(device):
-    """Give an image that is refused when all of it is there."""
+    """Return an image that is refused when all of it is there."""
     return device.image(files={"data.bin": bytes(5000)})[:-1] + b"x"
 
 
 def app_with(register):
-    """Give an application that does *register* at its start."""
+    """Return an application that does *register* at its start."""
     return APP.replace("    print(", "    " + register.replace("\n", "\n    ") + "\n    print(")
 
 
 def heard(device, start, who):
-    """Give what was told to *who* since line *start*, without its name."""
+    """Return what was told to *who* since line *start*, without its name."""
     return [line[len(who) + 1 :] for line in device.board.lines[start:] if line.startswith(who)]
 
 
@@ -215,7 +215,7 @@ def test_is_updating_is_true_during_an_update_only(device):
 
 
 def updating(device, start):
-    """Give what `is_updating` has become since line *start*."""
+    """Return what `is_updating` has become since line *start*."""
     told = [line for line in device.board.lines[start:] if line.startswith("is_updating")]
     return [line.endswith("True") for line in told]
 

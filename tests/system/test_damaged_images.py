@@ -13,8 +13,10 @@ CODES = (10, 35, 36, 37, 38, 41, 43, 44)
 
 
 def every_damage(image):
-    """Give (name, image) of every bit that can flip up to the end of MANIFEST, of a bit in every 32
-    bytes behind it, and of every length that it can be cut to.
+    """Yield (name, image) for each damage to *image*.
+
+    Every bit up to the end of MANIFEST is flipped, then one bit of every 32 bytes behind it; and
+    the image is cut to every length.
     """
     manifest_end = image.index(b"\nmpy 6.3\n") + 9
     flips = [(at, bit) for at in range(manifest_end) for bit in range(8)]

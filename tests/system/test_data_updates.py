@@ -62,7 +62,7 @@ OLD = {"/data/old.txt": b"old", "/data/settings.json": b"mine"}
 
 @contextmanager
 def device_with(folder: Path, app: str = APP, kind: type[Device] = Device, **settings: object):
-    """Give a board that runs *app* and has OLD in /data."""
+    """Yield a board that runs *app* and has OLD in /data."""
     device = kind(folder, app, **settings)
     boards.change_files(device.board.flash, lambda files: files.update(OLD))
     with device:
@@ -70,7 +70,7 @@ def device_with(folder: Path, app: str = APP, kind: type[Device] = Device, **set
 
 
 def found(device: Device, start: int, version: int | None = None) -> dict[str, int]:
-    """Give what the application that starts after line *start* finds, name to sum of its bytes."""
+    """Return what the application that starts after line *start* finds: name → sum of bytes."""
     end = device.line(f"app {version or device.sequence} runs", start)
     lines = [line.split() for line in device.board.lines[start:end] if line.startswith("has ")]
     return {name: int(total) for _, name, total in lines}
@@ -95,7 +95,7 @@ def data_confirmed(device: Device, start: int) -> None:
 
 
 def settled(device: Device, start: int) -> dict[str, bytes]:
-    """Wait until the trial after line *start* has ended and left nothing; give all files."""
+    """Wait until the trial after line *start* has ended and left nothing; return all files."""
     end = device.line("is confirmed|/data is as before", start)
     device.board.wait_for("is healthy", start=end)
     files = device.files()
@@ -224,7 +224,7 @@ def test_mpota_tells_that_data_were_taken_back(tmp_path):
 def tied(
     device: Device, app: str, files: dict[str, bytes], **fields: object
 ) -> tuple[bytes, bytes]:
-    """Give the next release of *app* and the image of the data that belong to it."""
+    """Return the next release of *app* and the image of the data that belong to it."""
     device.sequence += 1
     content = data.build(files, data.TAR)
     source = {"app.py": app.replace("{version}", str(device.sequence)).encode()}
@@ -448,7 +448,7 @@ def test_a_board_with_keys_takes_signed_data_and_no_other_by_every_way(tmp_path,
 
 
 def by(way: str, device: Device, site: WebSite, content: bytes, number: int) -> int | None:
-    """Bring an image that way; give the number of the error, or None."""
+    """Bring an image that way; return the number of the error, or None."""
     if way == "arduino":
         try:
             device.upload(content, command=arduino.FILE_SYSTEM)

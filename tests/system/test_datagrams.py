@@ -12,7 +12,7 @@ QUICK = APP.replace("        time.sleep_ms(10)\n", "")
 
 
 def almost_an_invitation(numbers, port):
-    """Give a good invitation with one to three bytes changed, added or taken away."""
+    """Return a good invitation with one to three bytes changed, added or taken away."""
     size = numbers.choice([0, 5_000_000, 10**15])  # none that can begin
     data = bytearray(b"0 %d %d %s\n" % (port, size, b"%032x" % numbers.getrandbits(128)))
     for _ in range(numbers.randint(1, 3)):

@@ -19,7 +19,7 @@ FILES = {"table.bin": filler(8000), "zeros.bin": bytes(3000)}
 
 @pytest.fixture
 def upload(tmp_path):
-    """Run the command on an image, with a cache of its own; give what it says."""
+    """Run the command on an image, with a cache of its own; return what it says."""
 
     def run(device, image, *arguments):
         path = tmp_path / "image.img"
@@ -39,7 +39,7 @@ def upload(tmp_path):
 
 
 def changed(device, line="x = 5"):
-    """Give the next release, in which a line has changed."""
+    """Return the next release, in which a line has changed."""
     app = device.app.replace("import time", f"import time\n\n{line}")
     return device.next_image(app, FILES)
 

@@ -55,7 +55,7 @@ class Dev:
         self._reader.join()
 
     def wait_for(self, pattern: str, start: int = 0) -> int:
-        """Wait, from line `start` on, for one with `pattern`; give the number of the next."""
+        """Wait, from line `start` on, for one with `pattern`; return the number of the next."""
         deadline = time.monotonic() + 3 * PATIENCE_S
         while time.monotonic() < deadline:
             for number, line in enumerate(self.lines[start:], start):
@@ -111,7 +111,7 @@ def test_without_log_lines_it_is_said_how_to_get_them(tmp_path):
     folder = folder_with(tmp_path / "garden", "text")
     port = free_port()
     with Device(tmp_path, confirm_s=0.3) as device, Dev(folder, device.board.ip, port) as dev:
-        dev.wait_for(rf"mpota config set log_host=127\.\d+\.\d+\.\d+:{port}$")
+        dev.wait_for(rf"mpota config set log_host=127\.\d+\.\d+\.\d+:{port}'$")
 
 
 def test_on_a_board_with_a_password_the_next_one_need_not_wait_for_the_end_of_a_trial(tmp_path):

@@ -67,7 +67,7 @@ OPEN = {
 
 
 def watched(version):
-    """Give the example *version* under the watcher."""
+    """Return the example *version* under the watcher."""
     folder = boards.GARDEN / version
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.py")
@@ -78,13 +78,13 @@ def watched(version):
 
 
 def next_garden():
-    """Give an image of the release after it."""
+    """Return an image of the release after it."""
     files = {"app.py": boards.SMALL_APP.encode(), "data.bin": bytes(5000)}
     return boards.application_image(files, name="garden", version="next", sequence=2)
 
 
 def levels(board, start, when):
-    """Give the levels that the pin had *when*, since line *start*."""
+    """Return the levels that the pin had *when*, since line *start*."""
     found = [line.partition(": ") for line in board.lines[start:]]
     return [int(level) for word, _, level in found if word == when]
 
@@ -148,7 +148,7 @@ def main(ota):
 
 
 def refused_in_turn(folder, gate, *steps):
-    """Give the codes that an update is refused with before and after each of *steps*.
+    """Return the codes that an update is refused with before and after each of *steps*.
 
     After the last one, updates are taken.
     """

@@ -39,7 +39,7 @@ def blank(tmp_path):
 
 
 def one_error(said):
-    """Give the one line of an error, without what came before it."""
+    """Return the one line of an error, without what came before it."""
     lines = [line for line in said.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, said
     assert "Traceback" not in said
@@ -184,7 +184,7 @@ def test_a_bad_line_makes_it_go_on_more_slowly(tmp_path):
         report = Report()
         _, ready = set_up(str(board.port), job(), lambda _: SETTINGS, report)
         assert ready.hostname == "valve"
-        assert any("going on at 115200 baud" in line for line in report.lines)
+        assert any("continuing at 115200 baud" in line for line in report.lines)
 
 
 def test_a_line_on_which_nothing_can_be_understood_is_said_to_be_so(tmp_path):
@@ -218,7 +218,7 @@ def test_a_port_that_goes_away_half_way_is_told_and_the_run_can_be_repeated(blan
     assert process.returncode == 1
     line = one_error(said)
     assert "went away" in line
-    assert "incomplete and does not run; run the same command again" in line
+    assert "incomplete now and does not run; run the same command again" in line
     blank.adapter.plug()
     assert "is up at" in blank.flash_it(MPOTA_PASSWORD="x")
 
@@ -309,7 +309,7 @@ def test_a_wrong_firmware_file_is_refused_before_anything_is_written(blank, name
 
 def test_a_flash_chip_that_is_smaller_than_it_says_is_found_out(tmp_path):
     # What is written beyond its end overwrites its beginning.
-    said = "written to 0x0 is not what is there now.*smaller than it says"
+    said = "flash at 0x0 does not hold what was written.*smaller than it claims"
     chip = Chip(MAC, 0x1640EF)
     with SerialBoard(tmp_path, mib=1, chip=chip) as board, pytest.raises(CommandError, match=said):
         set_up(str(board.port), job(), lambda _: SETTINGS, Report())
@@ -400,7 +400,7 @@ def test_what_is_missing_is_named_where_nobody_can_be_asked(blank):
 
 @contextlib.contextmanager
 def stock_board(folder, main=b""):
-    """Give a board that runs MicroPython with a ROMFS partition, and an application of its own."""
+    """Yield a board that runs MicroPython with a ROMFS partition, and an application of its own."""
     with SerialBoard(folder) as board:
         with Loader(str(board.port), tell=lambda line: None) as loader:
             loader.write({0: FIRMWARE}, Report().progress)

@@ -43,7 +43,7 @@ class Holding:
             self.device.board.wait_for("holds now", start=start)
 
     def update(self, phase=""):
-        """Send an update; give what the host was told: "", the ERR, or the result.
+        """Send an update; return what the host was told: "", the ERR, or the result.
 
         When it was asked for the password, it waits for an application that holds the heap then.
         """
@@ -74,7 +74,7 @@ class Holding:
 
 
 def send(host, data):
-    """Send *data* to a board that has said OK; give the result, or what came instead of a count."""
+    """Send *data* to a board that has said OK; return the result, or an answer that is no count."""
     host.accept()
     for at in range(0, len(data), CHUNK):
         chunk = data[at : at + CHUNK]

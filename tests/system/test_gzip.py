@@ -19,12 +19,12 @@ PASSWORD = "secret"
 
 
 def gzip_9(data: bytes) -> bytes:
-    """Give what `gzip -9` makes of *data*, with a name in its header."""
+    """Return what `gzip -9` makes of *data*, with a name in its header."""
     return subprocess.run(["gzip", "-9", "-c"], input=data, capture_output=True, check=True).stdout
 
 
 def release(device: Device) -> bytes:
-    """Give the next release, in which matches reach far back."""
+    """Return the next release, in which matches reach far back."""
     block = filler(9000)
     files = {"a.bin": block, "b.bin": block[::-1], "c.bin": block, "d.bin": bytes(20000)}
     return Device.next_image(device, files=files)

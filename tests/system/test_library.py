@@ -28,12 +28,12 @@ asyncio.run(main())
 
 
 def files(release):
-    """Give what a release brings: it is there to be imported, as for an application of a slot."""
+    """Return what a release brings: it is there to be imported, as for an application of a slot."""
     return {"release.py": b"number = %d\n" % release}
 
 
 def with_main(folder, program):
-    """Give a board, switched off, that has *program* as its main.py."""
+    """Return a board, switched off, that has *program* as its main.py."""
     device = Device(folder, files=files(1))
     boards.change_files(device.board.flash, lambda f: f.update({"/main.py": program.encode()}))
     return device

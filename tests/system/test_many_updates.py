@@ -26,7 +26,7 @@ ASYNC_APP = NAMES + (
 
 
 def in_use(device, start):
-    """Give how much of the heap is in use, when the release that began at line *start* is idle."""
+    """Return how much heap is in use when the release that began at line *start* is idle."""
     # The trial's timer ends when it has ticked once more.
     device.command("time.sleep_ms(700)", start)
     start = device.command("[__import__('gc').collect(), __import__('gc').mem_alloc()]", start)

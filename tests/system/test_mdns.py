@@ -19,7 +19,7 @@ PATIENCE_S = 30
 
 
 def name_of(what: str) -> str:
-    """Give a host name that no other test uses at the same time."""
+    """Return a host name that no other test uses at the same time."""
     return f"t{os.getpid()}-{what}"
 
 
@@ -54,7 +54,7 @@ class Listener(ServiceListener):
         self._tell("removed", service, instance)
 
     def wait_for(self, *wanted):
-        """Wait until each of the events has come, in any order; give all that came, in theirs."""
+        """Wait until each of the events has come, in any order; return all that came, in theirs."""
         came = []
         missing = set(wanted)
         deadline = time.monotonic() + PATIENCE_S
@@ -80,7 +80,7 @@ class Host:
         return self.listener
 
     def resolve(self, instance, service=ARDUINO):
-        """Give what is known of a board's service, asking for it if need be."""
+        """Return what is known of a board's service, asking for it if need be."""
         info = self.zeroconf.get_service_info(service, f"{instance}.{service}", PATIENCE_S * 1000)
         assert info is not None, instance
         return info

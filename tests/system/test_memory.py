@@ -19,7 +19,7 @@ TOLERANCE_BYTES = 512
 
 
 def in_use(device):
-    """Give how much of the heap is in use between two updates."""
+    """Return how much of the heap is in use between two updates."""
     start = device.command("[__import__('gc').collect(), __import__('gc').mem_alloc()]")
     return int(device.board.wait_for(r"gives \[\w+, (\d+)\]", start=start)[1])
 

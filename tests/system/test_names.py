@@ -44,7 +44,7 @@ async def main(ota):
 
 
 def modules(names, content, folder=""):
-    """Give a module and a package of each of *names*, in *folder*."""
+    """Return a module and a package of each of *names*, in *folder*."""
     files = {}
     for name in names:
         files[f"{folder}{name}.py"] = content

@@ -29,7 +29,7 @@ def site():
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory):
-    """Give a board that all tests of the module share: none of them restarts it."""
+    """Yield a board that all tests of the module share: none of them restarts it."""
     with PullingDevice(tmp_path_factory.mktemp("pull")) as device:
         yield device
         assert device.board.boots == 1

@@ -118,7 +118,7 @@ def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, 
 
 
 def full_board(folder, site, app=None, **settings):
-    """Give a board with keys that polls; its application leaves little heap when it has begun."""
+    """Return a board with keys that polls; its application leaves little heap when it has begun."""
     site.add("/", status("304 Not Modified"))
     settings = {"update_url": site.url + "/", "update_interval_s": 1} | settings
     key = test_key("4096")

@@ -21,7 +21,7 @@ def main(ota):
 
 @pytest.fixture
 def serving(tmp_path):
-    """Give a function that starts a server, and returns its desk and the boards' address of it."""
+    """Yield a function that starts a server, and returns its desk and the boards' address of it."""
     opened = []
 
     def start(*arguments, **environment):

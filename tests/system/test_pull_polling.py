@@ -36,7 +36,7 @@ def site():
 
 @pytest.fixture
 def shelf(tmp_path):
-    """Give a folder and the address of a simple server for it."""
+    """Yield a folder and the address of a simple server for it."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     exchanges = []
@@ -355,7 +355,7 @@ def test_a_program_may_ask_before_it_calls_begin(tmp_path, site):
 
 
 def failed_place(url):
-    """Give the file /.ota/pull of a board whose services alone have failed three times."""
+    """Return the file /.ota/pull of a board whose services alone have failed three times."""
     body = struct.pack("<4s8s16sIIIB", b"MPL1", hashlib.sha256(url.encode()).digest()[:8],
                        bytes(16), 0, 0, 0, 3)  # fmt: skip
     return body + hashlib.sha256(body).digest()[:8]

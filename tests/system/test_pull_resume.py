@@ -24,7 +24,7 @@ def site():
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory):
-    """Give a board that the tests of the module share; some restart it."""
+    """Yield a board that the tests of the module share; some restart it."""
     with PullingDevice(tmp_path_factory.mktemp("resume")) as device:
         yield device
         assert device.board.violation == ""
@@ -32,13 +32,13 @@ def device(tmp_path_factory):
 
 @pytest.fixture
 def data(device):
-    """Give a release that the board does not know yet, of 23 KB."""
+    """Return a release that the board does not know yet, of 23 KB."""
     return device.trial_image(22_000)
 
 
 @pytest.fixture
 def large(device):
-    """Give a release that the board does not know yet, of 61 KB."""
+    """Return a release that the board does not know yet, of 61 KB."""
     return device.trial_image(60_000)
 
 

@@ -30,7 +30,7 @@ __import__("sys").modules["tls"] = tls
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """Give the file of a certificate that nobody has a reason to trust, and its key."""
+    """Return the file of a certificate that nobody has a reason to trust, and its key."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody.example.org")])
     now = datetime.datetime.now(datetime.UTC)

@@ -18,7 +18,7 @@ LARGEST_JUMP = 1_000_000
 
 
 def release(sequence, **lines):
-    """Give a release of the application that a device runs, with other *lines* in its MANIFEST."""
+    """Return a release of the device's application, with other *lines* in its MANIFEST."""
     source = APP.replace("{version}", str(sequence)).encode()
     return image_with(manifest_text(sequence, **lines), {"app.py": source})
 
@@ -83,7 +83,7 @@ def mpota(*arguments):
 
 
 def packed(folder, sequence, *options):
-    """Let `mpota pack` make a release of that number; give the file."""
+    """Let `mpota pack` make a release of that number; return the file."""
     directory, file = folder / "old", folder / "old.img"
     directory.mkdir(exist_ok=True)
     (directory / "app.py").write_text(APP.replace("{version}", str(sequence)))

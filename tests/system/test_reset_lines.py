@@ -59,7 +59,7 @@ class WiredAdapter(serial.Serial):
 
 @contextlib.contextmanager
 def served(board):
-    """Give the URL at which esptool's server has the adapter of *board*."""
+    """Yield the URL at which esptool's server has the adapter of *board*."""
     adapter = WiredAdapter(str(board.port), 115200, timeout=1)
     adapter.board = board.board
     listener = socket.create_server(("127.0.0.1", 0))

@@ -28,7 +28,7 @@ RESTARTS = "it restarts without it"
 
 
 def full_device(folder, app="", *, join_s=0, **settings):
-    """Give a board with a password whose application leaves little heap; *app* goes before that.
+    """Return a board with a password whose application leaves little heap; *app* goes before that.
 
     It takes *join_s* seconds to join its network.
     """
@@ -39,7 +39,7 @@ def full_device(folder, app="", *, join_s=0, **settings):
 
 
 def count(device, pattern, start):
-    """Give how many lines from *start* on have *pattern* in them."""
+    """Return how many lines from *start* on have *pattern* in them."""
     return sum(pattern in line for line in device.board.lines[start:])
 
 
@@ -170,7 +170,7 @@ def test_an_update_that_fails_is_told_to_the_next_boot_of_the_application(tmp_pa
 
 
 def stays_up(device, *codes, **options):
-    """Upload, be refused with one of *codes* without a restart; give the error."""
+    """Upload, be refused with one of *codes* without a restart; return the error."""
     boots = device.board.boots
     with pytest.raises(RefusedError) as caught:
         device.upload(device.image(), **options)
@@ -282,7 +282,7 @@ def test_a_block_that_is_damaged_or_of_another_version_counts_as_none(tmp_path, 
 
 
 def restart_block(port, *, version, magic):
-    """Give the block that docs/SPEC.md has for an invitation to *port* of 127.0.0.1."""
+    """Return the block that docs/SPEC.md has for an invitation to *port* of 127.0.0.1."""
     body = magic + bytes([version, 1, 0, 0, 127, 0, 0, 1])
     body += (9).to_bytes(2, "little") + port.to_bytes(2, "little") + (5000).to_bytes(4, "little")
     body += bytes(16 + 32)

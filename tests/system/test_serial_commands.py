@@ -68,7 +68,7 @@ def test_a_new_password_is_read_from_the_input_and_kept_as_what_it_is_derived_fr
         (("set", "port=x"), "port must be a number"),
         (("set", "hostname"), "give hostname=VALUE"),
         (("set",), "no setting is given"),
-        (("set", "password_hash=00"), "comes from the password"),
+        (("set", "password_hash=00"), "is made of the password"),
         (("put",), "give get or set"),
     ],
 )

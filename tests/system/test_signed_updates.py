@@ -41,7 +41,7 @@ TAKE = """
 
 
 def updating(prepare="pass", end="updater.end()"):
-    """Give that application; it does *prepare* before an update and *end* after its last byte."""
+    """Return that application; it does *prepare* before an update and *end* after its last byte."""
     return serving(TAKE.replace("{prepare}", prepare).replace("{end}", end))
 
 
@@ -121,7 +121,7 @@ each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 def board_for(transport, folder, **settings):
-    """Give a board, switched off, and the function that sends it an image."""
+    """Return a board, switched off, and the function that sends it an image."""
     send, app, own = TRANSPORTS[transport]
     return SignedDevice(folder, app, **own | settings), send
 

@@ -50,7 +50,7 @@ class Sim:
 
 
 def upload(*arguments):
-    """Run `mpota upload`; give its exit status and what it said."""
+    """Run `mpota upload`; return its exit status and what it said."""
     done = subprocess.run(
         [sys.executable, "-m", "mpota", "upload", *map(str, arguments)],
         check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
@@ -199,7 +199,7 @@ def test_two_boards_do_not_share_a_flash_or_an_address(tmp_path):
     status, said = Sim(tmp_path, "--flash", "other.img", "--ip", ip).end()
     assert (status, "is taken" in said) == (1, True)
     status, said = Sim(tmp_path, "--app", str(GARDEN / "2.0.0"), "--ip", own_ip()).end()
-    assert (status, "there already" in said) == (1, True)
+    assert (status, "exists already" in said) == (1, True)
     assert sim.end(signal.SIGINT)[0] == 0
 
 

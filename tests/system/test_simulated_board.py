@@ -637,7 +637,7 @@ t.send(b"hello")
 
 
 def bare_interpreter(script, heap="56k"):
-    """Give the lines that *script* prints in the interpreter alone."""
+    """Return the lines that *script* prints in the interpreter alone."""
     command = [sys.executable, "-m", "micropython_unix", "-X", f"heapsize={heap}", "-c", script]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
 
@@ -876,7 +876,7 @@ def test_a_file_that_is_no_flash_image_is_named_with_a_remedy(tmp_path):
     with pytest.raises(CommandError, match="not a flash image"):
         read_flash(tmp_path / "x.img")
     (tmp_path / "y.img").write_bytes(small_image("1", 1).ljust(4 * 1024 * 1024, b"\0"))
-    with pytest.raises(CommandError, match="holds no littlefs: delete it to start anew"):
+    with pytest.raises(CommandError, match="holds no littlefs: delete it to make a new one"):
         read_flash(tmp_path / "y.img")
 
 

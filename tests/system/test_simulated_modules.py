@@ -9,7 +9,7 @@ from mpota.sim.rom_modules.names import FROZEN, MISSING
 
 
 def said_by(folder, script, **options):
-    """Run *script*; give the lines it prints after "begin"."""
+    """Run *script*; return the lines it prints after "begin"."""
     with board_that_runs(folder, f"print('begin')\n{script}\nprint('end')\n", **options) as board:
         board.wait_for("^end$|^Traceback")
         begin = board.lines.index("begin")

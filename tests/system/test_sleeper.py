@@ -23,7 +23,7 @@ def release(sequence, folder=SLEEPER):
 
 @pytest.fixture
 def shelf(tmp_path):
-    """Give a folder, a simple server's address, and what it was asked."""
+    """Yield a folder, a simple server's address, and what it was asked."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     (folder / "sleeper.img").write_bytes(release(1))

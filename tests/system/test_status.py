@@ -40,12 +40,12 @@ def status(device):
 
 
 def asked(device, command):
-    """Let the board do `command`; give its answer."""
+    """Let the board do `command`; return its answer."""
     return request(command, device.board.ip, BOARD_PORT, device.password)
 
 
 def until(device, state):
-    """Ask until the board is in `state`; give the status."""
+    """Ask until the board is in `state`; return the status."""
     deadline = time.monotonic() + 60
     while (told := status(device)).state != state:
         assert time.monotonic() < deadline, told
@@ -54,7 +54,7 @@ def until(device, state):
 
 
 def sent(device, data, wait_s=120):
-    """Upload `data`, and wait for the end of its trial; give that, and the stages before."""
+    """Upload `data`, and wait for the end of its trial; return that, and the stages before."""
     device.upload(data)
     stages = []
     end = await_ending(
@@ -65,7 +65,7 @@ def sent(device, data, wait_s=120):
 
 
 def mpota(*arguments, password=""):
-    """Run the command; give the finished process."""
+    """Run the command; return the finished process."""
     command = [sys.executable, "-m", "mpota", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=180, check=False,
@@ -262,7 +262,7 @@ def test_a_board_that_does_not_restart_is_not_decided(tmp_path):
     with Device(tmp_path, reboot_on_success=False) as device:
         time.sleep(2)  # or its boot would be as young as the upload
         end, _ = sent(device, device.next_image(), wait_s=4)
-        expected = "the board has not restarted, and tries it when it does"
+        expected = "the board has not restarted yet, and tries the new version then"
         assert end == Ending("undecided", expected)
 
 

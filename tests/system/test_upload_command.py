@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parallel
 
 
 def upload(device, *arguments):
-    """Run the command; give the finished process."""
+    """Run the command; return the finished process."""
     command = [sys.executable, "-m", "mpota", "upload", "-i", device.board.ip, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
@@ -51,7 +51,7 @@ def test_what_is_no_application_image_is_refused_with_advice_and_the_image_taken
         refused(device, f"{advice}application image: {words}", path)
     path.write_bytes(tar_of_mpota_1())
     done = upload(device, path)
-    assert done.returncode == 1 and done.stderr.endswith("so pack the application again\n")
+    assert done.returncode == 1 and done.stderr.endswith("pack the application again\n")
     path.write_bytes(image)
     taken(device, path)
 

@@ -20,7 +20,7 @@ GROUPS = [OFFSETS[first::4] for first in range(4)]
 
 
 def image_of(device):
-    """Give an image of exactly SIZE_BYTES, of the release that runs."""
+    """Return an image of exactly SIZE_BYTES, of the release that runs."""
     excess = len(device.image(files={"data.bin": bytes(SIZE_BYTES)})) - SIZE_BYTES
     return device.image(files={"data.bin": bytes(SIZE_BYTES - excess)})
 

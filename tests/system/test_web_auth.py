@@ -27,7 +27,7 @@ USER = "mpota"
 
 
 def ha1(algorithm, password=PASSWORD, user=USER):
-    """Give what the settings hold in place of the password."""
+    """Return what the settings hold in place of the password."""
     return hashlib.new(algorithm, f"{user}:mpota:{password}".encode()).hexdigest()
 
 
@@ -35,7 +35,7 @@ HA1S = {"web_ha1_md5": ha1("md5"), "web_ha1_sha256": ha1("sha256").upper()}
 
 
 def ask(ip, **headers):
-    """Ask for the status; give all bytes of the answer."""
+    """Ask for the status; return all bytes of the answer."""
     headers = {"method": "GET", "path": "/update/status"} | headers
     with connect(ip) as connection:
         connection.sendall(request(ip, **headers))
@@ -58,12 +58,12 @@ def status_of(said):
 
 
 def challenge(ip, algorithm="SHA-256"):
-    """Be asked for the password; give the challenge for *algorithm*."""
+    """Be asked for the password; return the challenge for *algorithm*."""
     return challenges(ask(ip))[algorithm]
 
 
 def log_in(ip, algorithm="SHA-256", **changes):
-    """Ask for a challenge and meet it; give the status."""
+    """Ask for a challenge and meet it; return the status."""
     changes = {"uri": "/update/status"} | changes
     return status_of(ask(ip, Authorization=digest(challenge(ip, algorithm), **changes)))
 

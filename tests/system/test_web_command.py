@@ -15,7 +15,7 @@ from web_client import WebDevice
 
 
 def run(*arguments, **environment):
-    """Run mpota; give the exit status, and what it said on both outputs."""
+    """Run mpota; return the exit status, and what it said on both outputs."""
     words = [str(word) for word in arguments]
     result = CliRunner().invoke(app, words, env={"MPOTA_PASSWORD": ""} | environment)
     return result.exit_code, result.output

@@ -58,7 +58,7 @@ class Stranger:
 
 
 def hostile(ip, numbers):
-    """Give the pieces of one hostile request, and how its client leaves."""
+    """Return the pieces of one hostile request, and how its client leaves."""
     good = basic("mpota", PASSWORD)
     wrong = numbers.choice([
         basic("mpota", "guess"), basic("mpota", ""), "Basic !", "Digest ",
@@ -102,7 +102,7 @@ def hostile(ip, numbers):
 
 
 def in_use(device):
-    """Give how much of the heap is in use when all connections are closed."""
+    """Return how much of the heap is in use when all connections are closed."""
     deadline = time.monotonic() + 60
     while True:
         start = device.command("len(ota.web.session)")

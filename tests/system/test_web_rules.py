@@ -17,7 +17,7 @@ def get(ip, path="/update", **headers):
 
 
 def is_closed_within(connection, seconds):
-    """Tell whether the board closes the connection in time; give what it said before."""
+    """Tell whether the board closes the connection in time; return what it said before."""
     begun = time.monotonic()
     with contextlib.suppress(ConnectionResetError):
         hear_bytes(connection)

@@ -26,7 +26,7 @@ TELLING_APP = APP.replace(
 
 
 def package(changes):
-    """Give the package as the files of a release, with *changes*: module → (old, new) texts.
+    """Return the package as the files of a release, with *changes*: module → (old, new) texts.
 
     Two services are left out: with all there would be no room for an application.
     """
@@ -56,13 +56,13 @@ NEXT = dict([LOG, RECORD])
 
 
 def lines_of(device, start, version):
-    """Give what a version of the package has logged since line *start*, "ota" or "next ota"."""
+    """Return what a version of the package has logged since line *start*, "ota" or "next ota"."""
     mark = f"[{version}] "
     return [line.removeprefix(mark) for line in device.board.lines[start:] if line.startswith(mark)]
 
 
 def record_version(device):
-    """Give the version of the format that the record has, and its length."""
+    """Return the version of the format that the record has, and its length."""
     data = device.files()[record.NAME]
     return struct.unpack_from("<B", data, 8)[0], len(data)
 

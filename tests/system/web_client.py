@@ -49,7 +49,7 @@ class WebDevice(Device):
         return f"http://{self.board.ip}/update"
 
     def curl(self, *arguments: str | Path, path: str = "") -> Answer:
-        """Let curl ask for /update + *path*; give the last answer."""
+        """Let curl ask for /update + *path*; return the last answer."""
         return curl(*arguments, self.url + path)
 
     def post(self, data: bytes, path: str = "", **headers: str) -> Answer:
@@ -82,7 +82,7 @@ def parse(said: bytes) -> Answer:
 
 def request(ip: str, data: bytes = b"", *, method: str = "POST", path: str = "/update",
             **headers: str) -> bytes:  # fmt: skip
-    """Give the bytes of a request; a header that is "" is left out."""
+    """Return the bytes of a request; a header that is "" is left out."""
     fields = {"Host": ip, "Content-Length": str(len(data)) if method == "POST" else ""}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{method} {path} HTTP/1.1", *(f"{n}: {v}" for n, v in fields.items() if v != "")]
@@ -95,7 +95,7 @@ def post(ip: str, data: bytes, path: str = "", **headers: str) -> Answer:
 
 
 def say(ip: str, *pieces: bytes) -> Answer:
-    """Say *pieces* on a new connection, each in a packet of its own; give the answer."""
+    """Say *pieces* on a new connection, each in a packet of its own; return the answer."""
     with connect(ip) as connection:
         for piece in pieces:
             connection.sendall(piece)
@@ -124,7 +124,7 @@ def hear_bytes(connection: socket.socket) -> bytes:
 
 def form(*parts: tuple[str, str | None, bytes], boundary: str = "xyz", preamble: bytes = b"",
          epilogue: bytes = b"") -> bytes:  # fmt: skip
-    """Give a form of (name, file name, content); a field without a file name is no file."""
+    """Return a form of (name, file name, content); a field without a file name is no file."""
     body = preamble
     for name, file, content in parts:
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
@@ -135,7 +135,7 @@ def form(*parts: tuple[str, str | None, bytes], boundary: str = "xyz", preamble:
 
 
 def challenges(answer: bytes) -> dict[str, dict[str, str]]:
-    """Give the challenges of a 401: "MD5", "SHA-256" or "Basic" → its parameters."""
+    """Return the challenges of a 401: "MD5", "SHA-256" or "Basic" → its parameters."""
     found = {}
     lines = answer.decode().partition("\r\n\r\n")[0].split("\r\n")
     for line in lines:
@@ -147,7 +147,7 @@ def challenges(answer: bytes) -> dict[str, dict[str, str]]:
 
 
 def basic(user: str, password: str) -> str:
-    """Give the header Authorization that says *password*."""
+    """Return the header Authorization that says *password*."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -161,7 +161,7 @@ def digest(
     count: int = 1,
     **changes: str,
 ) -> str:
-    """Give the header Authorization that proves *password*; *changes* replace its parameters."""
+    """Return the header Authorization that proves *password*; *changes* replace its parameters."""
     name = challenge["algorithm"]
 
     def h(text: str) -> str:

@@ -1,6 +1,7 @@
-"""The host's side of ArduinoOTA's protocol: invite by UDP, be dialled by TCP, send the image.
+"""The host's side of ArduinoOTA's protocol, with which an image is sent to a board.
 
-The exchange is that of Arduino's espota.py and ArduinoOTA library for the ESP8266, apart from the
+The host invites the board by UDP, the board connects to the host by TCP, and the host sends the
+image. Arduino's espota.py and the ArduinoOTA library for the ESP8266 do the same, except for the
 stronger handshake.
 """
 
@@ -12,7 +13,7 @@ from mpota.arduino.sockets import resolve, tcp_listener, udp_to
 from mpota.arduino.transfer import Transfer
 from mpota.errors import CommandError
 
-# Commands: an application, data, and data that are tried with the application that comes next.
+# Commands: update the application; the data; the data together with the application that follows.
 FLASH, FILE_SYSTEM, TIED = 0, 100, 101
 BOARD_PORT = 8266
 
@@ -33,14 +34,15 @@ def upload(
     sent: Callable[[], None] = lambda: None,
     agreed: Callable[[Handshake], None] = lambda handshake: None,
 ) -> Handshake:
-    """Send `data` to a board, and return the handshake when the board has said that it took it.
+    """Send `data` to a board; return the handshake when the board has said that it took them.
 
     `board_ip` may be a host name. The board connects back to `host_port` (0: any free one) of
-    `host_ip`. `auth` "strict" allows the SHA-256 handshake only, "classic" the one of Arduino's
-    espota.py only, "auto" the latter where the board does not answer the former. `progress` gets
-    the bytes that the board has acknowledged and their total, `state` a line for each step,
-    `agreed` the handshake before the first byte is sent; `sent` is called when the last one is
-    under way. Raises CommandError: an UploadError of `outcomes` for each failure.
+    `host_ip`. With `auth` "strict" only the SHA-256 handshake is used, with "classic" only that of
+    Arduino's espota.py, with "auto" the classic one if the board does not answer the other.
+    `progress` is called with the number of bytes that the board has acknowledged and their total,
+    `state` with a line for each step, `agreed` with the handshake before the first byte is sent,
+    and `sent` just before the last bytes are sent. Raises CommandError: an UploadError of
+    `outcomes` for each failure.
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")

@@ -1,6 +1,7 @@
-"""How a host proves a password to a board: ArduinoOTA's way with MD5, and this project's own.
+"""How a host proves to a board that it knows the password: two handshakes.
 
-The second binds command, size and SHA-256 of the image to the password. Both are in docs/SPEC.
+The classic one is ArduinoOTA's, with MD5. The strong one is this project's own: its proof covers
+the command, and the size and SHA-256 of the image, as well. docs/SPEC.md describes both.
 """
 
 import hashlib
@@ -11,8 +12,8 @@ from typing import Literal, NamedTuple
 
 from mpota.errors import CommandError
 
-# Which handshake an upload may use: this project's own only, the classic one only, or the classic
-# one where the board does not answer the other.
+# Which handshake an upload may use: only the strong one, only the classic one, or the classic one
+# if the board does not answer the strong one.
 Auth = Literal["strict", "classic", "auto"]
 
 _AUTHENTICATE = 200  # command
@@ -23,14 +24,14 @@ STRONG_ONLY = re.compile(r"ERR: *SHA-256 authentication required", re.IGNORECASE
 
 
 class Handshake(NamedTuple):
-    """What a board and the host have agreed on: `strong` is this project's own handshake."""
+    """How the host was let in: by the `strong` handshake or not, and with a password or without."""
 
     strong: bool
     password_proven: bool
 
 
 class Announcement(NamedTuple):
-    """What an invitation says of the image."""
+    """What an invitation tells the board about the image."""
 
     command: int
     size: int
@@ -44,12 +45,12 @@ class Announcement(NamedTuple):
         return cls(command, len(data), *digests)
 
     def invitation(self, port: int, *, strong: bool) -> str:
-        """Give the datagram that asks a board to connect to TCP port `port`."""
+        """Return the datagram that asks a board to connect to TCP port `port`."""
         classic = f"{self.command} {port} {self.size} {self.md5}"
         return f"{classic} 2 {self.sha256}\n" if strong else f"{classic}\n"
 
     def answer(self, challenge: str, password: str) -> str | None:
-        """Give the datagram that answers AUTH or AUTH2; None for another kind of challenge."""
+        """Return the datagram that answers AUTH or AUTH2; None for another kind of challenge."""
         if found := STRONG_CHALLENGE.fullmatch(challenge):
             cnonce = secrets.token_hex(32)
             image = (self.command, self.size, self.sha256)
@@ -71,7 +72,7 @@ def check_password(password: str) -> None:
 
 
 def classic_response(password: str, nonce: str, cnonce: str) -> str:
-    """Answer a nonce: 32 hex digits that only who knows the password can tell."""
+    """Return the answer to a nonce: 32 hex digits, which prove that the password is known."""
     secret = hashlib.md5(password.encode()).hexdigest()
     return hashlib.md5(f"{secret}:{nonce}:{cnonce}".encode()).hexdigest()
 
@@ -79,16 +80,16 @@ def classic_response(password: str, nonce: str, cnonce: str) -> str:
 def strong_response(
     password: str, nonce: str, cnonce: str, command: int, size: int, sha256: str
 ) -> str:
-    """Answer a nonce for one image only, with 64 hex digits."""
+    """Return the answer to a nonce, 64 hex digits, which is valid for this image only."""
     return _hmac(password, nonce, cnonce, str(command), str(size), sha256)
 
 
 def request_response(password: str, nonce: str, cnonce: str, command: str) -> str:
-    """Answer a nonce for one request only, such as "status", with 64 hex digits."""
+    """Return the answer to a nonce, 64 hex digits, for one request only, such as "status"."""
     return _hmac(password, nonce, cnonce, command)
 
 
 def _hmac(password: str, *fields: str) -> str:
-    """Give HMAC-SHA-256 of the fields, joined by ":"; the key is the SHA-256 of the password."""
+    """Return HMAC-SHA-256 of the fields, joined by ":"; the key is the SHA-256 of the password."""
     key = hashlib.sha256(password.encode()).digest()
     return hmac.new(key, ":".join(fields).encode("ascii"), hashlib.sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""The first half of an upload: invite the board, prove the password, be dialled by the board."""
+"""The first half of an upload: invite the board, prove the password, let the board connect."""
 
 import select
 import socket
@@ -21,7 +21,7 @@ from mpota.arduino.outcomes import (
 
 _CHALLENGES_LIMIT = 4
 _DATAGRAM_LIMIT = 512  # bytes
-_LOWEST_DIALLED_PORT = 1024  # an invitation with a lower one gets no answer (docs/SPEC)
+_LOWEST_DIALLED_PORT = 1024  # boards do not answer an invitation to a lower port (docs/SPEC.md)
 _BUSY = "ERROR[15]"
 _CLASSIC_BOARD = (
     "this board (or Arduino sketch) speaks only the classic MD5 handshake: --classic allows it"
@@ -29,23 +29,25 @@ _CLASSIC_BOARD = (
 
 
 class Invitation:
-    """Bring a board to connect.
+    """Invite a board, so that it connects to this computer.
 
     `listener` is a non-blocking TCP socket that listens, `inviter` a UDP socket connected to
     `board`, an (IP address, port).
     """
 
-    answer_s = 10.0  # for a datagram's answer; espota.py's, as is connect_s
-    # For an answer to the SHA-256 handshake where the classic one may follow, and for each of the
-    # answers by which `_reconsidered` tells an Arduino sketch from a board that was held up.
+    # How long to wait for the answer to a datagram. This time and connect_s are espota.py's.
+    answer_s = 10.0
+    # How long to wait for an answer to the SHA-256 handshake where the classic one may follow, and
+    # for each of the answers by which `_reconsidered` tells an Arduino sketch from a board with
+    # mpota that could not answer in time.
     strong_answer_s = 1.5
-    resend_s = 2.5  # between invitations, since a datagram can get lost
-    busy_s = 3.0  # as long as a host that has no password can keep a board from others, and more
-    retry_s = 0.5  # between invitations of a board that is busy
-    settle_s = 0.3  # for the last of several answers, when several invitations went out
+    resend_s = 2.5  # between two invitations: a datagram can get lost
+    busy_s = 3.0  # a host without the password can keep a board busy for less than this
+    retry_s = 0.5  # between two invitations of a board that is busy
+    settle_s = 0.3  # how long to wait for the last answer, when several invitations were sent
     connect_s = 10.0
-    # For a board that restarts without its application, for want of heap, when the password is
-    # proven: it must join its network again.
+    # How long to wait for a board that restarts without its application after the password was
+    # proven, because its heap is too full: it has to join its network again.
     restart_s = 30.0
 
     def __init__(
@@ -62,20 +64,22 @@ class Invitation:
         self._invitations = 0
         self._port_closed = False
         self._strong = True  # the handshake in use
-        self._strong_seen = False  # the board has made a challenge of it
-        self._turned_away = ""  # the last address but the board's that a connection came from
+        self._strong_seen = False  # whether the board has sent a challenge of the SHA-256 handshake
+        self._turned_away = ""  # the last other address than the board's that has connected
 
     def run(
         self, announcement: Announcement, password: str, auth: Auth
     ) -> tuple[socket.socket, Handshake]:
-        """Give the connection that the board has made, and how. Raises an UploadError."""
+        """Return the board's connection, and the handshake before it. Raises an UploadError."""
         self._state(f"inviting {self._board}")
         answer: str | socket.socket | None = self._invited(announcement, auth)
         challenges = 0
         while isinstance(answer, str) and answer.startswith("AUTH"):
             challenges += 1
             if challenges > _CHALLENGES_LIMIT:
-                raise NoAnswerError("the board asks for the password again and again: restart it")
+                raise NoAnswerError(
+                    "the board asks for the password again and again: restart the board"
+                )
             challenge = self._last_challenge(answer)
             answer = self._authenticate(announcement, challenge, password, auth)
         proven = challenges > 0
@@ -121,11 +125,12 @@ class Invitation:
         return answer
 
     def _reconsidered(self, answer: str, classic: str, strong: str) -> str | socket.socket | None:
-        """Go on from *answer*, to the classic invitation, in the handshake that the board knows.
+        """Continue in the handshake that the board knows, after its *answer* to the classic one.
 
-        A lost datagram, or the pause of up to 8 s that a stranger's wrong guesses bring about, may
-        have kept the board from answering the SHA-256 handshake. Before a password is proven in the
-        classic way, the board must show that it answers at the moment, and that handshake not.
+        The board may know the SHA-256 handshake and not have answered it, since a datagram got
+        lost, or since it makes pauses of up to 8 s after a stranger's wrong guesses. So before a
+        password is proven in the classic way, the board must answer a classic invitation again, and
+        leave the other one unanswered.
         """
         if answer.startswith("AUTH") and not _is_strong(answer):
             self._state("making sure that the board does not know the SHA-256 handshake")
@@ -138,14 +143,14 @@ class Invitation:
                 found = self._invite(classic, self.strong_answer_s)
                 if found is None:
                     raise DowngradeError(
-                        "the board does not answer all the time, so that it is not certain which "
-                        "handshake it knows, and no password is sent: try again"
+                        "the board answers only now and then, so it is not certain which handshake "
+                        "it knows, and no password was sent: try again"
                     )
             if not (isinstance(found, str) and _is_strong(found)):
                 return found
         elif not _is_strong(answer):
             return answer
-        self._state("the board does know the SHA-256 handshake: back to that")
+        self._state("the board does know the SHA-256 handshake: using it")
         self._strong = True
         return self._invite(strong, self.answer_s)
 
@@ -160,7 +165,7 @@ class Invitation:
             "UDP, and that the board's application calls handle()"
         )
         if self._port < _LOWEST_DIALLED_PORT:
-            line += f"; and that -P is at least {_LOWEST_DIALLED_PORT}: boards dial no lower port"
+            line += f"; and give -P {_LOWEST_DIALLED_PORT} or higher: boards use no lower port"
         if auth == "strict":
             line += f"; or {_CLASSIC_BOARD}"
         return NoAnswerError(line)
@@ -178,8 +183,8 @@ class Invitation:
             self._strong = self._strong_seen = True
         elif self._strong_seen:
             raise DowngradeError(
-                "the board began with the SHA-256 handshake and now asks for the classic one, "
-                "which nobody but an attacker wants: find out who answers in its place"
+                "the board began with the SHA-256 handshake and now asks for the classic one, as "
+                "only an attacker would do: find out which device answers instead of the board"
             )
         elif auth == "strict":
             raise DowngradeError(f"not sending the password in the classic way: {_CLASSIC_BOARD}")
@@ -191,7 +196,7 @@ class Invitation:
                 "MPOTA_PASSWORD, or with -a"
             )
         self._state("authenticating")
-        # Sent once: a board may count a response that comes twice as a guess.
+        # Sent only once: a board may take a second copy of the response for a wrong guess.
         answer = self._ask(reply, self.answer_s)
         if answer is None:
             self._state("the board may be restarting for the update: inviting it again")
@@ -224,9 +229,10 @@ class Invitation:
             )
 
     def _invite(self, message: str, wait_s: float) -> str | socket.socket | None:
-        """Send invitations until there is an answer; once anything came nothing is sent again.
+        """Send invitations until there is an answer, and return it.
 
-        But for a while to a board that talks to another host: that may have nothing to say.
+        A board that is busy with another host is invited again for a while: that host may not know
+        the password, and is then given up by the board.
         """
         begun = time.monotonic()
         busy = None
@@ -243,16 +249,17 @@ class Invitation:
         return busy
 
     def _ask(self, message: str, timeout_s: float) -> str | socket.socket | None:
-        """Send a datagram; give its answer, or the board's connection, or None.
+        """Send a datagram; return its answer, or the board's connection, or None.
 
-        A connection stands for an answer that got lost.
+        When the board connects, it has answered, and the answer got lost.
         """
         self._send(message.encode("ascii"))
         return self._await(time.monotonic() + timeout_s, [self._listener, self._inviter])
 
     def _send(self, datagram: bytes) -> None:
         try:
-            with suppress(ConnectionRefusedError):  # tells of the datagram before, sends nothing
+            # This error is about the previous datagram; the new one was not sent.
+            with suppress(ConnectionRefusedError):
                 self._inviter.send(datagram)
                 return
             self._port_closed = True
@@ -264,7 +271,7 @@ class Invitation:
             ) from error
 
     def _await(self, until: float, sockets: list[socket.socket]) -> str | socket.socket | None:
-        """Give what comes first in time: the board's connection or, from a datagram, its text."""
+        """Return the first event before *until*: the board's connection, or a datagram's text."""
         while (left_s := until - time.monotonic()) > 0:
             ready = select.select(sockets, [], [], left_s)[0]
             if self._listener in ready and (connection := self._accept()):
@@ -276,7 +283,7 @@ class Invitation:
     def _accept(self) -> socket.socket | None:
         try:
             connection, (ip, _) = self._listener.accept()
-        except OSError:  # it went away again
+        except OSError:  # the connection was closed before it was accepted
             return None
         if ip == self._ip:
             return connection
@@ -288,14 +295,14 @@ class Invitation:
     def _receive(self) -> str:
         try:
             return self._inviter.recv(_DATAGRAM_LIMIT).decode("ascii", "replace").strip()
-        except OSError as error:  # an ICMP message: nobody listens, or a firewall is in the way
+        except OSError as error:  # an ICMP message: the port is closed, or a firewall blocks it
             self._port_closed |= isinstance(error, ConnectionError)
             return ""
 
     def _last_challenge(self, answer: str) -> str:
-        """Give the last of the challenges: the board forgets a nonce when it makes the next.
+        """Return the last challenge: the board forgets a nonce when it makes a new one.
 
-        A classic one that comes beside one of the SHA-256 handshake does not count.
+        After a challenge of the SHA-256 handshake, classic ones are ignored.
         """
         more_may_come = self._invitations > 1 or self._strong and not _is_strong(answer)
         until = time.monotonic() + (self.settle_s if more_may_come else 0)

@@ -1,6 +1,6 @@
-"""How an upload can end: the board's error numbers for people, and an error for each failure.
+"""How an upload can end: words for the board's error numbers, and an exception for each failure.
 
-Numbers 0 to 16 are those of Arduino's Updater, 32 and up are this project's own.
+The numbers 0 to 16 are those of Arduino's Updater; those from 32 on are this project's own.
 """
 
 import re
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mpota.errors import CommandError
 
-_TEXT_LIMIT = 200  # characters of the board's own words in a line
+_TEXT_LIMIT = 200  # characters of the board's answer that are shown
 
 
 class Outcome(NamedTuple):
@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
 
 _AGAIN = "try again"
-_FLASH = "restart the board and try again; if it stays so, its flash chip is worn out"
+_FLASH = "restart the board and try again; if this error comes again, its flash chip is worn out"
 _PACK = "pack the application again"
 _FLASH_SIZE = "flash the board over serial with the right flash size"
 
@@ -32,19 +32,20 @@ OUTCOMES = {
         "the image is larger than a slot of the board",
         "exclude files, and put what is large, such as pages and pictures, into /data on the board",
     ),
-    5: Outcome("what arrived is not of the size that was announced", _AGAIN),
+    5: Outcome("the board received another number of bytes than was announced", _AGAIN),
     6: Outcome(
-        "the board waited too long for data", "bring it nearer to its access point and try again"
+        "the board waited too long for data",
+        "bring the board nearer to its access point and try again",
     ),
     7: Outcome("the image did not arrive as it was sent", _AGAIN),
-    8: Outcome("the board's flash is not of the size it is set up for", _FLASH_SIZE),
+    8: Outcome("the board's flash has another size than the board is set up for", _FLASH_SIZE),
     9: Outcome("the new firmware is for another size of flash", _FLASH_SIZE),
     10: Outcome(
         "the file is not an application image",
         "send an application's directory, or the image that 'mpota pack' made of it",
     ),
     11: Outcome(
-        "the board was left in its boot loader's mode", "press its reset button and try again"
+        "the board is still in its boot loader's mode", "press its reset button and try again"
     ),
     12: Outcome(
         "the image's signature is missing or wrong",
@@ -53,15 +54,16 @@ OUTCOMES = {
     13: Outcome("no data arrived", _AGAIN),
     14: Outcome(
         "the board has not enough memory for an update beside its application",
-        "restart it and try again; if it stays so, make the application smaller",
+        "restart it and try again; if this error comes again, make the application smaller",
     ),
     15: Outcome("an update is running already", "wait until it has ended, then try again"),
     16: Outcome(
-        "the board does not know this kind of update", "update it with the tool that belongs to it"
+        "the board does not know this kind of update",
+        "update it with the tool that belongs to its software",
     ),
     32: Outcome(
-        "the application on the board does not want to be updated now",
-        "try again when it is ready",
+        "the application on the board does not allow an update now",
+        "try again later",
     ),
     33: Outcome(
         "the board allows no updates now",
@@ -104,32 +106,32 @@ OUTCOMES = {
 
 
 _NO_PASSWORD_SET = Outcome(
-    "the board wants a password and has none that it could check",
-    "set one in its /ota.json over serial, or mend that file",
+    "the board is set to ask for a password, and has none to compare with",
+    "set one over serial with 'mpota config set password'",
 )
 
 _NO_ROOM = re.compile("file system has room|ERROR.4.: Not Enough Space: .*28")
 _NO_ROOM_FOR_DATA = Outcome(
     "the board's file system has no room for these data",
-    "leave out what is large, or delete what the application has written outside of /data; while "
-    "it is tried, the data before and the new ones lie side by side",
+    "leave out large files, or delete what the application has written outside of /data; the board "
+    "keeps the old data beside the new ones until the trial has ended",
 )
 
-# The same by words of the board's answer, for requests other than updates.
+# The outcomes of other requests than updates, by words in the board's answer.
 _REQUEST_OUTCOMES = {
     "no version is on trial": Outcome(
         "no version is on trial on this board", "'mpota status' tells what it runs"
     ),
     "no password": Outcome(
-        "the board has no password that this tool could prove",
-        "set password_sha256 in its /ota.json over serial",
+        "the board has no password for the SHA-256 handshake",
+        "set one over serial with 'mpota config set password'",
     ),
     "not confirmed": Outcome(
         "the board could not confirm the version",
         "its log tells why; if the application leaves too little heap, make it smaller",
     ),
     "no version before": Outcome(
-        "there is no version to go back to: the next update has taken its place, or it was refused",
+        "there is no version to go back to: an update has overwritten it, or it failed before",
         "upload the release that you want",
     ),
 }
@@ -140,11 +142,11 @@ class UploadError(CommandError):
 
 
 class UnknownHostError(UploadError):
-    """A name or address cannot be resolved."""
+    """No address is known for the name of a host."""
 
 
 class HostPortError(UploadError):
-    """The address and port for the board to connect to cannot be had on this computer."""
+    """This computer cannot listen at the address and port that the board is to connect to."""
 
 
 class NoAnswerError(UploadError):
@@ -160,7 +162,7 @@ class WrongPasswordError(UploadError):
 
 
 class DowngradeError(UploadError):
-    """The board asks for the classic handshake where only the SHA-256 one is allowed."""
+    """Only the SHA-256 handshake is allowed, and the board asks for the classic one."""
 
 
 class StrongOnlyError(UploadError):
@@ -180,15 +182,15 @@ class NoResultError(UploadError):
 
 
 class UnexpectedReplyError(UploadError):
-    """The board said what is not in the protocol."""
+    """The board sent an answer that is not in the protocol."""
 
 
 class BusyError(UploadError):
-    """The board takes an update at the moment."""
+    """The board is busy with an update."""
 
 
 class RequestRefusedError(UploadError):
-    """The board does not do what it was asked for, apart from an update."""
+    """The board refused another request than an update."""
 
     def __init__(self, said: str):
         words = printable(said)
@@ -196,13 +198,13 @@ class RequestRefusedError(UploadError):
             if known in words:
                 super().__init__(f"{outcome.cause}: {outcome.remedy}")
                 return
-        super().__init__(f"the board did not do it, saying {words!r}: see its log")
+        super().__init__(f"the board refused this request and said {words!r}: see its log")
 
 
 class RefusedError(UploadError):
     """The board refused the update; `code` is its error number, None where it gave none.
 
-    `password_proven` is whether the board has a password, which the host has proved to know.
+    `password_proven` is whether the host has proved that it knows the board's password.
     """
 
     def __init__(self, said: str, password_proven: bool = False):
@@ -216,12 +218,13 @@ class RefusedError(UploadError):
             super().__init__(f"{outcome.cause}: {outcome.remedy} (the board said: {words})")
         else:
             super().__init__(
-                f"the board refused the update, saying {words!r}: look up what its software means"
+                f"the board refused the update and said {words!r}: look this up in the "
+                "documentation of its software"
             )
 
 
 def _particular(words: str, password_proven: bool) -> Outcome | None:
-    """Give what the board's words tell beyond the number."""
+    """Return a more exact outcome than the error number gives, by the words of the board."""
     if "ERROR[4]" in words and _NO_ROOM.search(words):
         return _NO_ROOM_FOR_DATA
     if "no password is set" in words:
@@ -242,16 +245,16 @@ def _particular(words: str, password_proven: bool) -> Outcome | None:
     if re.search(r"ERROR\[14\]: Out of memory: .", words):
         return Outcome(
             "the board has no memory for another connection",
-            "let its application close those that it does not need, then try again",
+            "let its application close connections that it does not need, then try again",
         )
     if found := re.search(r"failed transfers, try again in (\d+) s", words):
         return Outcome(
             f"the last transfers to this board failed, so it takes none for {found[1]} s",
-            "wait so long, then try again",
+            "wait that long, then try again",
         )
     return None
 
 
 def printable(said: str) -> str:
-    """Make the board's words fit for a line on a terminal."""
+    """Return the board's words as one line that is safe to print on a terminal."""
     return "".join(c if c.isprintable() else " " for c in said[:_TEXT_LIMIT]).strip()

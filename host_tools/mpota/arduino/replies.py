@@ -1,19 +1,19 @@
-"""Make sense of what a board sends over TCP: counts of bytes taken, then OK or an error.
+"""Read what a board sends over TCP: the counts of bytes that it took, then OK or an error.
 
-A count is decimal, without anything between it and the next, so counts that arrive merged or in
-pieces can only be told apart by what they must add up to.
+A count is a decimal number, with no separator before the next one. Several counts may arrive in one
+piece, or one count in several; where a count ends is only known from the sum that they must reach.
 """
 
 _ERROR_LIMIT = 256  # bytes of an error's text
 
 
 class Replies:
-    """Take in a board's bytes as they come."""
+    """What a board has sent so far."""
 
     def __init__(self) -> None:
-        self.word = ""  # what came that is no count: OK or ERROR[n]: text, as far as it is there
-        self.acknowledged = True  # the board has counted all that was announced with expect()
-        self.counting = False  # a count came since
+        self.word = ""  # OK, or "ERROR[n]: text", as far as it has arrived
+        self.acknowledged = True  # the counts have reached the sum that expect() has announced
+        self.counting = False  # a count has arrived since expect()
         self._size = 0
         self._readings: set[tuple[int, int]] = set()
 
@@ -23,7 +23,7 @@ class Replies:
         self._readings = {(0, 0)}
 
     def feed(self, data: bytes) -> None:
-        """Take in what came."""
+        """Read bytes that have arrived."""
         for char in data.decode("ascii", "replace"):
             if self.word or not (char.isdigit() or char.isspace()):
                 self.word = (self.word + char)[:_ERROR_LIMIT]
@@ -42,12 +42,12 @@ class Replies:
 
     @property
     def complete(self) -> bool:
-        """Nothing belongs to `word` any more."""
+        """All of `word` has arrived."""
         return self.ok or "\n" in self.word or len(self.word) == _ERROR_LIMIT
 
     @property
     def unexpected(self) -> bool:
-        """What came can become neither OK nor an error."""
+        """The board has sent what is neither a count, nor OK, nor an error."""
         return not ("OK".startswith(self.word) or self.ok or self.error)
 
     def _count(self, digit: int) -> None:
@@ -57,7 +57,7 @@ class Replies:
         longer = {(done, last * 10 + digit) for done, last in self._readings if last}
         begun = {(done + last, digit) for done, last in self._readings if digit}
         self._readings = {(a, b) for a, b in longer | begun if a + b <= self._size}
-        # Without any reading left, the board counts in its own way: it did take something.
+        # If no reading is left, the board counts in another way: it did acknowledge something.
         self.acknowledged = not self._readings or any(
             done + last == self._size for done, last in self._readings
         )

@@ -6,14 +6,15 @@ import socket
 
 from mpota.arduino.outcomes import HostPortError, NoAnswerError, UnknownHostError
 
-# A name without a domain, as boards have it.
+# A host name without a domain, as boards have one.
 _BOARD_NAME = re.compile(r"[A-Za-z0-9-]{1,63}")
 
 
 def resolve(host: str) -> str:
-    """Give the IP address of an address or a name. Raises UnknownHostError.
+    """Return the IP address of an address or a name. Raises UnknownHostError.
 
-    `garden.local` is asked for by mDNS, and `garden` too where this computer knows no such host.
+    A name such as `garden.local` is looked up by mDNS; `garden` is too, when the system's resolver
+    does not know it.
     """
     is_local = host.rstrip(".").lower().endswith(".local")
     if is_local and (address := _by_mdns(host)):
@@ -31,13 +32,13 @@ def resolve(host: str) -> str:
 
 
 def _by_mdns(host: str) -> str | None:
-    from mpota.discover import address_of  # zeroconf takes its time to load
+    from mpota.discover import address_of  # not at the top: zeroconf takes long to load
 
     return address_of(host)
 
 
 def tcp_listener(host: str, port: int) -> socket.socket:
-    """Give a non-blocking socket that listens on `port` (0: any free one) of the address `host`.
+    """Return a non-blocking socket that listens on `port` (0: any free one) of the address `host`.
 
     Raises HostPortError.
     """
@@ -58,14 +59,14 @@ def tcp_listener(host: str, port: int) -> socket.socket:
 
 
 def udp_to(board: tuple[str, int], host: str = "0.0.0.0") -> socket.socket:
-    """Give a UDP socket, from the address `host`, that hears `board` alone, an (IP address, port).
+    """Return a UDP socket at the address `host` that receives from `board` alone.
 
-    Raises NoAnswerError.
+    `board` is an (IP address, port). Raises NoAnswerError.
     """
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         udp.bind((host, 0))
-        udp.connect(board)  # from now on it hears no one else
+        udp.connect(board)  # from now on the socket receives from the board alone
     except OSError as error:
         udp.close()
         raise NoAnswerError(

@@ -1,4 +1,4 @@
-"""Ask a board what it runs and how its last update ended; confirm or take back a version.
+"""Requests to a board: what it runs and how its last update ended; confirm or take back a version.
 
 The requests are this project's own, "Asking the board" in docs/SPEC.md: UDP datagrams to the port
 of the ArduinoOTA listener.
@@ -30,14 +30,17 @@ PATIENCE_S = 10.0
 _REQUEST_BYTES = 256
 _DATAGRAM_LIMIT = 512  # bytes
 _BUSY = "ERROR[15]"
-_OUTCOME_BYTES = 48  # that a boot record has room for: a longer outcome is cut off there
+_OUTCOME_BYTES = 48  # the room in the boot record: a longer outcome is cut off there
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a board tells of itself; the texts are printable, "" where it does not tell one."""
+    """What a board tells of itself; the texts are printable, "" where it does not tell one.
 
-    name: str  # of the application that runs, as are version, sequence and slot
+    `name`, `version`, `sequence` and `slot` are those of the application that runs.
+    """
+
+    name: str
     version: str
     sequence: int  # 0: no application runs
     slot: str
@@ -54,7 +57,7 @@ class Status:
 
     @classmethod
     def parse(cls, said: str) -> "Status":
-        """Make sense of a board's answer. Raises UnexpectedReplyError."""
+        """Read a board's answer. Raises UnexpectedReplyError."""
         lines, _, outcome = f"\n{said}".partition("\noutcome")
         values = dict(line.split(" ", 1) for line in lines.split("\n") if " " in line)
         state, _, left = values.get("state", "").partition(" ")
@@ -77,7 +80,7 @@ class Status:
             )
         except (KeyError, ValueError) as error:
             raise UnexpectedReplyError(
-                f"the answer to a request for the status is none (the board said "
+                f"the board's answer is not a status (it said "
                 f"{printable(said)!r}): update it with the tool that belongs to it"
             ) from error
 
@@ -94,7 +97,7 @@ def _whole(outcome: str) -> str:
 def ask_status(
     board_ip: str, board_port: int, password: str = "", patience_s: float = PATIENCE_S
 ) -> Status:
-    """Give the status of a board. Raises an UploadError, BusyError while it takes an update."""
+    """Return the status of a board. Raises an UploadError: BusyError during an update."""
     return Status.parse(request("status", board_ip, board_port, password, patience_s))
 
 
@@ -105,7 +108,7 @@ def request(
     password: str = "",
     patience_s: float = PATIENCE_S,
 ) -> str:
-    """Let a board do `command`; give its answer, which is not empty. Raises an UploadError."""
+    """Send `command` to a board; return its answer, which is not empty. Raises an UploadError."""
     check_password(password)
     board = (resolve(board_ip), board_port)
     with udp_to(board) as udp:
@@ -113,18 +116,20 @@ def request(
 
 
 class _Request:
-    """One request over `udp`, a socket that hears the board alone."""
+    """One request over `udp`, a socket that receives from the board alone."""
 
-    resend_s = 1.0  # a datagram can get lost
-    busy_s = 3.0  # an update takes longer; a host that is only asked for the password does not
-    proof_s = 3.0  # for the answer to the proof of the password
+    resend_s = 1.0  # between two datagrams: one can get lost
+    # A board that is busy for longer has an update; a host that cannot prove the password keeps it
+    # busy for less time.
+    busy_s = 3.0
+    proof_s = 3.0  # how long to wait for the answer to the proof of the password
 
     def __init__(self, udp: socket.socket, board: str, command: Command, password: str):
         self._udp, self._board = udp, board
         self._command, self._password = command, password
 
     def run(self, patience_s: float) -> str:
-        """Give the answer. Raises an UploadError."""
+        """Return the answer. Raises an UploadError."""
         begun = time.monotonic()
         until = begun + patience_s
         answer = ""
@@ -134,7 +139,7 @@ class _Request:
                 answer = self._prove(answer)
                 if not answer and self._command != "status":
                     raise NoAnswerError(
-                        f"{self._board} did not say whether it did so: 'mpota status' tells"
+                        f"{self._board} did not say whether it did this: 'mpota status' tells"
                     )
             elif _BUSY in answer and time.monotonic() + self.resend_s < min(
                 until, begun + self.busy_s
@@ -150,7 +155,7 @@ class _Request:
         return self._judged(answer)
 
     def _prove(self, challenge: str) -> str:
-        """Give the answer to the proof of the password, "" where none comes."""
+        """Prove the password; return the board's answer, "" where none comes."""
         found = STRONG_CHALLENGE.fullmatch(challenge)
         if not found:
             raise UnexpectedReplyError(
@@ -182,7 +187,7 @@ class _Request:
     def _ask(self, datagram: bytes, until: float, after: str = "") -> str:
         """Send a datagram until there is an answer; "" where none comes in time.
 
-        `after` is the answer before, which may come twice.
+        `after` is the previous answer; a second copy of it is ignored.
         """
         while (now := time.monotonic()) < until:
             resend_at = min(now + self.resend_s, until)
@@ -201,7 +206,7 @@ class _Request:
                 return self._udp.recv(_DATAGRAM_LIMIT).decode("utf-8", "replace").strip()
             except TimeoutError:
                 return ""
-            except OSError:  # the same; the board may be there in a moment
+            except OSError:  # an ICMP message as well; the board may answer in a moment
                 time.sleep(min(0.1, max(0, until - time.monotonic())))
         return ""
 

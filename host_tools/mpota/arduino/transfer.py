@@ -1,4 +1,4 @@
-"""The second half of an upload: send the image in chunks, each counted by the board."""
+"""The second half of an upload: send the image in chunks, each acknowledged by the board."""
 
 import socket
 import time
@@ -20,11 +20,12 @@ _RECEIVE_LIMIT = 256  # bytes
 class Transfer:
     """Send `size` bytes over a connection that the board has made."""
 
-    # However slowly a board dribbles, each of them is for the whole of what is waited for.
-    count_s = 10.0  # for a chunk to be counted; espota.py's, as is result_s
-    quiet_s = 1.0  # after counts that do not add up: the board has no more to say
+    # Each time is for the whole answer, even if the board sends it byte by byte. count_s and
+    # result_s are espota.py's.
+    count_s = 10.0  # for the board to acknowledge a chunk
+    quiet_s = 1.0  # after counts with another sum than the chunk has: then no more are coming
     error_s = 1.0  # for the rest of an error's text
-    result_s = 60.0
+    result_s = 60.0  # for OK or an error, after the last byte
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Transfer:
         self._progress, self._state, self._sent = progress, state, sent
         self._replies = Replies()
         self._done = 0
-        self._heard = False  # anything since the last chunk
+        self._heard = False  # whether the board has sent anything since the last chunk
 
     def run(self, data: bytes) -> None:
         """Send the image and return when the board has said OK. Raises an UploadError."""
@@ -57,7 +58,7 @@ class Transfer:
                 done = "all" if self._done == self._size else f"{self._done} of"
                 raise NoResultError(
                     f"the board acknowledged {done} {self._size} bytes and did not say whether it "
-                    "takes the image: see which version it runs, then try again"
+                    "takes the image: see with 'mpota status' which version it runs, then try again"
                 )
 
     def _send(self, chunk: memoryview) -> None:
@@ -74,7 +75,7 @@ class Transfer:
             silent = isinstance(error, TimeoutError)
             if not silent:
                 self._hear_out()
-            if last:  # the board may have it all: only the result can tell
+            if last:  # the board may have all bytes: only its result can tell
                 return
             cause = "connection lost"
             if silent:
@@ -84,8 +85,8 @@ class Transfer:
                     else f"the board fell silent for {self.count_s:g} s"
                 )
             raise ConnectionLostError(
-                f"{cause} after {self._done} of {self._size} bytes, and the board goes on with "
-                "the version it runs: try again"
+                f"{cause} after {self._done} of {self._size} bytes, and the board keeps the "
+                "version that it runs: try again"
             ) from error
         self._done += len(chunk)
         self._progress(self._done, self._size)
@@ -103,7 +104,7 @@ class Transfer:
             raise self._unexpected()
 
     def _receive(self, timeout_s: float) -> bool:
-        """Take in what the board says; False when it says nothing in time, or no time is left.
+        """Read what the board sends; return False when it sends nothing in time.
 
         Raises RefusedError for an error of the board, ConnectionError at the connection's end.
         """
@@ -125,7 +126,7 @@ class Transfer:
         return True
 
     def _hear_out(self) -> None:
-        """Read what the board said before it closed; raise RefusedError for an error."""
+        """Read the rest of what the board has sent; raise RefusedError for an error."""
         until = time.monotonic() + self.error_s
         try:
             while not self._replies.complete and (left_s := until - time.monotonic()) > 0:
@@ -133,13 +134,13 @@ class Transfer:
                 if not (data := self._connection.recv(_RECEIVE_LIMIT)):
                     break
                 self._replies.feed(data)
-        except OSError:  # closed or silent: what is there is all
+        except OSError:  # closed or silent: nothing more will arrive
             pass
         if self._replies.error:
             raise RefusedError(self._replies.word)
 
     def _unexpected(self) -> UnexpectedReplyError:
         return UnexpectedReplyError(
-            f"the board said {printable(self._replies.word)!r} after {self._done} of "
-            f"{self._size} bytes, which is not in the protocol: try again"
+            f"after {self._done} of {self._size} bytes the board said "
+            f"{printable(self._replies.word)!r}, which is not in the protocol: try again"
         )

@@ -1,4 +1,4 @@
-"""Wait for the end of the trial that follows an upload, by the status that the board tells."""
+"""Wait for the end of the trial that follows an upload, by asking the board for its status."""
 
 import time
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from mpota.arduino.sockets import resolve
 from mpota.arduino.status import Status, ask_status
 
 _POLL_S = 1.0
-_PATIENCE_S = 3.0  # for one answer; what gets lost is asked for again by the next poll
-_SILENCE_S = 8.0  # without an answer that is told: longer than a restart takes
+_PATIENCE_S = 3.0  # for one answer; if a datagram gets lost, the next poll asks again
+_SILENCE_S = 8.0  # a longer silence is told to the user; a restart takes less
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ def await_ending(
     wait_s: float,
     state: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Ending:
-    """Wait for the end of the trial of `what`, `wait_s` at most.
+    """Wait for the end of the trial of `what`, for `wait_s` at most.
 
-    That is the sequence of a release, or "data". To be called when the board has just said OK to
-    its upload. `state` gets the stage that the
-    trial is in, and a detail of it, every second or so. A board that says nothing leaves it
-    undecided. Raises UnknownHostError.
+    `what` is the sequence of a release, or "data". Call this function when the board has just said
+    OK to the upload. `state` is called about every second, with the stage of the trial and a detail
+    of it. If the board does not tell the end in time, the verdict is "undecided". Raises
+    UnknownHostError.
     """
     address = resolve(board_ip)
     return follow(
@@ -56,7 +56,10 @@ def follow(
     wait_s: float,
     state: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Ending:
-    """Do what `await_ending` does; `ask` gives the status, in so many seconds at most."""
+    """Do what `await_ending` does.
+
+    `ask` returns the board's status; its argument is how long it may take, in seconds.
+    """
     trial = _Trial(what)
     until = trial.begun + wait_s
     while (left_s := until - time.monotonic()) > 0:
@@ -65,8 +68,8 @@ def follow(
             trial.heard(ask(min(_PATIENCE_S, left_s)))
         except (NoAnswerError, BusyError, ConnectionLostError):
             trial.heard(None)
-        except UploadError as error:  # such as another password: it is of no use to ask again
-            return Ending("undecided", f"the board does not tell: {error}")
+        except UploadError as error:  # such as a wrong password: asking again would not help
+            return Ending("undecided", f"the board does not tell its status: {error}")
         if trial.ending:
             return trial.ending
         time.sleep(max(0, min(_POLL_S, until - time.monotonic())))
@@ -74,7 +77,7 @@ def follow(
 
 
 class _Trial:
-    """What is known of a trial, by the statuses of the board that were `heard`."""
+    """What is known of a trial from the board's statuses so far."""
 
     def __init__(self, what: str):
         self._what = what
@@ -83,17 +86,17 @@ class _Trial:
         self.ending: Ending | None = None
 
     def heard(self, status: Status | None) -> None:
-        """Take note of a status, or that there was none."""
+        """Take note of a status; None: the board did not answer."""
         now = time.monotonic()
         if status is None:
             if now - self._heard > _SILENCE_S:
                 self.state = "the board does not answer", f"for {now - self._heard:.0f} s now"
             return
         self._heard = now
-        # The boot that took the upload was there before it, so its uptime is more than that. Its
-        # outcome may be that of a trial of the same release before.
+        # A board that has been up for longer than this trial has not restarted since the upload.
+        # Its outcome may be that of an earlier trial of the same release.
         if status.uptime_s > now - self.begun:
-            self.state = "the board has not restarted,", "and tries it when it does"
+            self.state = "the board has not restarted yet,", "and tries the new version then"
         elif status.state == "trial":
             self.state = "on trial", f"for {status.trial_left_s} s at most"
         else:

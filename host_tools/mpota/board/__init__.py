@@ -1,1 +1,1 @@
-"""A board as it leaves the desk: its files, and the image of its flash."""
+"""The first set-up of a board over serial: its firmware, its files, and the image of its flash."""

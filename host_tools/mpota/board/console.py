@@ -1,4 +1,4 @@
-"""What a board says on its serial port while it starts, until it can be updated over the air."""
+"""Follow what a board says on its serial port, until it can be updated over the air."""
 
 import re
 import time
@@ -13,15 +13,15 @@ _JOINED = re.compile(r"\] I: wifi: joined (.*), address (\S+)")
 _READY = re.compile(r"\] I: arduino: (\S+) listens on port (\d+)")
 _NO_NETWORK = re.compile(r"\] E: wifi: (.*: (?:the key is wrong|there is no such network))")
 _CORRUPT = "filesystem starting at sector"
-_SILENT_S = 3.0  # after which a board that has not been reset is started otherwise
+_SILENT_S = 3.0  # after this silence, it is supposed that the reset has not started the board
 _LINE_LIMIT = 400
 
-_PRESS_RESET = "press RST on the board, or take its power away and give it back"
+_PRESS_RESET = "press RST on the board, or switch its power off and on"
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A board that listens: its host name, address and the port for updates."""
+    """A board that can be updated over the air: its host name, address and port for updates."""
 
     hostname: str
     address: str
@@ -29,7 +29,7 @@ class Ready:
 
 
 def lines(connection: serial.Serial) -> Iterator[str | None]:
-    """Yield each line that comes, and None whenever nothing came for a moment.
+    """Yield each line from the board, and None whenever it has sent nothing for a moment.
 
     Raises OSError when the port goes away.
     """
@@ -54,8 +54,9 @@ def follow(
 ) -> Ready:
     """Wait until the board listens for updates, for *patience_s* at most.
 
-    *on_line* is called with each line of the board, *tell* with lines for people. When nothing is
-    heard for a while, *start_otherwise* is called once. Raises CommandError.
+    *on_line* is called with each line of the board, *tell* with lines for people. If the board says
+    nothing for a while, *start_otherwise* is called once: it starts the board in another way.
+    Raises CommandError.
     """
     began = time.monotonic()
     is_silent, tries = True, 0
@@ -66,7 +67,7 @@ def follow(
             if line is None:
                 if is_silent and waited_s > _SILENT_S * (tries + 1) and tries < 2:
                     start_otherwise() if tries == 0 else tell(
-                        f"nothing is heard of the board: {_PRESS_RESET}"
+                        f"the board says nothing: {_PRESS_RESET}"
                     )
                     tries += 1
                 if waited_s > patience_s:
@@ -79,7 +80,8 @@ def follow(
             if _CORRUPT in line:
                 raise CommandError(
                     "MicroPython finds no file system on the board: its flash is smaller than it "
-                    "says, or --keep-firmware kept another build; flash it without --keep-firmware"
+                    "claims, or --keep-firmware kept another build; flash it without "
+                    "--keep-firmware"
                 )
             if found := _JOINED.search(line):
                 address = found[2]
@@ -89,8 +91,8 @@ def follow(
                 return Ready(found[1], address, int(found[2]))
     except OSError as error:
         raise CommandError(
-            "the port went away while the board started: everything is written; plug it in and "
-            "watch it with 'mpota monitor'"
+            "the port went away while the board started: everything is written; plug the board in "
+            "and watch it with 'mpota monitor'"
         ) from error
     raise AssertionError("lines() does not end")
 
@@ -100,11 +102,13 @@ def _why_not_ready(
 ) -> str:
     written = f"everything is written and verified, but in {patience_s:.0f} s"
     if is_silent:
-        return f"{written} nothing was heard of the board: {_PRESS_RESET}, then 'mpota monitor'"
+        return (
+            f"{written} the board said nothing: {_PRESS_RESET}, and watch it with 'mpota monitor'"
+        )
     if problem:
         return (
-            f"{written} the board did not join the network ({problem}): correct it with 'mpota "
-            "config set ssid=NAME' or 'mpota config set key', the board takes 2.4 GHz only"
+            f"{written} the board did not join the network ({problem}): correct this with 'mpota "
+            "config set ssid=NAME' or 'mpota config set key'; the network must be one of 2.4 GHz"
         )
     if address is None:
         return (
@@ -115,6 +119,6 @@ def _why_not_ready(
 
 
 def _text(line: bytes) -> str:
-    # What the boot ROM says at another speed is left out.
+    # The boot ROM sends at another speed, which gives characters that cannot be printed.
     text = line.decode(errors="replace").rstrip("\r")
     return "".join(c for c in text if c.isprintable() and c != "\ufffd")

@@ -10,16 +10,16 @@ from mpota.board.settings import to_json
 from mpota.image import romfs
 from mpota.image.compile import BOARD_ARCHITECTURE, compile_module
 
-# Where the firmware mounts the system ROM, and the folder in it that is on the board's path.
+# The folder where the firmware mounts the system ROM, and the folder in it that is in sys.path.
 _ROM, _LIB = "/rom", "lib"
-# Where the package looks for the page that it serves.
+# The file with the update page, beside the modules of the package `ota`.
 _PAGE = "ota/web/page.html.gz"
-# The services that a release may bring this package without.
+# The services that can be left out when a release brings the package `ota`.
 SERVICES = ("web", "pull", "ddi", "mdns", "data")
 
 
 def device_root() -> Path:
-    """Return the folder with boot.py, main.py and lib: the wheel's own, or the source checkout."""
+    """Return the folder with boot.py, main.py and lib: a part of the wheel, or the checkout."""
     installed = Path(__file__).parents[1] / "device"
     return installed if installed.is_dir() else Path(__file__).parents[3]
 
@@ -34,8 +34,8 @@ def package_modules(
 ) -> dict[str, bytes]:
     """Return the package `ota`, compiled for *architecture*, and the page: `ota/….mpy` → content.
 
-    *prefix* is the folder on the board that the package is imported from, an entry of its path.
-    *without* are the SERVICES that are left out; `ddi` goes with `pull`, on which it is built.
+    *prefix* is the folder on the board that the package is imported from, an entry of sys.path.
+    *without* are those of SERVICES that are left out; `ddi` is left out with `pull`, which it needs.
     """
     lib = device_root() / _LIB
     modules = {}
@@ -57,7 +57,7 @@ def system_rom(architecture: str = BOARD_ARCHITECTURE) -> bytes:
 
 
 def settings_file(settings: dict[str, object]) -> dict[str, bytes]:
-    """Return /ota.json with *settings*, and the same as those of the last healthy boot."""
+    """Return /ota.json with *settings*, and the copy that a board keeps of the last good ones."""
     data = to_json(settings)
     return {"/ota.json": data, "/.ota/settings": data}
 

@@ -18,7 +18,7 @@ from mpota.errors import CommandError
 
 _TIMEOUT_S = 30
 _CHUNK = 32768
-_LIMIT_BYTES = 4 * 1024 * 1024  # more than any firmware for this chip has
+_LIMIT_BYTES = 4 * 1024 * 1024  # no firmware for this chip is larger
 
 Progress = Callable[[int, int], None]
 
@@ -57,7 +57,7 @@ def stock_firmware(
     if firmware.sha256 != wanted:
         raise CommandError(
             f"{path} has the SHA-256 {firmware.sha256}, and had {wanted} when it was downloaded: "
-            "delete it, and it is downloaded anew"
+            "delete it, then it is downloaded again"
         )
     return firmware
 
@@ -71,11 +71,11 @@ def _download(url: str, progress: Progress) -> bytes:
                 data += chunk
                 if len(data) > _LIMIT_BYTES:
                     raise CommandError(
-                        f"{url} is not firmware (it has no end): use --firmware FILE"
+                        f"{url} is not firmware (it is too large): use --firmware FILE"
                     )
                 progress(len(data), max(total, len(data)))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # An HTTPError has the number of the answer in its own text only.
+        # Only the text of an HTTPError holds the number of the HTTP status.
         is_answer = isinstance(error, urllib.error.HTTPError)
         reason = error if is_answer else getattr(error, "reason", error)
         raise CommandError(
@@ -90,7 +90,7 @@ def _download(url: str, progress: Progress) -> bytes:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    # Under its name only when it is complete.
+    # The file gets its name only when it is complete.
     partial = path.with_name(f"{path.name}.part")
     partial.write_bytes(data)
     partial.replace(path)

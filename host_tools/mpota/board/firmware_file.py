@@ -3,9 +3,9 @@
 The format is that of MicroPython's ports/esp8266/makeimg.py:
 
     0x000000  header and segments, which the boot ROM loads into RAM and ends with a checksum
-    0x008FFC  length of all that stands before the MD5, 4 bytes, little-endian
+    0x008FFC  length of everything before the MD5, 4 bytes, little-endian
     0x009000  code that runs in place
-    length    MD5 of all before from byte 4 on: esptool may change the bytes before that
+    length    MD5 of everything before, but for the first 4 bytes, which esptool may change
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from dataclasses import dataclass
 from mpota.board.flash import FILE_SYSTEM_START, MAPPED_AT, SYSTEM_START
 from mpota.errors import CommandError
 
-# The partition for ROMFS that the build has: system ROM and slots.
+# The ROMFS partition of the build, which holds the system ROM and the slots.
 PARTITION_START = SYSTEM_START
 PARTITION_BYTES = FILE_SYSTEM_START - SYSTEM_START
 
-FIRMWARE = b"\xe9"  # what every file for the boot ROM begins with
+FIRMWARE = b"\xe9"  # the first byte of every file for the boot ROM
 _SEGMENTS_BYTES = 0x9000
 _LENGTH_AT = _SEGMENTS_BYTES - 4
 _MD5_BYTES = 16
 _CHECKSUM_START = 0xEF
-# RAM that the boot ROM may load segments to: instructions and data.
+# The RAM that the boot ROM may load segments to: for instructions, and for data.
 _RAM = (range(0x40100000, 0x40108000), range(0x3FFE8000, 0x40000000))
-# Where Arduino's boot loader, which a sketch begins with, is loaded to.
+# The address of Arduino's boot loader in RAM. Every sketch for the ESP8266 begins with this loader.
 _ARDUINO_LOADER = 0x4010F000
 _MODES = ("QIO", "QOUT", "DIO", "DOUT")
 _SIZES = (
@@ -43,19 +43,18 @@ _SIZES = (
     "16 MiB",
 )
 _BANNER = re.compile(rb"MicroPython (v[0-9][0-9A-Za-z.+-]*) on ([0-9-]{10})")
-# The memoryview of the partition that the build with ROMFS has among its constants: its length,
-# then its address.
+# Length and address of the partition, as they stand in the firmware's constant memoryview of it.
 _PARTITION = struct.pack("<II", PARTITION_BYTES, MAPPED_AT + PARTITION_START)
 _ROMFS_NAME = b"VfsRom\0"
 _BUILD = "ESP8266_GENERIC-FLASH_2M_ROMFS"
-# What the SDK's calibration data begins with. The firmware has all 128 bytes of it.
+# The beginning of the SDK's calibration data. The firmware holds all 128 bytes of them.
 _INIT_DATA_START = bytes.fromhex("05000402050505020500040505040505")
 _INIT_DATA_BYTES = 128
 
 
 @dataclass(frozen=True)
 class Firmware:
-    """A firmware file that is whole and suits; *version* and *date* are what its banner says."""
+    """A firmware file that is whole and fits; *version* and *date* come from its banner."""
 
     data: bytes
     version: str
@@ -82,7 +81,7 @@ class Firmware:
 
 
 def first_firmware(flash: bytes) -> bytes:
-    """Return the firmware that *flash* begins with, by the length that it gives itself."""
+    """Return the firmware at the beginning of *flash*; the firmware itself holds its length."""
     (length,) = struct.unpack_from("<I", flash, _LENGTH_AT)
     return flash[: length + _MD5_BYTES]
 
@@ -105,32 +104,32 @@ def check_firmware(data: bytes, name: str) -> Firmware:
         )
     if not is_whole:
         raise CommandError(
-            f"{name} is {len(data)} bytes and says that it has {length + _MD5_BYTES}: it is cut "
-            "short or has been changed, so get it anew"
+            f"{name} has {len(data)} bytes, and should have {length + _MD5_BYTES} by its header: "
+            "it is cut short or was changed, so download it again"
         )
     if hashlib.md5(data[4:length]).digest() != data[length:]:
-        raise CommandError(f"{name} is damaged (its MD5 does not match): get it anew")
+        raise CommandError(f"{name} is damaged (its MD5 does not match): download it again")
     if banner is None:
         raise CommandError(f"{name} is not MicroPython: give the .bin file of {_BUILD}")
     version, date = banner[1].decode(), banner[2].decode()
     _check_partition(data, f"{name} (MicroPython {version})")
     if len(data) > PARTITION_START:
         raise CommandError(
-            f"{name} is {len(data)} bytes and reaches into the ROMFS partition at "
+            f"{name} has {len(data)} bytes and reaches into the ROMFS partition at "
             f"{PARTITION_START:#x}: give the .bin file of {_BUILD}"
         )
     return Firmware(data, version, date)
 
 
 def describe(data: bytes, name: str) -> str:
-    """Tell what the file in *data* is, which begins with 0xE9, and what can be done with it.
+    """Return a line that tells what a file that begins with 0xE9 is, and what to do with it.
 
-    *name* is what the line calls it.
+    *data* is the file's content, *name* its name in the line.
     """
     if struct.unpack_from("<I", data.ljust(12), 8)[0] == _ARDUINO_LOADER:
         return (
             f"{name} is an Arduino sketch, and boards with mpota run MicroPython: send an "
-            "application's directory; to a board that runs a sketch, with --classic"
+            "application's directory; for a board that runs a sketch, give --classic"
         )
     try:
         firmware = check_firmware(data, name)
@@ -139,22 +138,23 @@ def describe(data: bytes, name: str) -> str:
     mode, size = data[2], data[3] >> 4
     if mode >= len(_MODES) or size >= len(_SIZES):
         return (
-            f"{name} is made for a flash that there is not (header {data[2:4].hex()}): get it anew"
+            f"{name} is made for a kind of flash that does not exist (header {data[2:4].hex()}): "
+            "download it again"
         )
     return (
-        f"{name} is MicroPython {firmware.version}, whole, for a flash of {_SIZES[size]} in mode "
-        f"{_MODES[mode]}: boards take firmware over serial only, with 'mpota flash --firmware "
-        f"{name}', as long as they have no boot loader that could put it in its place"
+        f"{name} is MicroPython {firmware.version}, complete, for a flash of {_SIZES[size]} in "
+        f"mode {_MODES[mode]}: boards take firmware over serial only, with 'mpota flash --firmware "
+        f"{name}', since they have no boot loader yet that could replace it"
     )
 
 
 def _check_segments(data: bytes, name: str) -> None:
     if len(data) < 8:
-        raise CommandError(f"{name} is cut short ({len(data)} bytes): get it anew")
+        raise CommandError(f"{name} is cut short ({len(data)} bytes): download it again")
     checksum, at = _CHECKSUM_START, 8
     for _ in range(data[1]):
         if at + 8 > min(len(data), _SEGMENTS_BYTES):
-            raise CommandError(f"{name} ends within its segments: get it anew")
+            raise CommandError(f"{name} ends within its segments: download it again")
         address, size = struct.unpack_from("<II", data, at)
         if not any(address in ram and address + size <= ram.stop for ram in _RAM):
             raise CommandError(
@@ -164,11 +164,13 @@ def _check_segments(data: bytes, name: str) -> None:
         for byte in data[at + 8 : at + 8 + size]:
             checksum ^= byte
         at += 8 + size
-    end = at | 15  # where the checksum is: the last of 16 bytes
+    end = at | 15  # the checksum is the last byte of a block of 16
     if end >= min(len(data), _SEGMENTS_BYTES):
-        raise CommandError(f"{name} ends within its segments: get it anew")
+        raise CommandError(f"{name} ends within its segments: download it again")
     if data[end] != checksum:
-        raise CommandError(f"{name} is damaged (its segments have another checksum): get it anew")
+        raise CommandError(
+            f"{name} is damaged (its segments have another checksum): download it again"
+        )
 
 
 def _check_partition(data: bytes, name: str) -> None:
@@ -179,9 +181,10 @@ def _check_partition(data: bytes, name: str) -> None:
         return
     if _ROMFS_NAME in data:
         raise CommandError(
-            f"{name} has its ROMFS partition elsewhere than at {PARTITION_START:#x}: give the .bin "
-            f"file of {_BUILD}"
+            f"{name} has its ROMFS partition at another place than {PARTITION_START:#x}: give the "
+            f".bin file of {_BUILD}"
         )
     raise CommandError(
-        f"{name} has no ROMFS partition, where the update code goes: give the .bin file of {_BUILD}"
+        f"{name} has no ROMFS partition, which the update services need: give the .bin file of "
+        f"{_BUILD}"
     )

@@ -1,7 +1,7 @@
-"""The modules that the board's MicroPython brings, by name.
+"""The names of the modules in the board's MicroPython.
 
-They are those of the official build FLASH_2M_ROMFS, read from MicroPython's sources: from
-MP_REGISTER_MODULE and MP_REGISTER_EXTENSIBLE_MODULE, and from the port's manifests.
+They are those of the official build FLASH_2M_ROMFS. Their sources are MP_REGISTER_MODULE and
+MP_REGISTER_EXTENSIBLE_MODULE in MicroPython's code, and the port's manifests.
 """
 
 
@@ -9,13 +9,13 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# `import NAME` looks for a file of this name on the path first. The same name with a `u` before it
-# means the built-in module always.
+# `import NAME` looks for a file of this name in sys.path first. The name with a `u` before it means
+# the built-in module in any case.
 EXTENSIBLE_MODULES = _words("""
     array binascii collections cryptolib errno hashlib heapq io json machine os platform random re
     select socket struct time websocket
 """)
-# `import NAME` means the built-in module always.
+# `import NAME` always means the built-in module.
 BUILT_IN_MODULES = _words("""
     _asyncio _espnow _onewire _webrepl btree builtins deflate esp framebuf gc lwip math micropython
     network sys tls uctypes vfs

@@ -1,4 +1,4 @@
-"""What a first flash writes to a board, and what it leaves blank: offset → content or size."""
+"""What 'mpota flash' writes to a board, and what it erases: offset → content, offset → size."""
 
 from collections.abc import Mapping
 
@@ -14,32 +14,32 @@ from mpota.board.flash import (
     SLOT_STARTS,
     SYSTEM_BYTES,
     SYSTEM_START,
-    file_system,
 )
 from mpota.errors import CommandError
+from mpota.image import littlefs
 
-# Up to here the firmware writes the SDK's calibration data itself where there is none.
+# On boards with at most this much flash, the firmware itself writes missing calibration data.
 _LARGEST_CALIBRATED_BYTES = 4 * 1024 * 1024
 _INIT_DATA_BEFORE_END = 4 * SECTOR_BYTES
 _BLANK = b"\xff" * SECTOR_BYTES
 
 
 def partition_regions(application: bytes | None) -> dict[int, bytes]:
-    """Return the system ROM and, with an *application* image, slot a with its mark.
+    """Return the system ROM and, with an *application* image, slot a marked as accepted.
 
-    Raises CommandError for what does not fit.
+    Raises CommandError where one of them is too large.
     """
     system = files.system_rom()
     if len(system) > SYSTEM_BYTES:
         raise CommandError(
-            f"the system ROM has {len(system)} bytes and its place {SYSTEM_BYTES}: this version of "
-            "mpota is broken, install another"
+            f"the system ROM has {len(system)} bytes, and there is room for {SYSTEM_BYTES}: this "
+            "version of mpota is broken, install another one"
         )
     regions = {SYSTEM_START: system}
     if application is not None:
         if len(application) > IMAGE_LIMIT_BYTES:
             raise CommandError(
-                f"the application's image has {len(application)} bytes, and a slot takes "
+                f"the application's image has {len(application)} bytes, and a slot holds "
                 f"{IMAGE_LIMIT_BYTES}: leave files out, or put them into /data"
             )
         slot = application.ljust(SLOT_BYTES - len(ACCEPTED_PAGE), b"\xff") + ACCEPTED_PAGE
@@ -53,14 +53,15 @@ def all_regions(
     content: Mapping[str, bytes],
     flash_bytes: int,
 ) -> dict[int, bytes]:
-    """Return all that goes on a board with *flash_bytes* of flash; *content* are its files.
+    """Return everything that is written to a board with *flash_bytes* of flash.
 
-    Of the file system, the sectors that hold something: littlefs erases others before it uses them.
+    *content* are the files of its file system: name → content. Blank sectors of the file system are
+    left out: littlefs erases a sector before it uses it.
     """
     regions = {0: firmware.data} | partition_regions(application)
     size = flash_bytes - SDK_BYTES - FILE_SYSTEM_START
-    # Both superblocks in any case: what lies there now may be of an older file system.
-    regions |= used_parts(file_system(content, size), FILE_SYSTEM_START, always=2)
+    # Both superblocks are always written: those of an older file system may lie there now.
+    regions |= used_parts(littlefs.build(content, size), FILE_SYSTEM_START, always=2)
     if flash_bytes > _LARGEST_CALIBRATED_BYTES:
         regions[flash_bytes - _INIT_DATA_BEFORE_END] = firmware.init_data()
     return regions
@@ -69,7 +70,7 @@ def all_regions(
 def blank_regions(
     regions: Mapping[int, bytes], start: int = SYSTEM_START, end: int = FILE_SYSTEM_START
 ) -> dict[int, int]:
-    """Return what *regions* do not write from *start* to *end*, offset → size."""
+    """Return the parts from *start* to *end* that *regions* do not write: offset → size."""
     used = set()
     for offset, data in regions.items():
         used |= set(range(offset // SECTOR_BYTES, -(-(offset + len(data)) // SECTOR_BYTES)))
@@ -78,9 +79,10 @@ def blank_regions(
 
 
 def used_parts(content: bytes, start: int, always: int = 0) -> dict[int, bytes]:
-    """Return what of *content*, which goes to *start*, is not blank, offset → content.
+    """Return the sectors of *content* that are not blank, offset → content.
 
-    It is in whole sectors. The first *always* of them are in it whatever they are.
+    *start* is the offset of *content* in flash. The first *always* sectors are returned even if
+    they are blank.
     """
     sectors = [
         n
@@ -93,7 +95,7 @@ def used_parts(content: bytes, start: int, always: int = 0) -> dict[int, bytes]:
 
 
 def _joined(sectors: list[int]) -> dict[int, int]:
-    # Sectors that follow one another, as offset → size.
+    # Joins sectors that follow one another: offset → size.
     joined: dict[int, int] = {}
     for sector in sectors:
         offset = sector * SECTOR_BYTES

@@ -1,4 +1,4 @@
-"""Serial ports of this computer: found, opened, and waited for."""
+"""Serial ports of this computer: find them, open them, and wait for them."""
 
 import errno
 import sys
@@ -11,7 +11,7 @@ from serial.tools import list_ports
 
 from mpota.errors import CommandError
 
-BAUD = 115200  # of the boot ROM in its serial mode, and of MicroPython's console
+BAUD = 115200  # the speed of the boot ROM in its serial mode, and of MicroPython's console
 
 _READ_TIMEOUT_S = 0.1
 _RESET_S = 0.1
@@ -20,13 +20,13 @@ _LOOK_S = 0.1  # how often it is looked whether a port is there
 
 
 def serial_ports() -> list[str]:
-    """Return the devices of the adapters that are plugged in, and descriptions behind them."""
+    """Return a text for each adapter that is plugged in: its device, then its description."""
     found = [p for p in sorted(list_ports.comports()) if p.vid is not None]
     return [f"{p.device} ({p.description})" for p in found]
 
 
 def only_port() -> str:
-    """Return the one port that there is. Raises CommandError, with those there are."""
+    """Return the only port. Raises CommandError where there is none, or more than one."""
     ports = serial_ports()
     if not ports:
         raise CommandError(
@@ -46,7 +46,7 @@ def is_there(port: str) -> bool:
 
 
 def wait_for(port: str, is_plugged: bool, tick: Callable[[], None] = lambda: None) -> None:
-    """Wait until *port* is plugged in, or until it is not; *tick* is called meanwhile."""
+    """Wait until *port* is plugged in, or until it is unplugged; *tick* is called meanwhile."""
     while is_there(port) is not is_plugged:
         tick()
         time.sleep(_LOOK_S)
@@ -57,7 +57,7 @@ def open_port(
 ) -> serial.Serial:
     """Open *port* for this program alone.
 
-    *dtr* and *rts* are what these lines of the adapter are set to, None: what the system does.
+    *dtr* and *rts* are levels for these lines of the adapter; None leaves them to the system.
     Raises CommandError.
     """
     connection = serial.serial_for_url(
@@ -75,7 +75,10 @@ def open_port(
 
 
 def reopen_port(port: str, *, dtr: bool | None = None, rts: bool | None = None) -> serial.Serial:
-    """Open *port* again when it is back: it may be there before it can be opened."""
+    """Wait until *port* is plugged in again, and open it.
+
+    It is tried several times: for a moment, the port may exist and not be ready.
+    """
     tries = 0
     while True:
         wait_for(port, True)
@@ -89,7 +92,7 @@ def reopen_port(port: str, *, dtr: bool | None = None, rts: bool | None = None) 
 
 
 def has_lines(connection: serial.Serial) -> bool:
-    """Whether the adapter has the lines DTR and RTS, with which boards are reset."""
+    """Whether the adapter has the lines DTR and RTS, which can reset a board."""
     try:
         connection.dtr = connection.dtr
     except OSError:
@@ -109,11 +112,11 @@ def _why_not_open(port: str, error: Exception) -> str:
     code, text = getattr(error, "errno", None), str(error)
     if code == errno.ENOENT or "FileNotFoundError" in text:
         there = ", ".join(serial_ports()) or "none"
-        return f"there is no port {port}; ports that are there: {there}: give one with --port"
+        return f"there is no port {port} (found: {there}): name another one with --port"
     if code == errno.EACCES and sys.platform != "win32":
         return (
             f"no permission to open {port}: add yourself to the group that owns it (Debian: 'sudo "
-            "usermod -aG dialout $USER'), log in anew and try again"
+            "usermod -aG dialout $USER'), log in again and try again"
         )
     if code == errno.EBUSY or "exclusively lock" in text or "denied" in text:
         return (

@@ -1,4 +1,7 @@
-"""MicroPython's prompt on a serial port, by the command line of mpremote: programs and files."""
+"""Run programs on a board, and copy its files, at MicroPython's prompt on a serial port.
+
+The work is done by the command `mpremote`.
+"""
 
 import json
 import posixpath
@@ -20,16 +23,17 @@ _BY_HAND_S = 45.0
 _QUIET_S = 0.3
 _PROMPT = b">>> "
 _BUSY = ("could not enter raw repl", "timeout waiting", "could not exec command")
-_FILES_A_CALL = 20  # of what is told to mpremote at once
+_FILES_A_CALL = 20  # copied by one call of mpremote
 
 Progress = Callable[[int, int], None]
 
 
 def no_progress(done: int, total: int) -> None:
-    """Show nothing of how far it is."""
+    """Show no progress."""
 
 
-# All files of the board's own file system, with their sizes; what is mounted in it is left out.
+# Prints all files of the board's own file system, with their sizes. Other file systems that are
+# mounted in its folders are left out.
 _LIST = """
 import os, vfs, json
 inner = [path for _, path in vfs.mount()]
@@ -42,7 +46,7 @@ def walk(folder):
             walk(path)
 walk("")
 """
-# That this is an ESP8266, and what of its build matters here.
+# Fails on another chip than an ESP8266, and prints what matters here of MicroPython's build.
 _KIND = """
 import esp, json, sys, vfs
 esp.check_fw
@@ -54,8 +58,10 @@ print(json.dumps([
 
 
 class Kind(NamedTuple):
-    """MicroPython's version; its bytecode's version and sub-version, as 10 bits; where its file
-    system starts in flash; the bytes of its ROMFS partition, 0 where there is none.
+    """The MicroPython on a board.
+
+    `bytecode` are version and sub-version of its bytecode, as 10 bits; `file_system_start` is an
+    offset in flash; `partition_bytes` is the size of its ROMFS partition, 0 where it has none.
     """
 
     version: str
@@ -69,7 +75,7 @@ class Prompt:
 
     def __init__(self, port: str, tell: Callable[[str], None]) -> None:
         self._port, self._tell = port, tell
-        self._is_at_prompt = False  # since the last call, after which no program was started
+        self._is_at_prompt = False  # whether the last call has left the board at the prompt
 
     def execute(self, program: str) -> str:
         """Run *program* on the board and return what it prints. Raises CommandError."""
@@ -79,7 +85,7 @@ class Prompt:
             return self._mpremote("run", str(path))
 
     def kind(self) -> Kind:
-        """Return what MicroPython it is. Raises CommandError where it is none for the ESP8266."""
+        """Return what kind of MicroPython runs. Raises CommandError if it is not an ESP8266's."""
         try:
             version, *rest = json.loads(self.execute(_KIND))
         except (ValueError, _ProgramError) as error:
@@ -94,7 +100,7 @@ class Prompt:
         return dict(json.loads(line) for line in self.execute(_LIST).splitlines())
 
     def read(self, sizes: Mapping[str, int], progress: Progress = no_progress) -> dict[str, bytes]:
-        """Return the contents of the files that are the keys of *sizes*: see `files`."""
+        """Return the contents of files; *sizes* maps their names to sizes, as `files` returns."""
         names, contents = list(sizes), {}
         total = sum(sizes.values())
         with tempfile.TemporaryDirectory(prefix="mpota-") as folder:
@@ -108,7 +114,7 @@ class Prompt:
         return contents
 
     def write(self, files: Mapping[str, bytes], progress: Progress = no_progress) -> None:
-        """Write files, each under another name first: whenever it ends, a file is old or new."""
+        """Write files. Each gets another name first: if this is interrupted, no file is cut off."""
         names, done = list(files), 0
         total = sum(map(len, files.values()))
         with tempfile.TemporaryDirectory(prefix="mpota-") as folder:
@@ -124,7 +130,7 @@ class Prompt:
                 progress(done, total)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files that may be there."""
+        """Remove files; those that do not exist are ignored."""
         lines = [f"for name in {list(names)!r}:", " try: os.remove(name)", " except OSError: pass"]
         self.execute("\n".join(["import os", *lines]))
 
@@ -159,18 +165,18 @@ class Prompt:
             if attempt + 1 < _ATTEMPTS:
                 self._tell(f"the board is busy ({_last_line(said)}): trying again")
         raise CommandError(
-            f"the board on {self._port} does not come to its prompt ({_last_line(said)}): take its "
-            "power away and give it back, and try again"
+            f"the board on {self._port} does not show its prompt ({_last_line(said)}): switch its "
+            "power off and on, and try again"
         )
 
     def _interrupt(self) -> None:
-        # Presses Ctrl-C until the prompt is there; what a program says meanwhile is read away.
+        # Presses Ctrl-C until the prompt appears. Output of the program until then is dropped.
         connection = open_port(self._port)
         connection.timeout = _QUIET_S
         try:
             began, is_told = time.monotonic(), False
             while True:
-                connection.write(b"\r\x03\x02")  # with Ctrl-B, which leaves the raw prompt
+                connection.write(b"\r\x03\x02")  # Ctrl-B leaves the raw prompt, if that is on
                 said, quiet_from = b"", time.monotonic()
                 while time.monotonic() - quiet_from < 2 * _QUIET_S:
                     came = connection.read(4096)
@@ -183,27 +189,27 @@ class Prompt:
                 if waited_s > _INTERRUPT_S and not is_told:
                     is_told = True
                     self._tell(
-                        "the application does not let itself be interrupted, or the board does not "
-                        f"run MicroPython: press RST; waiting {_BY_HAND_S:.0f} s for the prompt"
+                        "the application cannot be interrupted, or the board does not run "
+                        f"MicroPython: press RST; waiting {_BY_HAND_S:.0f} s for the prompt"
                     )
                     if has_lines(connection):
                         press_reset(connection)
                 if waited_s > _INTERRUPT_S + _BY_HAND_S:
                     raise CommandError(
-                        f"the board on {self._port} does not come to MicroPython's prompt: flash "
-                        "it anew with 'mpota flash', without --keep-firmware"
+                        f"the board on {self._port} does not show MicroPython's prompt: flash it "
+                        "with 'mpota flash', without --keep-firmware"
                     )
         except OSError as error:
             raise CommandError(
-                f"the port {self._port} went away (a cable pulled, or the power?): plug it in and "
-                "run the same command again"
+                f"the port {self._port} went away (was the cable pulled, or the power lost?): plug "
+                "it in and run the same command again"
             ) from error
         finally:
             connection.close()
 
 
 class _ProgramError(CommandError):
-    """A program on the board has raised."""
+    """A program on the board has raised an exception."""
 
 
 def _chain(steps: list[list[str]]) -> list[str]:

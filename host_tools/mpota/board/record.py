@@ -1,6 +1,6 @@
-"""The boot record, /.ota/record: which slot runs, and what is known of both.
+"""The boot record, /.ota/record: which slot runs, and what is known of both slots.
 
-The bytes are those of docs/SPEC.md, "Boot record".
+docs/SPEC.md describes the bytes in "Boot record".
 """
 
 import hashlib
@@ -12,8 +12,8 @@ NO_SLOT = "-"
 
 _MAGIC = b"MPBR"
 _VERSION = 2
-_CHECK_BYTES = 8  # the beginning of the SHA-256 over all before
-_LONGEST_BYTES = 256  # of a record that a later version has appended fields to
+_CHECK_BYTES = 8  # the first bytes of the SHA-256 of everything before
+_LONGEST_BYTES = 256  # a later version may have appended fields, up to this length
 _FIELDS = struct.Struct("<4sIBBBBBBxxII")
 _SLOT = struct.Struct("<II16s")
 _REVERT = 1  # the flag
@@ -24,8 +24,8 @@ _OUTCOME_BYTES = 48
 class SlotRecord:
     """What a board received into a slot: `sequence` is 0 where nothing is known.
 
-    `size_bytes` and `md5` are those of the whole file, signature included; `md5` is 16 bytes, of
-    zeros where it is not known.
+    `size_bytes` and `md5` are those of the whole file, signature included; an `md5` that is not
+    known is 16 zeros.
     """
 
     sequence: int = 0
@@ -37,9 +37,9 @@ class SlotRecord:
 class Record:
     """A boot record: `active` and `trial` are "a", "b" or NO_SLOT.
 
-    `attempts` counts boots of the trial, of the last one where there is none now. `data` is what
-    the next boot does to the folder /data: 0 nothing, 1 the new one is tried, 2 it is taken back.
-    `outcome` is how the last update ended, in words; at most 48 bytes of it are kept.
+    `attempts` counts the boots of the present trial, or of the last one. `data` says what the next
+    boot does with the folder /data: 0 nothing, 1 try the new folder, 2 take it back. `outcome` is
+    how the last update ended, in words; at most 48 bytes of it are kept.
     """
 
     generation: int
@@ -55,7 +55,7 @@ class Record:
     outcome: str = ""
 
     def pack(self) -> bytes:
-        """Give the content of the file."""
+        """Return the content of the file."""
         body = _FIELDS.pack(
             _MAGIC,
             self.generation,
@@ -75,7 +75,7 @@ class Record:
 
     @classmethod
     def parse(cls, data: bytes) -> "Record | None":
-        """Read a record of this version or a later one; None where a board could not use it."""
+        """Read a record of this or a later version; return None if a board could not use it."""
         outcome_at = _FIELDS.size + 2 * _SLOT.size
         shortest = outcome_at + _OUTCOME_BYTES + _CHECK_BYTES
         body, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]

@@ -1,4 +1,7 @@
-"""The chip's boot ROM over a serial port, spoken to by esptool: what chip it is, and its flash."""
+"""Ask the chip's boot ROM over a serial port which chip it is, and read and write its flash.
+
+The work is done by esptool.
+"""
 
 import functools
 import time
@@ -15,20 +18,20 @@ from mpota.board.flash import FILE_SYSTEM_START
 from mpota.board.port import BAUD, has_lines, open_port
 from mpota.errors import CommandError
 
-# Tried one after the other: adapters and cables differ in what they carry.
+# Speeds that are tried one after the other: not every adapter and cable works at the highest.
 BAUD_RATES = (460800, 230400, BAUD)
 FLASH_MODES = ("keep", "dout", "dio", "qio")
 
 _LEAST_FLASH_BYTES = 2 * FILE_SYSTEM_START
-_RESET_ATTEMPTS = 3  # with DTR and RTS, each of about a second
-_BY_HAND_S = 60.0  # for a person who has buttons to press
+_RESET_ATTEMPTS = 3  # with DTR and RTS; each takes about a second
+_BY_HAND_S = 60.0  # how long a person may take to press the buttons
 _ANSWER_S = 0.5
-_ON_THE_LINE_S = 0.1  # until what an adapter was given has left it
+_ON_THE_LINE_S = 0.1  # until the adapter has sent all bytes that it was given
 _MIB = 1024 * 1024
 
 BUTTONS = (
-    "hold FLASH (also called BOOT, or GPIO0 wired to GND), press and release RST (or take the "
-    "board's power away and give it back), let go of FLASH"
+    "hold FLASH (also called BOOT, or GPIO0 wired to GND), press and release RST (or switch the "
+    "board's power off and on), then release FLASH"
 )
 
 Progress = Callable[[int, int], None]
@@ -50,8 +53,8 @@ class Loader:
     """A chip in its serial boot mode. A context manager, which closes the port.
 
     *tell* is called with lines for people; *has_written* is whether the board was changed before by
-    other means. Raises CommandError, as all of its methods do: when the
-    port cannot be opened, nothing answers, or the board is none that can be updated.
+    other means. Raises CommandError when the port cannot be opened, when nothing answers, or when
+    mpota does not support the board. All methods raise CommandError.
     """
 
     def __init__(
@@ -109,10 +112,10 @@ class Loader:
         progress: Callable[[str, int, int], None],
         mode: str = "keep",
     ) -> None:
-        """Write *regions*, offset → content, and compare all of them with what is in flash then.
+        """Write *regions*, offset → content, then compare the flash with all of them.
 
-        In what is written to 0, the size of the flash is put into the header, and *mode*, one of
-        FLASH_MODES. *progress* is called with what goes on, and of how many bytes it is done.
+        The size of the flash and the *mode*, one of FLASH_MODES, are put into the header of the
+        region at 0. *progress* is called with the present phase, the bytes done, and their total.
         """
         total, done = sum(map(len, regions.values())), 0
         writing = functools.partial(progress, "writing the flash")
@@ -139,18 +142,18 @@ class Loader:
             self._log.progress = _no_progress
 
     def start(self) -> bool:
-        """Have the chip start what is in its flash; return whether a reset by RTS was tried.
+        """Start the program in the chip's flash; return whether a reset by RTS was tried.
 
-        Where the adapter has no such line, the stub is asked to start the program.
+        If the adapter has no line RTS, esptool's stub on the chip starts the program.
         """
         by_line = has_lines(self.connection)
         self._reset("hard-reset" if by_line else "soft-reset")
         return by_line
 
     def start_by_stub(self) -> None:
-        """Have the stub start what is in flash, where a reset by RTS was of no effect."""
+        """Let esptool's stub start the program in flash, if a reset by RTS had no effect."""
         assert self._esp is not None
-        self.connection.baudrate = self._bauds[0]  # as the stub has it
+        self.connection.baudrate = self._bauds[0]  # the speed that the stub uses
         self._reset("soft-reset")
 
     def _reset(self, how: str) -> None:
@@ -162,7 +165,7 @@ class Loader:
         except (FatalError, OSError) as error:
             raise CommandError(
                 f"the board was not started ({_first_line(error)}): everything is written; press "
-                "RST, or take its power away and give it back"
+                "RST, or switch its power off and on"
             ) from error
 
     # Connecting
@@ -202,7 +205,7 @@ class Loader:
         try:
             self._esp = cmds.run_stub(esp)
             self._raise_baud()
-            self._esp.WRITE_FLASH_ATTEMPTS = 1  # tried again here, at another speed
+            self._esp.WRITE_FLASH_ATTEMPTS = 1  # _do() tries again, at another speed
             cmds.attach_flash(self._esp)
         except (FatalError, OSError) as error:
             self._slow_down(error)
@@ -211,15 +214,17 @@ class Loader:
         assert self._esp is not None
         if self._bauds[0] != BAUD:
             self._esp.change_baud(self._bauds[0])
-            # Whether it is understood.
+            # Fails if the chip's answer at this speed cannot be read.
             self._esp.read_reg(ESPLoader.CHIP_DETECT_MAGIC_REG_ADDR, timeout=_ANSWER_S)
 
     def _slow_down(self, error: Exception) -> None:
-        # Begins anew at the next lower speed.
+        # Connects again, at the next lower speed.
         if len(self._bauds) == 1:
             raise self._failure("talk to the chip", error) from error
         self._bauds.pop(0)
-        self._tell(f"the line is bad ({_first_line(error)}): going on at {self._bauds[0]} baud")
+        self._tell(
+            f"the serial line is bad ({_first_line(error)}): continuing at {self._bauds[0]} baud"
+        )
         self.close()
         self._connect()
 
@@ -249,7 +254,7 @@ class Loader:
     # Work with the flash
 
     def _do(self, what: str, action: Callable[[], object]) -> object:
-        # A line that fails at one speed may do at a lower one.
+        # A serial line that fails at one speed may work at a lower one.
         while True:
             try:
                 return action()
@@ -272,22 +277,24 @@ class Loader:
             cmds.verify_flash(self._esp, [(offset, data)], flash_size="detect", flash_mode=mode)
         except FatalError as error:
             raise CommandError(
-                f"what was written to {offset:#x} is not what is there now "
-                f"({_first_line(error)}): run the same command again; if it ends so again, the "
-                "flash chip is bad, or smaller than it says, so take another board"
+                f"the flash at {offset:#x} does not hold what was written there "
+                f"({_first_line(error)}): run the same command again; if this error comes again, "
+                "the flash chip is bad, or smaller than it claims, so take another board"
             ) from error
         except OSError as error:
             raise self._failure("verify", error) from error
 
     def _failure(self, what: str, error: Exception) -> CommandError:
         state = (
-            "what is in its flash now is incomplete and does not run; run the same command again"
+            "the program in its flash is incomplete now and does not run; run the same command "
+            "again"
             if self.has_written
             else "nothing was written; run the same command again"
         )
         if isinstance(error, OSError):
             return CommandError(
-                f"the port {self._port} went away (a cable pulled, or the power?): {state}"
+                f"the port {self._port} went away (was the cable pulled, or the power lost?): "
+                f"{state}"
             )
         return CommandError(f"could not {what} ({_first_line(error)}): {state}")
 
@@ -297,12 +304,13 @@ def _no_progress(done: int, total: int) -> None:
 
 
 def _show_part(progress: Progress, before: int, size: int, total: int, done: int, of: int) -> None:
-    # *done* *of* one region, in whatever unit, are told as bytes of all regions.
+    # *done* and *of* count parts of one region, in esptool's units; *progress* counts the bytes of
+    # all regions.
     progress(before + size * done // of, total)
 
 
 class _Log(TemplateLogger):  # type: ignore[misc]  # esptool has no types
-    """What esptool would print; what of it matters reaches people as errors and as progress."""
+    """esptool's log: nothing of it is printed. Its progress bar is shown as progress."""
 
     def __init__(self) -> None:
         self.progress: Progress = _no_progress
@@ -338,7 +346,7 @@ class _Log(TemplateLogger):  # type: ignore[misc]  # esptool has no types
 
 @functools.cache
 def _esptool_log() -> _Log:
-    # esptool has one log for the whole program, which can be replaced once.
+    # esptool has one log for the whole program, and it can be replaced only once.
     replacement = _Log()
     log.set_logger(replacement)
     return replacement

@@ -1,4 +1,4 @@
-"""Set up a board over serial: from blank to one that is updated over the air from then on."""
+"""Set up a board over serial; from then on it can be updated over the air."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ SETTINGS_FILE, KEYS_FILE = "/ota.json", "/ota.keys"
 
 _BYTECODE = 6 | 3 << 8
 
-# Is given the settings that are on the board, and returns those that it is to have.
+# A function that takes the settings on the board, and returns those that it gets.
 Settings = Callable[[Mapping[str, object]], Mapping[str, object]]
 
 
 class Report(Protocol):
-    """Where people read what happens."""
+    """Shows people what happens."""
 
     def tell(self, line: str) -> None:
         """Show a line."""
@@ -35,11 +35,11 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What is to go on a board, and how its port is used.
+    """What is written to a board, and how its port is used.
 
-    `firmware` is None where the board's own stays; `application` an image, `keys` the content of
-    /ota.keys, each None where there is none. `dtr` and `rts` are what the adapter's lines are set
-    to. `patience_s` is how long the board is waited for until it listens.
+    `firmware` None: the board keeps its own. `application` is an image and `keys` the content of
+    /ota.keys, or None. `dtr` and `rts` are levels for the adapter's lines. `patience_s` is how long
+    the board may take until it listens for updates.
     """
 
     firmware: Firmware | None
@@ -53,7 +53,7 @@ class Job:
 
 
 def set_up(port: str, job: Job, wanted: Settings, report: Report) -> tuple[Chip, console.Ready]:
-    """Do the *job*, and follow the board until it listens for updates. Raises CommandError."""
+    """Do the *job*, and wait until the board listens for updates. Raises CommandError."""
     if job.firmware is None:
         return _beside_firmware(port, job, wanted, report)
     content = _files(job, wanted({}))
@@ -81,7 +81,7 @@ def _beside_firmware(
     prompt.write(content, lambda done, total: report.progress("writing the files", done, total))
     with _loader(port, job, report, has_written=True) as loader:
         regions = partition_regions(job.application)
-        if job.application is not None and record.NAME in there:  # the other slot stays usable
+        if job.application is not None and record.NAME in there:  # the other slot is kept
             start = SLOT_STARTS["a"]
             loader.erase(blank_regions(regions, start, start + SLOT_BYTES))
         elif record.NAME not in there:
@@ -92,13 +92,13 @@ def _beside_firmware(
 def _check(kind: Kind) -> None:
     if kind.bytecode != _BYTECODE:
         raise CommandError(
-            f"MicroPython {kind.version} on the board loads another bytecode than 6.3: flash it "
-            "without --keep-firmware"
+            f"MicroPython {kind.version} on the board needs another bytecode than 6.3: flash the "
+            "board without --keep-firmware"
         )
     if (kind.partition_bytes, kind.file_system_start) != (PARTITION_BYTES, FILE_SYSTEM_START):
         raise CommandError(
             f"MicroPython {kind.version} on the board is a build without the ROMFS partition that "
-            "the update code needs: flash it without --keep-firmware"
+            "the update services need: flash the board without --keep-firmware"
         )
 
 

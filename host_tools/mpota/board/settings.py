@@ -1,4 +1,4 @@
-"""The settings of a board, /ota.json, as the host makes them; docs/SETTINGS.md has the keys."""
+"""The settings of a board, /ota.json, as the host writes them; docs/SETTINGS.md lists them."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from mpota.errors import CommandError
 
-# Who logs in to the update page, and what the browser is asked for: RFC 7616, section 3.4.2.
+# User and realm of the update page's login: RFC 7616, section 3.4.2.
 _WEB_USER = _WEB_REALM = "mpota"
 
 _FROM_PASSWORD = ("password_hash", "password_sha256", "web_ha1_md5", "web_ha1_sha256")
@@ -39,21 +39,21 @@ _SWITCHES = (
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _HOST_NAME_LIMIT = 32
 
-# Letters and digits that are not taken for one another.
+# Letters and digits, without those that are easily confused.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _GROUPS, _GROUP = 4, 4
 
 
 def new_password() -> str:
-    """Return a password that nobody guesses: 79 bits in four groups of letters and digits."""
+    """Return a random password of 79 bits: four groups of letters and digits."""
     groups = ("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP)) for _ in range(_GROUPS))
     return "-".join(groups)
 
 
 def derived(password: str, user: str = _WEB_USER) -> dict[str, str]:
-    """Return the settings that a board has in place of *password*.
+    """Return the settings that a board stores instead of *password*.
 
-    They are what the two handshakes work with, and the update page's login of *user*.
+    The two handshakes need them, and the login of *user* to the update page.
     """
     return {
         "password_hash": hashlib.md5(password.encode()).hexdigest(),
@@ -72,9 +72,10 @@ def _login(user: str, password: str) -> dict[str, str]:
 def for_board(
     settings: Mapping[str, object], present: Mapping[str, object] = MappingProxyType({})
 ) -> dict[str, object]:
-    """Return *settings* as they go on a board that has *present*: checked, without passwords.
+    """Check *settings*, and return them as a board stores them: without passwords.
 
-    Raises CommandError, which names what is wrong and never the value of a secret.
+    *present* are the settings that the board has already. Raises CommandError, which names the
+    wrong setting and never shows the value of a secret.
     """
     for name, value in settings.items():
         _check(name, value)
@@ -83,7 +84,7 @@ def for_board(
     user = str(result.get("web_user") or present.get("web_user") or _WEB_USER)
     if "web_user" in result and not passwords:
         raise CommandError(
-            "the setting web_user needs the password as well, since the board keeps what comes of "
+            "the setting web_user needs the password as well, since the board stores a hash of "
             "both: give password, or web_password"
         )
     if "password" in passwords:
@@ -94,7 +95,7 @@ def for_board(
 
 
 def without_password(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return *settings* without those that come from a password."""
+    """Return *settings* without those that are made of a password."""
     return {k: v for k, v in settings.items() if k not in (*_FROM_PASSWORD, *_PASSWORDS)}
 
 
@@ -104,7 +105,7 @@ def has_password(settings: Mapping[str, object]) -> bool:
 
 
 def shown(settings: Mapping[str, object]) -> dict[str, str]:
-    """Return the texts with which *settings* are shown to people; those of secrets tell nothing."""
+    """Return *settings* as texts for people; those of secrets do not show the value."""
     texts = {}
     for name, value in settings.items():
         if name in _FROM_PASSWORD:
@@ -117,15 +118,15 @@ def shown(settings: Mapping[str, object]) -> dict[str, str]:
 
 
 def is_secret(name: str) -> bool:
-    """Whether the value of the setting *name* is not to be shown."""
+    """Whether the value of the setting *name* must not be shown."""
     return name in _SECRET
 
 
 def parse(name: str, text: str) -> object:
-    """Return the value that *text*, from a command line, is for the setting *name*.
+    """Return the value of *text*, from a command line, for the setting *name*.
 
-    Texts are taken as they are; for other settings, JSON is read where *text* is JSON. Raises
-    CommandError for what the setting cannot be.
+    For a setting that is a text, this is *text* itself; otherwise *text* is read as JSON, if it is
+    JSON. Raises CommandError for a wrong value.
     """
     value: object = text
     if name not in (*_TEXTS, *_SECRET, "hostname", "auth"):
@@ -142,10 +143,10 @@ def read_file(path: Path) -> dict[str, object]:
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # Not the text of the error alone: it may hold a line with a secret.
+        # The error's own text may hold a line with a secret: only the line's number is shown.
         where = re.search(r"at line \d+", str(error))
         raise CommandError(
-            f"{path} is no TOML{f' ({where[0]})' if where else ''}: write lines like "
+            f"{path} is not TOML{f' ({where[0]})' if where else ''}: write lines like "
             'ssid = "garden"'
         ) from None
     for name, value in settings.items():
@@ -161,7 +162,7 @@ def read_json(data: bytes) -> dict[str, object]:
         settings = None
     if not isinstance(settings, dict):
         raise CommandError(
-            "the board's /ota.json is damaged: write it anew with 'mpota flash --keep-firmware'"
+            "the board's /ota.json is damaged: write a new one with 'mpota flash --keep-firmware'"
         )
     return settings
 
@@ -169,8 +170,8 @@ def read_json(data: bytes) -> dict[str, object]:
 def to_json(settings: Mapping[str, object]) -> bytes:
     """Return /ota.json with *settings*.
 
-    Characters are written as they are: MicroPython reads no pairs of escapes, which those outside
-    of Unicode's first 65,536 would need.
+    No character is escaped: those outside of Unicode's first 65,536 would become a pair of escapes,
+    which MicroPython cannot read.
     """
     return json.dumps(settings, indent=1, ensure_ascii=False).encode() + b"\n"
 
@@ -219,7 +220,7 @@ def _problem(name: str, value: object) -> str | None:
         if value not in ("classic", "strict"):
             return "must be classic or strict"
     elif name in _FROM_PASSWORD:
-        return "comes from the password: give that"
+        return "is made of the password: give the password instead"
     elif name == "safe_pins":
         is_right = isinstance(value, dict) and all(
             pin.isdigit() and int(pin) <= 16 and level in (0, 1) for pin, level in value.items()
@@ -227,5 +228,5 @@ def _problem(name: str, value: object) -> str | None:
         if not is_right:
             return 'must be pins from 0 to 16 with levels 0 or 1, like {"5": 0}'
     elif not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        return "has a name that is none: take letters, digits and _"
+        return "has a wrong name: use letters, digits and _"
     return None

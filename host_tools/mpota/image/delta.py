@@ -1,6 +1,7 @@
-"""An image as what has changed since another one: pieces of that, and bytes of its own.
+"""A delta: an image as what has changed since an older one, the base.
 
-The bytes are those of docs/SPEC.md. What is sent is a gzip of them.
+It consists of references to parts of the base, and of new bytes. docs/SPEC.md describes the format.
+A gzip of it is what is sent to a board.
 """
 
 import struct
@@ -14,14 +15,14 @@ from mpota.image import compression
 MAGIC = b"MPD1"
 # Magic, SHA-256 of the base, size of the result, its SHA-256.
 _HEAD = struct.Struct("<4s32sI32s")
-_BLOCK_BYTES = 8  # what two images share is found by blocks of so many bytes
-_CANDIDATES = 32  # places of one block that are tried
-_SHORTEST_COPY_BYTES = 8  # a shorter one takes as much room as its bytes
+_BLOCK_BYTES = 8  # the size of the blocks by which equal parts of two images are found
+_CANDIDATES = 32  # the most places in the base that are tried for one block
+_SHORTEST_COPY_BYTES = 8  # a reference to a shorter part is as long as the part itself
 
 
 @dataclass(frozen=True)
 class Copy:
-    """So many bytes of the base, from `place` on."""
+    """A part of the base: `length` bytes from `place` on."""
 
     place: int
     length: int
@@ -38,15 +39,15 @@ class Delta:
 
 
 def make(old: bytes, new: bytes) -> bytes:
-    """Give what is sent to a board that runs `old`, for it to run `new`: images, signed or not.
+    """Return what is sent to a board that runs the image `old`, so that it makes `new` of it.
 
-    A signature of `new` is over the image, not over a gzip of it. Raises DamagedImageError where
-    one of them is no image.
+    A signature of `new` is one over the image, not over a gzip. Raises DamagedImageError where one
+    of the two is not an image.
     """
     old, _ = image.unpacked(old)
     base, result = image.read(old), image.read(new)
     head = _HEAD.pack(MAGIC, bytes.fromhex(base.sha256), len(new), bytes.fromhex(result.sha256))
-    # Boards copy from the ROMFS and the footer; a signature is not like another one.
+    # A board copies from the ROMFS and the footer only: two signatures have nothing in common.
     parts = _parts(old[: image.size_bytes(old)], new)
     return compression.compress(head + _packed(parts))
 
@@ -63,7 +64,10 @@ def read(content: bytes) -> Delta:
 
 
 def apply(old: bytes, delta: Delta) -> bytes:
-    """Give the image that comes of `delta` on a board that runs `old`. Raises DamagedImageError."""
+    """Return the image that a board that runs `old` makes of `delta`.
+
+    Raises DamagedImageError.
+    """
     old, _ = image.unpacked(old)
     if image.read(old).sha256 != delta.base:
         raise DamagedImageError("it is for another version")
@@ -74,12 +78,12 @@ def apply(old: bytes, delta: Delta) -> bytes:
 
 
 def _parts(old: bytes, new: bytes) -> Iterator[Copy | bytes]:
-    """Cover `new` by the longest copies that are found from left to right, and literal bytes."""
+    """Cover `new`, from left to right, by the longest parts of `old` that are found, and bytes."""
     places: dict[bytes, list[int]] = {}
     for at in range(len(old) - _BLOCK_BYTES + 1):
         places.setdefault(old[at : at + _BLOCK_BYTES], []).append(at)
-    begin = at = 0  # of what is literal, up to where
-    follows = 0  # where the last copy ends in the base
+    begin = at = 0  # the bytes of `new` from begin to at are covered by no part of the base yet
+    follows = 0  # where the last copied part ends in the base
     while at < len(new):
         place, length = follows, _common(old, follows, new, at)
         for other in places.get(new[at : at + _BLOCK_BYTES], ())[:_CANDIDATES]:
@@ -89,7 +93,7 @@ def _parts(old: bytes, new: bytes) -> Iterator[Copy | bytes]:
                 place, length = other, found
         if length < _SHORTEST_COPY_BYTES:
             at += 1
-            follows += 1  # a byte that was changed stands in the place of another
+            follows += 1  # one byte may just have been replaced by another
             continue
         # The copy may begin before the block by which it was found.
         while at > begin and place and old[place - 1] == new[at - 1]:
@@ -104,7 +108,7 @@ def _parts(old: bytes, new: bytes) -> Iterator[Copy | bytes]:
 
 
 def _common(old: bytes, place: int, new: bytes, at: int) -> int:
-    """Count the bytes that are the same from `place` in `old` and from `at` in `new` on."""
+    """Count the equal bytes from `place` in `old` and from `at` in `new` on."""
     limit = min(len(old) - place, len(new) - at)
     if limit <= 0:
         return 0

@@ -1,4 +1,4 @@
-"""Make an application image of a directory: what goes in, and what its pyproject.toml says."""
+"""Make an application image of a directory: choose and compile its files, read pyproject.toml."""
 
 import codecs
 import fnmatch
@@ -21,7 +21,7 @@ from mpota.image.keys import PRIVATE_KEY, PUBLIC_KEY
 from mpota.image.manifest import Manifest
 from mpota.image.sources import check_sources, warn_of_names
 
-# Never packed: what belongs to the host, and above all the keys.
+# Files that are never packed: those of tools on the host, and above all the keys.
 EXCLUDED = (".*", "__pycache__", "*.pyc", "*.signed", PRIVATE_KEY, PUBLIC_KEY)
 SETTINGS_FILE = "pyproject.toml"
 _APPLICATION = "/app"  # where the board mounts an application
@@ -37,9 +37,9 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class PackedImage:
-    """An application image as it was made: `data` are its bytes, the signature included.
+    """An application image that was made: `data` are its bytes, including the signature.
 
-    `files` maps the names in it to contents, `warnings` are lines for people.
+    `files` maps the names of the files in it to their contents; `warnings` are lines for people.
     """
 
     manifest: Manifest
@@ -66,11 +66,12 @@ def pack_directory(
 ) -> PackedImage:
     """Make an image of the application in `directory`, its sources compiled for `architecture`.
 
-    What is None comes from `[tool.mpota]` in the directory's pyproject.toml. With `with_ota`, the
-    image brings this version's package, but for the SERVICES in `without`; with `downgrade`, a
-    board may take it below its floor; with `gzip`, it is made smaller for the way; with a
-    `private_key`, what is sent is signed. `data_digest` names the data image that belongs to it,
-    which was made of `data_directory`; that is left out. Raises CommandError.
+    A `name`, `version` or `sequence` that is None comes from `[tool.mpota]` in the directory's
+    pyproject.toml. With `with_ota`, the image brings this version of the package `ota`, without the
+    SERVICES in `without`. With `downgrade`, a board may take the image below its floor. With
+    `gzip`, it is compressed. With a `private_key`, it is signed. `data_digest` names the data image
+    that belongs to the application; `data_directory`, of which that image was made, is left out.
+    Raises CommandError.
     """
     if not directory.is_dir():
         raise CommandError(f"{directory} is not a directory: give the application's directory")
@@ -122,13 +123,13 @@ def pack_directory(
 
 
 def data_directory_of(directory: Path) -> Path | None:
-    """Give the folder of the data files that belong to an application, by its pyproject.toml."""
+    """Return the folder of data files that an application's pyproject.toml names, or None."""
     named = _settings(directory).get("data")
     return directory / named if named else None
 
 
 def read_directory(directory: Path, check_name: Callable[[str], None]) -> dict[str, bytes]:
-    """Read the data files of a folder, as they are, but for EXCLUDED ones: name to content."""
+    """Read the data files of a folder without changes: name → content. EXCLUDED are left out."""
     collection = _Collection(directory, [*EXCLUDED], check_name, are_data=True)
     return dict(sorted(collection.files.items()))
 
@@ -147,19 +148,20 @@ def _settings(directory: Path) -> dict[str, Any]:
     for key, value in items:
         if key not in _KEYS:
             raise CommandError(
-                f"{path} has '{key}' under [tool.mpota]: the keys are {', '.join(_KEYS)}"
+                f"{path} has the unknown key '{key}' under [tool.mpota]: the keys are "
+                f"{', '.join(_KEYS)}"
             )
         kind, kind_name = _KEYS[key]
-        fits = type(value) is kind  # bool is an int, and no number
+        fits = type(value) is kind  # not isinstance(): a bool is an int, and is not a number
         if not fits or kind is list and not all(isinstance(item, str) for item in value):
             raise CommandError(f"{path}: '{key}' must be {kind_name}")
     return table
 
 
 class _Collection:
-    """Read a directory's files into `files`, a dict of name in the image to content.
+    """The files of a directory: `files` maps their names in the image to their contents.
 
-    Folders that belong to a tool of the host are left out, with a line in `warnings` for each.
+    Folders that belong to tools on the host are left out, with a line in `warnings` for each.
     """
 
     def __init__(
@@ -186,7 +188,9 @@ class _Collection:
             target = self._target(path, name)
             if target.is_dir():
                 if target in above:
-                    raise CommandError(f"the link {name} leads back to itself: exclude it")
+                    raise CommandError(
+                        f"the link {name} leads to a folder that contains it: exclude it"
+                    )
                 if what := _tools_folder(path):
                     self.warnings.append(
                         f"warning: the folder {name} is left out, since it is {what}: exclude it"
@@ -207,9 +211,11 @@ class _Collection:
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError) as error:
-            raise CommandError(f"the link {name} leads nowhere: mend or exclude it") from error
+            raise CommandError(f"the link {name} leads nowhere: correct or exclude it") from error
         if not target.is_relative_to(self._root):
-            raise CommandError(f"the link {name} leads out of the directory: copy the file in")
+            raise CommandError(
+                f"the link {name} leads out of the directory: replace it by a copy of the file"
+            )
         return target
 
     def _content(self, path: Path) -> bytes:
@@ -223,7 +229,7 @@ class _Collection:
                     "put it into /data on the board"
                 )
             content = path.read_bytes()
-            # What some editors put before a text is no part of a source.
+            # Some editors write a byte order mark before a text; it is not a part of the source.
             return content.removeprefix(codecs.BOM_UTF8) if path.suffix == ".py" else content
         except OSError as error:
             raise CommandError(
@@ -232,7 +238,7 @@ class _Collection:
 
 
 def _tools_folder(path: Path) -> str | None:
-    # What a folder is that no application means to have in its image.
+    # Returns what kind of folder this is, if no application means to have it in its image.
     if path.name == "node_modules":
         return "JavaScript's packages"
     if (path / "pyvenv.cfg").exists():
@@ -247,7 +253,7 @@ def _compiled(files: dict[str, bytes], architecture: str) -> dict[str, bytes]:
         if name.endswith(".py"):
             made = name.removesuffix(".py") + ".mpy"
             if made in files:
-                raise CommandError(f"{name} stands beside {made}: delete or exclude one of them")
+                raise CommandError(f"both {name} and {made} exist: delete or exclude one of them")
             path = f"{_APPLICATION}/{made}"
             content = compile_module(content.decode(), path, architecture, file=name)
         elif name.endswith(".mpy"):
@@ -265,14 +271,13 @@ def _too_large(size: int, files: dict[str, bytes], with_ota: bool) -> CommandErr
             for service in SERVICES
         ]
         return CommandError(
-            f"{too_much}, of which {_size_of(files, folder)} are the update services: leave out "
-            f"those that the application does not need: {', '.join(sizes)}"
+            f"{too_much}; the update services take {_size_of(files, folder)} bytes of it: leave "
+            f"out those that the application does not need: {', '.join(sizes)}"
         )
     largest = max(files, key=lambda name: len(files[name]))
     return CommandError(
-        f"{too_much}: exclude files, and put "
-        "what is large, such as pages and pictures, into /data on the board (the largest file is "
-        f"{largest}, {len(files[largest])} bytes)"
+        f"{too_much}: exclude files, and put large ones, such as pages and pictures, into /data on "
+        f"the board (the largest file is {largest}, {len(files[largest])} bytes)"
     )
 
 

@@ -1,4 +1,4 @@
-"""RSA keys: read the PEM files of openssl and keygen, refuse what a board cannot use."""
+"""RSA keys: read the PEM files of openssl and keygen, refuse keys that boards cannot use."""
 
 import os
 import struct
@@ -53,10 +53,10 @@ def load_public_key(path: Path) -> RSAPublicKey:
 
 
 def binary_keys(public_keys: list[RSAPublicKey]) -> bytes:
-    """Give the content of a board's /ota.keys: `MPKY`, then each key.
+    """Return the content of a board's /ota.keys: `MPKY`, then each key.
 
     A key is the length of its modulus in bytes, u16 little-endian, and the modulus, big-endian;
-    the exponent is 65537. The board takes PEM as well; this form is smaller and sooner read.
+    the exponent is 65537. The board takes PEM as well; this form is smaller and faster to read.
     Raises CommandError for a key that the board cannot use.
     """
     content = _BINARY_MAGIC
@@ -68,7 +68,7 @@ def binary_keys(public_keys: list[RSAPublicKey]) -> bytes:
 
 
 def check_bits(bits: int, what: str) -> None:
-    """Check a key's length. Raises CommandError where boards do not verify with such a key."""
+    """Check a key's length. Raises CommandError if boards cannot verify with such a key."""
     if not SHORTEST_BITS <= bits <= LONGEST_BITS or bits % 8:
         raise CommandError(
             f"{what} of {bits} bits does not fit: use {SHORTEST_BITS} to {LONGEST_BITS}, a "
@@ -77,7 +77,7 @@ def check_bits(bits: int, what: str) -> None:
 
 
 def warn_of_exposure(path: Path) -> str | None:
-    """Give the warning for a private key that others on this computer can read, else None."""
+    """Return the warning for a private key that others on this computer can read, else None."""
     if os.name != "posix" or not path.stat().st_mode & 0o077:
         return None
     return f"warning: others on this computer can read {path}: chmod 600 {path}"

@@ -1,4 +1,4 @@
-"""MANIFEST: what an application image says about itself, in lines of text."""
+"""MANIFEST: the file in which an application image describes itself, in lines of text."""
 
 import re
 from dataclasses import dataclass
@@ -9,30 +9,31 @@ MANIFEST_NAME = "MANIFEST"
 BOARD = "esp8266"
 MPY = "6.3"  # the version of the bytecode that the board's MicroPython loads
 
-# The board refuses what exceeds these.
+# A board refuses a MANIFEST that exceeds these limits.
 SIZE_LIMIT = 512  # bytes
 LINE_LIMIT = 128  # bytes of a line with its newline
 LABEL_LIMIT = 32  # characters of a name, a version and the other words
-SEQUENCE_LIMIT = 2**30 - 1  # a small int on the board
+SEQUENCE_LIMIT = 2**30 - 1  # the largest small int on the board
 
 _FIRST_LINE = "mpota 2"
 _DOWNGRADE = "yes"
 _KEYS = ("name", "version", "sequence", "board", "mpy", "downgrade", "data")
-_KEEP = "keep"  # the one key that may have several words
+_KEEP = "keep"  # the only key that may have several words
 _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
 _LINE = re.compile(rf"[ -~]{{1,{LINE_LIMIT - 1}}}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
-# A file of /data, or several by a *.
+# A file in /data, or several with a *.
 _PATTERN = re.compile(r"[A-Za-z0-9._/-]*\*?[A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an image says about itself; `board` and `mpy` are None where it does not say.
+    """What an image says about itself; `board` and `mpy` are None if it does not say them.
 
-    `downgrade` asks a board to take the release also below its floor; the board's own setting has
-    to allow that too. `data` is how the SHA-256, in hex, of the data image begins that belongs to
-    it; `keep` are the files of /data that updates of it leave, by name or with a `*`.
+    With `downgrade`, a board may take the release even below its floor, if the board's settings
+    allow that as well. `data` is the beginning of the SHA-256, in hex, of the data image that
+    belongs to the application. `keep` are names of files in /data, or patterns with a `*`, that an
+    update of /data leaves as they are.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Manifest:
     keep: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Give the manifest's text. Raises CommandError for a field that does not fit."""
+        """Return the manifest's text. Raises CommandError for a field that does not fit."""
         for key, value in (("name", self.name), ("version", self.version)):
             if not _LABEL.fullmatch(value):
                 raise CommandError(
@@ -122,7 +123,7 @@ class Manifest:
 
 
 def _words(lines: list[str]) -> dict[str, str]:
-    """Give the word of every key that is known."""
+    """Return the word of every key that is known."""
     words: dict[str, str] = {}
     for line in lines:
         if not _LINE.fullmatch(line):

@@ -1,11 +1,11 @@
-"""ROMFS, MicroPython's read-only file system: made of files, and read without trusting it.
+"""ROMFS, MicroPython's read-only file system: make one of files, and read one without trusting it.
 
-The format is described in MicroPython's extmod/vfs_rom.c. A ROMFS is a record, and so is all that
-it holds: a kind, a length, and as many bytes as the length says. Both numbers are written with
+MicroPython's extmod/vfs_rom.c describes the format. A ROMFS is a record, and everything in it is
+one too: a kind, a length, and as many bytes as the length says. Both numbers are written with
 seven bits a byte, the highest first; every byte but the last has its eighth bit set.
 
-The reader takes only what a board takes. MicroPython's own reader believes every length, so a
-board checks all records before it mounts an image.
+This reader takes only what a board takes. MicroPython's own reader trusts every length, so a board
+checks all records before it mounts an image.
 """
 
 import re
@@ -17,13 +17,13 @@ from mpremote.romfs import VfsRomWriter
 from mpota.errors import DamagedImageError
 
 MAGIC = b"\xd2\xcd\x31"
-FOLDER_LIMIT = 8  # folders one in the other: the board's stack ends after a few dozen
+FOLDER_LIMIT = 8  # nested folders: a few dozen would overflow the board's stack
 PART_LIMIT = 100  # characters of one folder's or file's name
 
-# What a name may be; "." and ".." are no names.
+# The characters of a name; "." and ".." are not allowed either.
 _PART = re.compile(rf"(?!\.{{1,2}}\Z)[A-Za-z0-9._-]{{1,{PART_LIMIT}}}")
 _PADDING, _DATA, _FOLDER, _FILE = 1, 2, 4, 5  # kinds of records
-_UINT_BYTES = 5  # of a number, those included that change nothing
+_UINT_BYTES = 5  # the longest form of a number, leading zeros included
 
 
 class _Record(NamedTuple):
@@ -40,10 +40,10 @@ def is_part(name: str) -> bool:
 
 
 def build(files: dict[str, bytes]) -> bytes:
-    """Make a ROMFS of `files`, name (with `/` between its parts) to content.
+    """Make a ROMFS of `files`: name, with `/` between its parts, → content.
 
-    Records come in the order of `files`; a folder's come where its first file is. The same input
-    always gives the same bytes.
+    The records are in the order of `files`; a folder stands at the place of its first file. The
+    same input always gives the same bytes.
     """
     writer = VfsRomWriter()
     _write(writer, _tree(files))
@@ -51,20 +51,20 @@ def build(files: dict[str, bytes]) -> bytes:
 
 
 def size_bytes(data: bytes) -> int:
-    """Give the size of the ROMFS that `data` begins with. Raises DamagedImageError."""
+    """Return the size of the ROMFS that `data` begins with. Raises DamagedImageError."""
     return _filesystem(data).end
 
 
 def first_file(data: bytes) -> tuple[str, bytes]:
-    """Give name and content of the file that is the very first record of the ROMFS in `data`.
+    """Return name and content of the file that is the very first record of the ROMFS in `data`.
 
-    Its data must stand right behind its name, where a board reads it before it has checked the
-    rest. Raises DamagedImageError where there is no such file.
+    Its data must follow its name directly: there a board reads them, before it has checked the rest
+    of the image. Raises DamagedImageError if there is no such file.
     """
     filesystem = _filesystem(data)
     file = _record(data, filesystem.start, filesystem.end)
     if file.kind != _FILE:
-        raise DamagedImageError("its first record is no file")
+        raise DamagedImageError("its first record is not a file")
     name, at = _name(data, file)
     content = _record(data, at, file.end)
     if content.kind != _DATA:
@@ -73,7 +73,7 @@ def first_file(data: bytes) -> tuple[str, bytes]:
 
 
 def read(data: bytes) -> dict[str, bytes]:
-    """Give the files, name to content, of the ROMFS that `data` begins with, in its order.
+    """Return the files of the ROMFS that `data` begins with, in its order: name → content.
 
     Raises DamagedImageError for every record that a board refuses.
     """
@@ -126,7 +126,7 @@ def _read_folder(
             files[path + name] = content
         elif record.kind == _FOLDER:
             if depth == FOLDER_LIMIT:
-                raise DamagedImageError(f"it has more than {FOLDER_LIMIT} folders one in the other")
+                raise DamagedImageError(f"it has more than {FOLDER_LIMIT} nested folders")
             name, inside = _name(data, record)
             _read_folder(data, inside, record.end, f"{path}{name}/", depth + 1, files)
         else:
@@ -137,7 +137,7 @@ def _read_folder(
 
 
 def _file(data: bytes, file: _Record) -> tuple[str, bytes]:
-    """Give name and content of a file: its data, before which a record of padding may stand."""
+    """Return name and content of a file; a record of padding may stand before its data."""
     name, at = _name(data, file)
     content = _record(data, at, file.end)
     if content.kind == _PADDING:
@@ -145,12 +145,12 @@ def _file(data: bytes, file: _Record) -> tuple[str, bytes]:
     if content.kind != _DATA:
         raise DamagedImageError(f"a record of kind {content.kind} stands in the file {name}")
     if content.end != file.end:
-        raise DamagedImageError(f"more than its data stands in the file {name}")
+        raise DamagedImageError(f"there is more than its data in the file {name}")
     return name, data[content.start : content.end]
 
 
 def _name(data: bytes, record: _Record) -> tuple[str, int]:
-    """Give the name of a file or folder, and where the records in it begin."""
+    """Return the name of a file or folder, and where the records in it begin."""
     length, start = _uint(data, record.start, record.end)
     if length > record.end - start:
         raise DamagedImageError("a name in it is longer than its record")
@@ -171,12 +171,12 @@ def _record(data: bytes, start: int, end: int) -> _Record:
     kind, start = _uint(data, start, end)
     length, start = _uint(data, start, end)
     if length > end - start:
-        raise DamagedImageError("a record in it is longer than what it stands in")
+        raise DamagedImageError("a record in it is longer than the record around it")
     return _Record(kind, start, start + length)
 
 
 def _uint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Read the number at `at`; give it, and where it ends."""
+    """Read the number at `at`; return it, and where it ends."""
     value = 0
     for byte in data[at : min(end, at + _UINT_BYTES)]:
         at += 1

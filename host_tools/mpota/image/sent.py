@@ -1,6 +1,6 @@
-"""The images that were sent from this computer, so that of the next ones only the changes travel.
+"""Copies of the images that were sent from this computer; deltas to later images are made of them.
 
-They lie in the user's cache folder, each under the SHA-256 that boards tell of it.
+They lie in the user's cache folder. The file name is the SHA-256 that a board tells of its image.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ def _folder() -> Path:
 
 
 def find(digest: str) -> bytes | None:
-    """Give the image whose digest begins with `digest`, in hex; None where there is none."""
+    """Return the image whose digest, in hex, begins with `digest`; None if it is not known."""
     if len(digest) < _SHORTEST_DIGEST:
         return None
     for path in _folder().glob(f"{digest}*.img"):
@@ -34,7 +34,7 @@ def find(digest: str) -> bytes | None:
 
 
 def keep(data: bytes) -> None:
-    """Keep an image. Where there is no room for it, that is no failure."""
+    """Keep an image. Nothing happens if it cannot be written, e.g. if the disk is full."""
     plain, _ = image.unpacked(data)
     folder = _folder()
     with contextlib.suppress(OSError):
@@ -48,7 +48,7 @@ def keep(data: bytes) -> None:
 
 
 def is_empty() -> bool:
-    """Tell whether there is no image."""
+    """Tell whether no image is kept."""
     return not any(_folder().glob("*.img"))
 
 

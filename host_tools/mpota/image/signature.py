@@ -18,15 +18,16 @@ _DIGEST_SIZE = 32  # bytes
 
 
 def sign(image: bytes, private_key: RSAPrivateKey, legacy: bool = False) -> bytes:
-    """Give the image with its trailer; the same key and image always give the same bytes.
+    """Return the image with its trailer; the same key and image always give the same bytes.
 
-    What `openssl dgst -sha256 -sign` signs, or for `legacy` `openssl rsautl -sign` over the digest.
+    It signs as `openssl dgst -sha256 -sign` does; with `legacy`, as `openssl rsautl -sign` does
+    over the digest.
     """
     return trailer.append(image, private_key.sign(*_signed(image, legacy)))
 
 
 def verify(image: bytes, signature: bytes, public_key: RSAPublicKey, legacy: bool = False) -> bool:
-    """Tell whether `signature` is this key's, in this form, over this image."""
+    """Tell whether `signature` was made with this key, in this form, over this image."""
     try:
         content, padding, algorithm = _signed(image, legacy)
         public_key.verify(signature, content, padding, algorithm)  # type: ignore[arg-type]
@@ -36,7 +37,7 @@ def verify(image: bytes, signature: bytes, public_key: RSAPublicKey, legacy: boo
 
 
 def signs_another_image(signature: bytes, public_key: RSAPublicKey) -> bool:
-    """Tell whether `signature` is this key's, whatever the image is: for a good error message."""
+    """Tell whether `signature` was made with this key, over any image: for the error message."""
     for algorithm in (hashes.SHA256(), NoDigestInfo()):  # the usual form, the legacy one
         try:
             signed = public_key.recover_data_from_signature(signature, PKCS1v15(), algorithm)
@@ -50,7 +51,7 @@ def signs_another_image(signature: bytes, public_key: RSAPublicKey) -> bool:
 def _signed(
     image: bytes, legacy: bool
 ) -> tuple[bytes, PKCS1v15, hashes.HashAlgorithm | NoDigestInfo]:
-    """Give what is signed, its padding, and what is done to it before: the library's arguments."""
+    """Return the arguments for the library: the bytes that are signed, the padding, the hash."""
     if legacy:
         return hashlib.sha256(image).digest(), PKCS1v15(), NoDigestInfo()
     return image, PKCS1v15(), hashes.SHA256()

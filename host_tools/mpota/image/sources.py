@@ -1,4 +1,4 @@
-"""Check an application's sources before they travel: they parse, main is there, names are free."""
+"""Check an application's sources: they parse, there is a main, and no name hides another module."""
 
 import ast
 import warnings
@@ -8,12 +8,12 @@ from mpota.board.firmware_modules import BUILT_IN_MODULES, EXTENSIBLE_MODULES, F
 from mpota.errors import CommandError
 
 _ENTRIES = ("app.py", "app/__init__.py")
-_LIBRARIES = "lib/"  # on the board's path as well as the application's top
+_LIBRARIES = "lib/"  # this folder of the application is in sys.path too
 _MODULE_SUFFIXES = (".py", ".mpy")
 
 
 def check_sources(files: dict[str, bytes]) -> None:
-    """Check that every source of `files` (name to content) parses and that one entry has main.
+    """Check that every source in `files` (name → content) parses, and that one of them has main.
 
     Raises CommandError with the file and line.
     """
@@ -32,7 +32,7 @@ def check_sources(files: dict[str, bytes]) -> None:
 
 
 def _check_folders(files: dict[str, bytes]) -> None:
-    # MicroPython looks for a folder before it looks for a file.
+    # If a folder and a file have the same name, MicroPython imports the folder.
     folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
     for name in files:
         module = name.removesuffix(".mpy").removesuffix(".py")
@@ -44,7 +44,7 @@ def _check_folders(files: dict[str, bytes]) -> None:
 
 
 def _check_parameter(name: str, tree: ast.Module) -> None:
-    # Whether main can be called with one argument, where it is a function of the entry itself.
+    # If main is a function of this file, checks that it can be called with one argument.
     for statement in tree.body:
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -61,7 +61,7 @@ def _check_parameter(name: str, tree: ast.Module) -> None:
 
 
 def warn_of_names(files: dict[str, bytes]) -> list[str]:
-    """Give a line for each module of `files` that bears the name of one of the firmware.
+    """Return a warning for each module in `files` that has the name of a module of the firmware.
 
     A folder counts as well, whatever is in it: MicroPython imports it as a package.
     """
@@ -108,7 +108,7 @@ def _parse(name: str, source: bytes) -> ast.Module:
 
 
 def _top_level_names(body: list[ast.stmt]) -> set[str]:
-    """Give the names a module binds, also inside if, try and with at its top level."""
+    """Return the names that a module defines, also inside if, try and with at its top level."""
     names: set[str] = set()
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -1,7 +1,7 @@
-"""The end of a signed file: SIGNATURE, then its length as a little-endian u32.
+"""The end of a signed file: the signature, then its length as a little-endian u32.
 
-It is what Arduino's signing.py appends for the ESP8266. The length of a signature is that of its
-key's modulus, here 128 to 512 bytes (keys of 1024 to 4096 bits).
+Arduino's signing.py appends the same for the ESP8266. A signature is as long as its key's modulus,
+here 128 to 512 bytes (keys of 1024 to 4096 bits).
 """
 
 import struct
@@ -11,12 +11,12 @@ _LENGTH = struct.Struct("<I")
 
 
 def append(data: bytes, signature: bytes) -> bytes:
-    """Give `data` with `signature` behind it."""
+    """Return `data` with a trailer that holds `signature`."""
     return data + signature + _LENGTH.pack(len(signature))
 
 
 def split(data: bytes) -> tuple[bytes, bytes | None]:
-    """Take a file apart into what was signed and the signature; None where it has no trailer."""
+    """Split a file into the bytes that were signed and the signature, None without a trailer."""
     length = stated_length(data)
     if not SHORTEST_BYTES <= length <= LONGEST_BYTES or length + _LENGTH.size > len(data):
         return data, None
@@ -25,5 +25,5 @@ def split(data: bytes) -> tuple[bytes, bytes | None]:
 
 
 def stated_length(data: bytes) -> int:
-    """Give what the last four bytes say of the signature's length, true or not."""
+    """Return the signature's length as the last four bytes state it, whether it is true or not."""
     return _LENGTH.unpack(data[-_LENGTH.size :])[0] if len(data) >= _LENGTH.size else 0

@@ -11,9 +11,9 @@ from mpota.arduino.status import Status
 from mpota.errors import CommandError
 from mpota.web.client import Answer, Client
 
-_KINDS = {FLASH: "", FILE_SYSTEM: "&data", TIED: "&data=tied"}  # in an address, by command
-_TRIES = 4  # where the board says that it is to be tried again
-_RESULT_S = 60.0  # for the result after the last byte, as with espota.py
+_KINDS = {FLASH: "", FILE_SYSTEM: "&data", TIED: "&data=tied"}  # command → part of the address
+_TRIES = 4  # if the board asks to try again later
+_RESULT_S = 60.0  # for the result after the last byte; espota.py's
 # A board that restarts to make room joins its network within this time.
 _RESTART_S = 30.0
 
@@ -30,17 +30,18 @@ def upload(
     progress: Callable[[int, int], None] = lambda done, total: None,
     state: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Send `data` to the board whose page is at `url`; return when the board has taken it.
+    """Send `data` to the board whose page is at `url`; return when the board has taken them.
 
-    `command` is one of `arduino`'s. `progress` gets the bytes that were sent and their total,
-    `state` a line for each step. The proof of the password is of the image's SHA-256 as well.
-    Raises CommandError: an UploadError of `arduino.outcomes` for each failure.
+    `command` is one of those in `mpota.arduino`. `progress` is called with the number of bytes that
+    were sent and their total, `state` with a line for each step. The address that is asked for
+    holds the image's SHA-256, so the proof of the password covers the image. Raises CommandError:
+    an UploadError of `arduino.outcomes` for each failure.
     """
     if not data:
         raise CommandError(f"{name} is empty, so there is nothing to send: check the file")
     client = Client(url, user, password, classic)
-    # The board asks for the password here, before anything is sent. One that is short of memory has
-    # none for this answer, and takes the update after a restart.
+    # This first request makes the board ask for the password before the image is sent. A board that
+    # is short of memory cannot answer it, and takes the update after a restart.
     with contextlib.suppress(BusyError):
         _status(client.ask("GET", "/status"))
     path = f"?sha256={hashlib.sha256(data).hexdigest()}{_KINDS[command]}"
@@ -57,7 +58,7 @@ def upload(
 
 
 def ask_status(client: Client, patience_s: float = 10.0) -> Status:
-    """Give the status of a board. Raises an UploadError, BusyError while it takes an update."""
+    """Return the status of a board. Raises an UploadError: BusyError during an update."""
     return _status(client.ask("GET", "/status", patience_s=patience_s))
 
 
@@ -66,19 +67,19 @@ def _status(answer: Answer) -> Status:
         raise RefusedError(answer.text)
     fields = answer.json
     if fields.get("state") == "updating":
-        raise BusyError("the board takes an update at the moment: try again when it has ended")
+        raise BusyError("the board is busy with an update: try again when it has ended")
     outcome = str(fields.pop("outcome", ""))
     lines = [f"{key} {value}" for key, value in fields.items()]
     try:
         return Status.parse("\n".join([*lines, f"outcome {outcome}"]))
     except UnexpectedReplyError as error:
         raise UnexpectedReplyError(
-            "what answers there is not a board with mpota: check the address"
+            "the device at this address is not a board with mpota: check the address"
         ) from error
 
 
 def _wait_for(client: Client, seconds: float) -> None:
-    # The board may be back earlier, or later.
+    # The board may be back earlier or later than it said.
     time.sleep(min(seconds, 3))
     until = time.monotonic() + max(seconds, _RESTART_S)
     while time.monotonic() < until:

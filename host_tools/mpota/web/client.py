@@ -22,13 +22,14 @@ from mpota.errors import CommandError
 from mpota.web.digest import Credentials
 
 _PIECE = 1460  # bytes: what one TCP segment carries
-# What has left this computer is counted as sent: so much at most may be on its way.
+# The size of the socket's send buffer. Bytes in it count as sent in the progress that is shown, so
+# it is small.
 _ON_THE_WAY_BYTES = 8192
 _LONGEST_ANSWER = 4096  # bytes
 
 
 class Answer:
-    """What a board said: the HTTP status, the text or JSON, and when to come again, in seconds."""
+    """A board's answer: the HTTP status, text or JSON, and in how many seconds to try again."""
 
     def __init__(self, response: http.client.HTTPResponse):
         self.status = response.status
@@ -46,8 +47,8 @@ class Answer:
             found = None
         if not isinstance(found, dict):
             raise UnexpectedReplyError(
-                f"what answers there is not a board with mpota (it said {printable(self.body)!r}): "
-                "check the address"
+                "the device at this address is not a board with mpota (it said "
+                f"{printable(self.body)!r}): check the address"
             )
         return found
 
@@ -58,9 +59,9 @@ class Answer:
 
 
 class Client:
-    """Asks the board whose page is at `url`, as http://192.168.4.1, as `user`.
+    """Send requests to the board whose page is at `url`, such as http://192.168.4.1, as `user`.
 
-    `classic` allows proofs of the password that others on the network could misuse.
+    `classic` allows to prove the password in ways that others on the network could misuse.
     """
 
     def __init__(self, url: str, user: str, password: str, classic: bool = False):
@@ -87,7 +88,7 @@ class Client:
         patience_s: float = 10.0,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Answer:
-        """Ask for /update + *path*; prove the password where that is asked for.
+        """Send a request for /update + *path*; prove the password if the board asks for it.
 
         Raises an UploadError where the board does not answer, or does not take the password.
         """
@@ -107,7 +108,7 @@ class Client:
             if answer.challenges and not self._credentials.take(answer.challenges):
                 raise DowngradeError(
                     "the page asks for the password in a way that others on the network could "
-                    "misuse: --classic allows it"
+                    "misuse: give --classic to allow it"
                 )
             if answer.body and "wrong" in answer.body:
                 break
@@ -117,8 +118,7 @@ class Client:
             )
         if answer.status == 503 and not answer.body:
             raise BusyError(
-                "the board takes an update at the moment, or has no memory for one more request: "
-                "try again"
+                "the board is busy with an update, or has no memory for one more request: try again"
             )
         return answer
 
@@ -182,4 +182,4 @@ class Client:
                 tcp.sendall(view[at : at + _PIECE])
                 progress(min(at + _PIECE, len(body)), len(body))
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the board has said why before it closed
+            pass  # the board has closed the connection; its answer tells why

@@ -12,7 +12,7 @@ _ALGORITHMS = {"SHA-256": "sha256", "MD5": "md5"}
 class Credentials:
     """A user's name and password, for requests to one server.
 
-    `classic` allows MD5, and Basic, which shows the password to everyone on the way.
+    `classic` allows MD5 and Basic; the latter sends the password so that others can read it.
     """
 
     def __init__(self, user: str, password: str, classic: bool = False):
@@ -23,7 +23,7 @@ class Credentials:
         self._count = 0  # uses of the nonce
 
     def take(self, challenges: list[str]) -> bool:
-        """Take note of a server's WWW-Authenticate headers; give whether one can be answered."""
+        """Read a server's WWW-Authenticate headers; return whether one of them can be answered."""
         offered = {}
         for challenge in challenges:
             scheme, _, rest = challenge.partition(" ")
@@ -41,7 +41,7 @@ class Credentials:
         return False
 
     def header(self, method: str, target: str) -> str:
-        """Give the value of Authorization for a request; "" where nothing was asked for."""
+        """Return the value of Authorization for a request; "" where the server asks for none."""
         if not self._kind:
             return ""
         if self._kind == "Basic":

@@ -384,7 +384,7 @@ class Connection:
             yield bool(n)
 
     def linger(self):
-        """Give the client time to take the answer, before the board restarts. Never raises."""
+        """Yield the client time to take the answer, before the board restarts. Never raises."""
         try:
             late_at = after(_LINGER_MS)
             while not is_past(late_at) and self.tcp.readinto(self.buffer) != 0:
