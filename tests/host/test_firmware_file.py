@@ -100,7 +100,7 @@ def test_the_build_without_romfs_is_refused_and_the_right_one_named():
 
 def test_a_romfs_partition_elsewhere_is_refused():
     moved = GOOD.replace(struct.pack("<I", 0x402B0000), struct.pack("<I", 0x402C0000))
-    assert "elsewhere" in refusal(with_md5(moved))
+    assert "at another place" in refusal(with_md5(moved))
 
 
 def test_a_firmware_that_reaches_into_the_partition_is_refused():

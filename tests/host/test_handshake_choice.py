@@ -173,4 +173,4 @@ def test_a_board_that_answers_late_is_invited_in_the_strong_way_again(quick_fall
 
     _, agreed, steps = transferred(script, password="x", auth="auto")
     assert agreed == [Handshake(strong=True, password_proven=True)]
-    assert "the board does know the SHA-256 handshake: back to that" in steps
+    assert "the board does know the SHA-256 handshake: using it" in steps

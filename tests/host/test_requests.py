@@ -279,7 +279,7 @@ def test_another_kind_of_question_is_not_answered():
             "ERR: ERROR[37]: Image is truncated or damaged: there is no version before this one",
             "no version to go back to",
         ),
-        ("ERR: ERROR[3]: Flash\x1b[1m Read Failed", "saying 'ERROR[3]: Flash [1m Read Failed'"),
+        ("ERR: ERROR[3]: Flash\x1b[1m Read Failed", "said 'ERROR[3]: Flash [1m Read Failed'"),
     ],
 )
 def test_what_the_board_does_not_do_is_told_in_words(said, told):

@@ -134,7 +134,9 @@ def test_another_password_is_tried_once():
     with ScriptedBoard(script) as board:
         end = await_ending(board.ip, board.port, "x", "17", 10)
     assert end.verdict == "undecided"
-    assert end.why.startswith("the board does not tell: the board does not take this password")
+    assert end.why.startswith(
+        "the board does not tell its status: the board does not take this password"
+    )
 
 
 def test_the_password_is_proven_for_every_answer():

@@ -185,7 +185,7 @@ def data_come_to_their_end(edits: Edits, timeout_s: float) -> None:
 
 @functools.cache
 def data_cut_is_harmless(scenario: str) -> Check:
-    """Give the check that a power cut in an update of /data leaves an application with its data."""
+    """Return the check that a cut in an update of /data leaves an application with its data."""
 
     def check(edits: Edits, timeout_s: float) -> None:
         for cut in reversed(range(count_data_operations(scenario, edits, timeout_s))):

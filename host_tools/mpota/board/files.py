@@ -35,7 +35,7 @@ def package_modules(
     """Return the package `ota`, compiled for *architecture*, and the page: `ota/….mpy` → content.
 
     *prefix* is the folder on the board that the package is imported from, an entry of sys.path.
-    *without* are those of SERVICES that are left out; `ddi` is left out with `pull`, which it needs.
+    *without* are those of SERVICES that are left out; `ddi` needs `pull`, and is left out with it.
     """
     lib = device_root() / _LIB
     modules = {}

@@ -20,7 +20,7 @@ def choose(server: str, token: str) -> None:
 
 
 def client() -> Client:
-    """Give a client of the chosen server's API. Raises CommandError where none is known."""
+    """Return a client of the chosen server's API. Raises CommandError where none is known."""
     if not _Chosen.server:
         raise CommandError("no server is known: run 'mpota fleet login URL', or give MPOTA_SERVER")
     return Client(_Chosen.server, _Chosen.token)

@@ -67,7 +67,7 @@ def withdraw(release: Name) -> None:
 
 
 def find_release(text: str) -> dict[str, Any]:
-    """Give the release *text*, as garden/2.0.0, or its number. Raises CommandError."""
+    """Return the release *text*, as garden/2.0.0, or its number. Raises CommandError."""
     for release in client().call("GET", "/releases")["releases"]:
         if text in (f"{release['application']}/{release['version']}", str(release["id"])):
             return dict(release)
