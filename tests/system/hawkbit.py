@@ -8,6 +8,7 @@ not look at, and it insists on what hawkBit insists on.
 import hashlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from web_site import Page, Request, StrongFile, WebSite, head
 EXECUTIONS = ("canceled", "rejected", "closed", "proceeding", "scheduled", "resumed",
               "downloaded", "download")  # fmt: skip
 RESULTS = ("success", "failure", "none")
+_PATIENCE_S = 60
 _TYPE = "application/hal+json;charset=UTF-8"
 
 
@@ -68,6 +70,7 @@ class HawkBit:
         self.wants_attributes = True
         self.mistakes: list[str] = []
         self.broken: dict[str, Page] = {}
+        self._changed = threading.Condition()
         self.url = site.url + "/DEFAULT"
         self._base = f"/DEFAULT/controller/v1/{board_id}"
         site.add(self._base, self._page("", self._poll))
@@ -99,9 +102,25 @@ class HawkBit:
         """Wish that the action *number* is canceled."""
         self.actions[number].is_canceling = True
 
-    def closed(self, number: int) -> Feedback | None:
-        """Return with what the action *number* ended, if it has."""
+    def closed(self, number: int) -> Feedback:
+        """Wait until the board has told how the action *number* ended; return that."""
+        self.wait_for(lambda: self._end_of(number))
+        end = self._end_of(number)
+        assert end
+        return end
+
+    def _end_of(self, number: int) -> Feedback | None:
         return next((f for f in self.told if f.action == number and f.execution == "closed"), None)
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until *condition*, of what the board has told or asked, is true."""
+        with self._changed:
+            assert self._changed.wait_for(condition, _PATIENCE_S), self.told
+
+    def idle_polls(self, count: int = 2) -> None:
+        """Wait until the board has asked *count* times more."""
+        before = len(self.polls)
+        self.wait_for(lambda: len(self.polls) >= before + count)
 
     # Its answers
 
@@ -115,6 +134,8 @@ class HawkBit:
             length = int(request.headers.get("content-length", 0))
             while len(body) < length:
                 body += connection.recv(length - len(body))
+            with self._changed:
+                self._changed.notify_all()
             time.sleep(self.delay_s)
             if self.authorization and request.headers.get("authorization") != self.authorization:
                 says(connection, "401 Unauthorized")
@@ -220,7 +241,9 @@ class HawkBit:
             says(connection, "410 Gone")
             return
         told = Feedback(number, kind, execution, finished, "; ".join(status.get("details", [])))
-        self.told.append(told)
+        with self._changed:
+            self.told.append(told)
+            self._changed.notify_all()
         if kind == "cancelAction" and execution == "rejected":
             action.is_canceling = False
         elif execution == "closed":

@@ -62,7 +62,7 @@ def asking(session):
         href = answer.get(kind[1:-1] + ".href")
         if href:
             service.etag = None
-            action = str(href).split(kind)[-1].split("?")[0].split("/")[0]
+            action = (str(href).split(kind) + [""])[1].split("?")[0].split("/")[0]
             if not action.isdigit() or len(action) > 19:
                 raise OTAError(_NO_DDI, "an action without a number")
             answer = href = None

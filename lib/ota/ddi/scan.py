@@ -14,7 +14,7 @@ class Scan:
     A value's name is that of what it is in, a point, and its own; nothing stands for the place in
     an array, and for what is in one: "a." and ".b" for {"a": [{"b": 1}]}. In *wanted* there is a
     space before and behind each. Of several of one name the last counts. The value of an object or
-    array is how many there are of its name. What cannot be read raises ValueError.
+    array is how many there are of its name. What cannot be read raises ValueError or TypeError.
     """
 
     def __init__(self, wanted):

@@ -1,0 +1,103 @@
+"""The values that are taken out of JSON, whatever pieces it comes in, and whatever it is."""
+
+import json
+import os
+
+from ota.ddi.scan import Scan
+
+WANTED = " polling.sleep _links.configData deploymentBase.href artifacts. .size hashes.sha1 d.x "
+ANSWER = {
+    "config": {"polling": {"sleep": "00:05:00", "other": [1, [2, {"sleep": 3}], "]}"]}},
+    "_links": {
+        "deploymentBase": {"href": 'http://x/"quoted\\"/\u00e4/\u20ac?c=1&d=2', "sleep": "no"},
+        "configData": {"href": "y", "templated": False},
+    },
+    "d": {"x": -12.5e3, "y": None},
+    "chunks": [
+        {"artifacts": [{"size": 7, "hashes": {"sha1": None}}, {"size": True, "hashes": {}}]},
+        {"artifacts": []},
+    ],
+}
+VALUES = {
+    "polling.sleep": "00:05:00",
+    "deploymentBase.href": 'http://x/"quoted\\"/\u00e4/\u20ac?c=1&d=2',
+    "_links.configData": 1,
+    "d.x": -12500.0,
+    "artifacts.": 2,
+    ".size": True,
+    "hashes.sha1": None,
+}
+
+
+def scanned(data, piece):
+    """Give the values in *data*, which comes in pieces of so many bytes."""
+    scan = Scan(WANTED)
+    buffer = bytearray(512)
+    filled = 0
+    while not scan.is_over:
+        if not data or filled + piece > len(buffer):
+            raise ValueError("no end")
+        part, data = data[:piece], data[piece:]
+        buffer[filled : filled + len(part)] = part
+        filled += len(part)
+        taken = scan.take(buffer, filled)
+        assert 0 <= taken <= filled
+        filled -= taken
+        buffer[:filled] = buffer[taken : taken + filled]
+    return scan.values
+
+
+def is_refused(data, piece):
+    """Whether *data* is none that values are taken from."""
+    try:
+        scanned(data, piece)
+    except ValueError:
+        return True
+    return False
+
+
+def test_values_are_found_whatever_the_pieces_are():
+    data = json.dumps(ANSWER).encode()
+    for piece in (1, 2, 3, 7, 50, 400):
+        assert scanned(data, piece) == VALUES, piece
+
+
+def test_spaces_and_line_feeds_do_not_matter():
+    data = json.dumps(ANSWER).encode()
+    data = data.replace(b", ", b"\r\n\t , ").replace(b": ", b" :\n")
+    assert scanned(data, 9) == VALUES
+
+
+def test_escapes_are_read():
+    data = b'{"polling":{"sleep":"a\\/b\\u0041\\\\\\"c"}}'
+    assert scanned(data, 4) == {"polling.sleep": 'a/bA\\"c'}
+
+
+def test_what_ends_too_early_is_no_answer():
+    data = json.dumps(ANSWER).encode()
+    for end in range(0, len(data), 3):
+        assert is_refused(data[:end], 100), end
+
+
+def test_what_is_no_json_or_no_object_is_refused():
+    for data in (
+        b"<html>", b"7 ", b'"x" ', b"}", b"]", b'{"a":1]', b"[}", b"{" * 13, b"[" * 13,
+        b'{"a":' * 20, b'{"polling":{"sleep":tru}}', b'{"polling":{"sleep":"\\u12"}}',
+        b'{"polling":{"sleep":1.2.3}}', b'{"\xff\xfe":1,"a":"' + b"x" * 600,
+    ):  # fmt: skip
+        assert is_refused(data, 64), data
+
+
+def test_mutated_answers_end_in_values_or_an_error():
+    data = json.dumps(ANSWER).encode()
+    for _ in range(2000):
+        mutated = bytearray(data)
+        for _ in range(1 + os.urandom(1)[0] % 4):
+            at = int.from_bytes(os.urandom(2), "little") % len(mutated)
+            mutated[at] = (
+                os.urandom(1)[0] if os.urandom(1)[0] & 1 else b'{}[]",:\\'[os.urandom(1)[0] & 7]
+            )
+        try:
+            scanned(bytes(mutated), 64)
+        except (ValueError, TypeError):
+            pass
