@@ -56,6 +56,13 @@ def signed(folder: Path, image: bytes, key: Path | int = FIRST, *, legacy: bool 
     return with_trailer(image, openssl("dgst", "-sha256", "-sign", path, stdin=image))
 
 
+def flipped(data: bytes, at: int, bit: int = 0) -> bytes:
+    """Return *data* with one bit that is another."""
+    changed = bytearray(data)
+    changed[at] ^= 1 << bit
+    return bytes(changed)
+
+
 class SignedDevice(Device):
     """A board with `ota.keys`, and releases that are signed with `key` unless said otherwise."""
 

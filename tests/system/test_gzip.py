@@ -5,11 +5,10 @@ import itertools
 import subprocess
 
 import boards
-import pytest
 from device import Device
 from mpota.image.compression import compress
 from pulling import NO_UPDATES, OK, PullingDevice, filler
-from signing import FIRST, SignedDevice, key_file, signed
+from signing import SignedDevice, signed
 from web_client import WebDevice
 from web_site import WebSite, file
 
@@ -120,28 +119,6 @@ def test_a_board_with_keys_takes_no_other_gzip(tmp_path):
                 gzip_9(signed(tmp_path, image, key=1)),
             ):
                 device.refuses(data, NOT_SIGNED, DAMAGED, 10)
-
-
-@pytest.mark.parametrize("how", ["page", "pull"])
-def test_signed_or_not_by_the_other_ways(tmp_path, how):
-    keys = {"/ota.keys": key_file(FIRST)}
-    if how == "page":
-        with WebDevice(tmp_path, heap="72k") as device:
-            device.change_files(lambda files: files.update(keys))
-            device.board.wait_for("web: http", start=device.said)
-            image = release(device)
-            assert "ERROR[12]" in device.post(gzip_9(image)).text
-            start = device.said
-            assert device.post(signed(tmp_path, gzip_9(image))).status == 200
-            device.confirmed(start)
-        return
-    with WebSite() as site, PullingDevice(tmp_path, heap="80k") as device:
-        device.change_files(lambda files: files.update(keys))
-        device.board.wait_for("takes commands", start=device.said)
-        image = release(device)
-        device.fails(site.add("/unsigned.gz", file(gzip_9(image))), NOT_SIGNED)
-        outcome = device.update(site.add("/signed.gz", file(gzip_9(signed(tmp_path, image)))))
-        assert outcome.result == str(OK), outcome
 
 
 def test_a_bomb_and_a_cut_stream_end_at_the_slot_and_harm_nothing(tmp_path):

@@ -4,46 +4,19 @@ import hashlib
 import struct
 
 import pytest
-from device import APP, COMMANDED_APP, FAILED, REFUSED, Device
+from device import APP, Device
 from handmade import image_with, manifest_text
-from mpota.arduino.outcomes import RefusedError
 from openssl_command import test_key
 from own_transport import send as send_to_application
-from own_transport import serving
-from raw_host import PASSWORD, RawHost
-from signing import FIRST, SECOND, SignedDevice, key_file, signed, with_trailer
-from web_client import basic, form, post
-from web_site import StrongFile, WebSite
+from raw_host import RawHost
+from signing import FIRST, SECOND, SignedDevice, flipped, key_file, signed, with_trailer
+from transports import board_for, each_transport, ready, updating
 
 pytestmark = pytest.mark.parallel
 
 FOOTER_BYTES, SIGNATURE_BYTES, TRAILER_BYTES = 40, 256, 260
 STRANGER, THIRD = 1, 2  # new keys
 NOT_SIGNED, BELOW_FLOOR, DAMAGED, BAD_MANIFEST = 12, 36, 37, 38
-
-# How an application feeds the Updater. What is refused is refused, whatever is called after it.
-TAKE = """
-    {prepare}
-    try:
-        updater.begin(size)
-        updater.write_stream(peer)
-        {end}
-    except OTAError as e:
-        for again in (updater.end, lambda: updater.end(True), lambda: updater.write(b"M"),
-                      lambda: updater.abort(0), updater.end):
-            try:
-                again()
-            except OTAError as other:
-                assert other.code == updater.error == e.code
-        assert not updater.is_running
-        raise
-"""
-
-
-def updating(prepare="pass", end="updater.end()"):
-    """Return that application; it does *prepare* before an update and *end* after its last byte."""
-    return serving(TAKE.replace("{prepare}", prepare).replace("{end}", end))
-
 
 # With one Updater for all images, and without a restart.
 REUSING_APP = updating("updater = kept[0] if kept else (kept.append(updater), updater)[1]").replace(
@@ -67,77 +40,7 @@ SPOILING_APP = updating(
 )
 
 
-# The transports: each gives the board's error number for an image, 0 if it was taken.
-
-
-def by_espota(device, data, **options):
-    start = device.said
-    try:
-        device.upload(data, **options)
-    except RefusedError as error:
-        device.board.wait_for(f"{FAILED}|{REFUSED}", start=start)
-        return error.code
-    return 0
-
-
-def by_classic_handshake(device, data):
-    return by_espota(device, data, auth="classic")
-
-
-def by_strong_handshake(device, data):
-    return by_espota(device, data, auth="strict")
-
-
-def by_pull(device, data):
-    with WebSite() as site:
-        url = site.add("/", StrongFile(data))
-        start = device.command(f"(ota.pull.update({url!r}), ota.pull.last_error)")
-        match = device.board.wait_for(r"^gives \(\d, (-?\d+)\)|pull: restart", start=start)
-    return int(match[1] or 0)
-
-
-def by_page(device, data, **headers):
-    device.board.wait_for("web: http")
-    answer = post(device.board.ip, data, Authorization=basic("mpota", PASSWORD), **headers)
-    assert ("Update Success" in answer.text) == (answer.status == 200), answer
-    return 0 if answer.status == 200 else int(answer.text.partition("ERROR[")[2].partition("]")[0])
-
-
-def by_form(device, data):
-    body = form(("image", "image.bin", data), ("go", None, b"Update"))
-    return by_page(device, body, Content_Type="multipart/form-data; boundary=xyz")
-
-
-# With a password: a board without one makes a pause after some failures.
-TRANSPORTS = {
-    "classic": (by_classic_handshake, APP, {"password": PASSWORD}),
-    "SHA-256": (by_strong_handshake, APP, {"password": PASSWORD, "auth": "strict"}),
-    "application": (send_to_application, updating(), {}),
-    "pull": (by_pull, COMMANDED_APP, {"heap": "72k"}),
-    "page": (by_page, APP, {"web": True, "password": PASSWORD, "heap": "80k"}),
-    "form": (by_form, APP, {"web": True, "password": PASSWORD, "heap": "80k"}),
-}
-each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
-
-
-def board_for(transport, folder, **settings):
-    """Return a board, switched off, and the function that sends it an image."""
-    send, app, own = TRANSPORTS[transport]
-    return SignedDevice(folder, app, **own | settings), send
-
-
-def ready(device):
-    if "takes images" in device.app:
-        device.board.wait_for("takes images")
-
-
 # Images that are no good
-
-
-def flipped(data, at, bit=0):
-    data = bytearray(data)
-    data[at] ^= 1 << bit
-    return bytes(data)
 
 
 def unsigned_images(device):
