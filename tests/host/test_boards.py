@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from mpota.cli import app
+from mpota.discover import Found
 from scripted_board import ScriptedBoard, guarded, tried
 from terminal import WIDTH
 from typer.testing import CliRunner
@@ -211,6 +212,25 @@ def test_each_end_has_its_words_in_the_table(upload):
     assert f"{SECOND}  failed: the board does not take this password" in table
     assert f"{THIRD}  not decided within 0.5 s: on trial for 540 s at most" in table
     assert all(len(line) <= WIDTH for line in table.splitlines())
+
+
+def test_all_boards_with_mpota_get_it_and_those_with_a_sketch_do_not(garden, monkeypatch):
+    with boards({FIRST: tried(), SECOND: tried()}) as port:
+        found = [
+            Found("garden-1", FIRST, port, "garden", "1.3.0", "healthy"),
+            Found("garden-2", SECOND, port, "garden", "1.3.0", "idle"),
+            Found("sketch", THIRD, port),
+        ]
+        monkeypatch.setattr("mpota.discover.discover", lambda: found)
+        result = run("upload", garden, "--all")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines()[-3:]]
+    assert lines == [
+        ["board", "garden", "1.4.0"], ["garden-1", "confirmed"], ["garden-2", "confirmed"],
+    ]  # fmt: skip
+    monkeypatch.setattr("mpota.discover.discover", lambda: found[2:])
+    result = run("upload", garden, "--all")
+    assert result.exit_code == 1 and "no board" in result.stderr
 
 
 def test_one_tcp_port_is_for_one_board():

@@ -135,6 +135,15 @@ def main() -> None:
                 end.cancel()
                 watching.kill()
             tell("events", events)
+        # It leaves without a word, and comes back with another address.
+        with Board(first.board.flash, ip="127.0.0.5", join_s=3) as moved:
+            moved.wait_for("this board is garden.local")
+            until(
+                lambda: ask("avahi-resolve", "-n4", "garden.local") == ["garden.local\t127.0.0.5"]
+            )
+            # The others have left without a word, too, and are listed for a while.
+            found = [line.split(";")[3:9] for line in ask(*browse)]
+            tell("moved", [fields for fields in found if fields[0] == "garden"])
 
 
 if __name__ == "__main__":

@@ -75,3 +75,9 @@ def test_a_board_leaves_its_name_to_avahi_which_has_it(told):
 
 def test_a_board_that_restarts_goes_and_comes_back(told):
     assert told["events"] == ["+", "-", "+"]
+
+
+def test_a_board_that_comes_back_with_another_address_is_found_there(told):
+    assert told["moved"] == [
+        ["garden", "_arduino._tcp", "local", "garden.local", "127.0.0.5", "8266"]
+    ]

@@ -3,11 +3,13 @@
 import hashlib
 import itertools
 import subprocess
+from pathlib import Path
 
 import boards
 from device import Device
 from mpota.image.compression import compress
 from pulling import NO_UPDATES, OK, PullingDevice, filler
+from raw_host import RawHost
 from signing import SignedDevice, signed
 from web_client import WebDevice
 from web_site import WebSite, file
@@ -40,6 +42,21 @@ def test_a_gzip_sent_by_the_arduino_protocol_is_confirmed_whatever_the_handshake
             device.confirmed(start)
             assert device.slot(device.record.active)[: len(image)] == image
             assert device.board.violation == ""
+
+
+def test_an_example_that_gzip_has_made_smaller_is_sent_by_a_host_like_espota(tmp_path):
+    path = tmp_path / "logger.img"
+    path.write_bytes(boards.logger_release(2))
+    subprocess.run(["gzip", "-9", path], check=True)
+    packed = Path(f"{path}.gz").read_bytes()
+    with Device(tmp_path, app="*") as device, RawHost(device.board.ip) as host:
+        start = device.said
+        host.begin(packed)
+        host.send(packed)
+        assert host.result() == "OK"
+        device.board.wait_for("logger 1.2.0 is verified", start=start)
+        device.board.wait_for("is confirmed", start=start)
+        assert device.record.outcome == "confirmed: 2"
 
 
 def test_its_md5_and_size_are_on_record_as_they_were_sent(tmp_path):
