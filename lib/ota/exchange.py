@@ -10,6 +10,7 @@ removed a few files at a time.
 import uerrno
 import uos
 from micropython import const
+from ubinascii import unhexlify
 
 from .errors import OTAError
 
@@ -24,6 +25,7 @@ _OLD = const("/.ota/data/old")
 IMAGE = const("/.ota/data/image")  # what was received
 # In the folder: the SHA-256 of the image that it came from, in hex. It is written last.
 _DIGEST = const("/.mpota")
+_DIGITS = const(32)
 
 _NEW_DATA = const(1)  # in the record
 _IS_FOLDER = const(0x4000)
@@ -82,6 +84,17 @@ def matches(digest, is_new=False):
             return f.read(len(digest)) == digest.encode()
     except OSError:
         return False  # it came from none, or is not complete
+
+
+def digest():
+    """Return how the SHA-256 of the image begins that /data came from, in hex; "" without one."""
+    try:
+        with open(DATA + _DIGEST, "rb") as f:
+            text = f.read(_DIGITS)
+        unhexlify(text)  # the application can write there what it likes
+        return text.decode()
+    except (OSError, ValueError):
+        return ""
 
 
 def tie(manifest, boot_record):

@@ -121,6 +121,7 @@ def test_what_the_board_is_and_how_it_is_goes_with_each_request(device, site):
     assert 1000 < int(headers["x-mpota-heap"]) < 56 << 10
     assert int(headers["x-mpota-uptime"]) < 600
     assert headers["x-mpota-rssi"] == "-60"
+    assert "x-mpota-data" not in headers
 
 
 def test_a_user_and_a_password_or_their_base64_are_sent(device, site):

@@ -106,6 +106,10 @@ def composing(session, start):
         at = _put(block, at, name + place.validator)
     if version:
         at = _put(block, at, "x-ESP8266-version: " + version)
+    if session.mode == "spiffs":
+        from ..exchange import digest
+
+        at = _put(block, at, "x-mpota-data: " + digest())
     shared = at
     for line in service.headers:
         at = _put(block, at, line)
