@@ -1,6 +1,7 @@
 """The API: what programs may do with it, and that it says clearly what it does not do."""
 
 import contextlib
+import gzip
 import hashlib
 import json
 import time
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from asking import board_headers, release_image
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from data_files import littlefs_image, tar_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from mpota.image import signature
@@ -91,6 +93,22 @@ def test_a_release_is_uploaded_listed_moved_and_withdrawn(api):
 def test_what_is_no_good_release_is_refused_in_words(api, data, query, said):
     assert said in error(api.upload(data, **query), 400)
     assert api.do("GET", "/releases").json()["releases"] == []
+
+
+@pytest.mark.parametrize("pack", [bytes, lambda data: gzip.compress(data, mtime=0)])
+@pytest.mark.parametrize("image", [tar_image(), littlefs_image()], ids=["tar", "littlefs"])
+def test_data_are_uploaded_beside_an_application_of_the_same_version(api, image, pack):
+    assert api.upload(release_image(2)).json()["kind"] == "application"
+    assert "application" in error(api.upload(pack(image)), 400)
+    made = api.upload(pack(image), application="garden", version="2.0.0").json()
+    assert (made["kind"], made["sequence"]) == ("data", 1)
+    assert made["data_sha256"] == hashlib.sha256(image).hexdigest()
+    assert "already" in error(api.upload(pack(image), application="garden", version="2.0.0"), 409)
+
+
+def test_the_data_that_an_application_names_are_told(api):
+    made = api.upload(release_image(2, data="ab" * 16)).json()
+    assert (made["kind"], made["data_sha256"]) == ("application", "ab" * 16)
 
 
 def test_the_same_version_or_sequence_twice_is_a_conflict(api):

@@ -57,6 +57,8 @@ releases = st.builds(
     channel=mostly("stable", st.just("beta")),
     downgrade=st.booleans(),
     withdrawn=mostly(False, st.just(True)),
+    is_data=mostly(False, st.just(True)),
+    data=mostly("", st.sampled_from(["aa" * 32, "bb" * 32])),
 )
 phases = st.builds(
     Phase,
@@ -108,6 +110,8 @@ boards = st.builds(
     floor=mostly(0, st.integers(0, 6)),
     failed=mostly(frozenset(), st.frozensets(st.integers(1, 6), max_size=2)),
     open=st.none(),
+    data=mostly(None, st.sampled_from(["", "aa" * 16, "bb" * 16])),
+    wants_data=mostly(False, st.just(True)),
 )
 loads = st.dictionaries(
     st.integers(1, 9), st.builds(Load, st.integers(0, 6), st.integers(0, 6)), max_size=4
@@ -149,16 +153,25 @@ def test_no_board_gets_what_its_pin_floor_rejections_groups_and_phases_exclude(
     assert plan.releases[given_release.id] == given_release and not given_release.withdrawn
     assert given_release.application == board.application
     assert given_release.id not in board.failed
-    assert given_release.sequence != board.sequence
-    if board.pin is not None:
-        assert given_release.id == board.pin and rollout is None
-        assert given_release.sequence >= board.floor or given_release.downgrade
+    assert given_release.is_data == board.wants_data
+    if board.wants_data:
+        assert board.data is None or not board.data or not given_release.data.startswith(board.data)
     else:
+        assert given_release.sequence != board.sequence
+        assert board.data is None or given_release.data[:32] in ("", board.data)
+    if rollout is None:
+        assert given_release.id == board.pin
+        if not board.wants_data:
+            assert given_release.sequence >= board.floor or given_release.downgrade
+    else:
+        # A pin to an application says nothing of data, nor the other way round.
+        assert board.pin is None or plan.releases[board.pin].is_data != board.wants_data
         assert rollout in plan.rollouts and rollout.release_id == given_release.id
         assert rollout.state in GIVING
         assert rollout.starts_at is None or rollout.starts_at <= NOW
-        assert given_release.sequence >= board.floor
-        assert given_release.sequence > (board.sequence or 0)
+        if not board.wants_data:
+            assert given_release.sequence >= board.floor
+            assert given_release.sequence > (board.sequence or 0)
         assert given_release.channel == board.channel
         assert not rollout.groups or board.group in rollout.groups
         reached = [p for p in rollout.phases[: rollout.phase + 1]
@@ -288,3 +301,45 @@ def test_a_pin_below_the_floor_needs_a_release_that_says_so():
     assert decide(low, plan(), NOW).kind == Kind.NOTHING
     allowed = plan(releases=(release(2, downgrade=True),))
     assert decide(low, allowed, NOW).kind == Kind.OFFER
+
+
+def data(number: int, **fields: object) -> Release:
+    return release(number, **{"is_data": True, "data": f"{number:02x}" * 32} | fields)
+
+
+def has(number: int) -> str:
+    return f"{number:02x}" * 16
+
+
+def test_data_are_given_to_who_asks_for_them_and_never_older_ones():
+    both = plan(Rollout(1, 2), Rollout(2, 5), releases=(release(2), data(5)))
+    asks = board(wants_data=True, version=None, data="")
+    assert decide(asks, both, NOW).release.id == 5
+    assert decide(board(data=""), both, NOW).release.id == 2
+    assert decide(dataclasses.replace(asks, data=has(5)), both, NOW).kind == Kind.NOTHING
+    # It has newer data, whose roll-out was cancelled.
+    newer = plan(Rollout(2, 5), releases=(data(5), data(6)))
+    assert decide(dataclasses.replace(asks, data=has(6)), newer, NOW).kind == Kind.NOTHING
+    none = plan(Rollout(1, 2), releases=(release(2),))
+    assert decide(asks, none, NOW).kind == Kind.UNKNOWN
+
+
+def test_a_sketch_gets_data_by_the_version_that_it_tells_of_them():
+    offered = plan(Rollout(2, 5), releases=(data(5, version="pages-5"),))
+    asks = board(wants_data=True, sequence=None, version="pages-4")
+    assert decide(asks, offered, NOW).kind == Kind.OFFER
+    for version in ("pages-5", None):
+        told = dataclasses.replace(asks, version=version)
+        assert decide(told, offered, NOW).kind == Kind.NOTHING
+
+
+def test_an_application_and_data_that_do_not_belong_together_are_not_offered():
+    names = release(2, data=has(5))
+    offered = plan(Rollout(1, 2), Rollout(2, 6), releases=(names, data(6)))
+    assert decide(board(data=has(5)), offered, NOW).release.id == 2
+    for other in ("", has(6)):
+        assert decide(board(data=other), offered, NOW).kind == Kind.NOTHING
+    runs = board(sequence=2, wants_data=True, data=has(5))
+    assert decide(runs, offered, NOW).kind == Kind.NOTHING
+    pinned = dataclasses.replace(board(data=has(6)), pin=2)
+    assert "does not fit" in decide(pinned, offered, NOW).why

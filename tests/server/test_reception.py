@@ -8,6 +8,7 @@ import time
 import pytest
 import sqlalchemy as sa
 from asking import Desk, board_headers, mac_of, question, release_image, sketch_headers
+from data_files import tar_image
 from mpota.server import rollouts
 from mpota.server.database import Attempt, Board, Database, Rollout, change_plan
 from mpota.server.decision import Phase
@@ -290,6 +291,78 @@ def test_the_version_is_told_without_an_image_and_without_an_update(sqlite_desk)
     assert (reply.status, reply.release.version, reply.has_body) == (200, "2.0.0", False)
     assert desk.ask(board_headers(x_ESP8266_mode="spiffs")).status == 404
     assert attempts(desk) == []
+
+
+# Data
+
+DATA = tar_image({"page.html": b"<p>"})
+TOLD = hashlib.sha256(DATA).hexdigest()[:32]
+
+
+def ask_for_data(desk, number=1, data="", **told):
+    return desk.ask(board_headers(number, x_ESP8266_mode="spiffs", x_mpota_data=data, **told))
+
+
+def test_a_board_may_be_in_an_update_of_its_data_and_of_its_application(desk):
+    desk.roll_out(desk.add(release_image(2)))
+    release = desk.add(DATA, application="garden", version="2.0.0")
+    assert (release.kind, release.sequence) == ("data", 1)
+    desk.roll_out(release)
+    assert desk.ask(board_headers(1)).release.sequence == 2
+    assert ask_for_data(desk).release.is_data
+    assert attempts(desk) == [("open", "", 1), ("open", "", 1)]
+    said = board_headers(1, sequence=2, outcome="confirmed: data")
+    assert desk.ask(said).status == 304
+    assert [state for state, _, _ in attempts(desk)] == ["confirmed", "confirmed"]
+    assert ask_for_data(desk, sequence=2, data=TOLD).status == 304
+    assert desk.ask(said).status == 304
+
+
+def test_a_board_that_says_which_data_it_has_need_say_nothing_else(desk):
+    desk.roll_out(desk.add(DATA, application="garden", version="1"))
+    old = {"outcome": "confirmed: data"}
+    assert ask_for_data(desk, data="ab" * 16, **old).status == 200
+    assert desk.ask(board_headers(1, **old)).status == 404
+    assert attempts(desk) == [("open", "", 1)]
+    assert ask_for_data(desk, data=TOLD, **old).status == 304
+    assert attempts(desk) == [("confirmed", "confirmed: data", 1)]
+
+
+def test_data_that_break_off_are_sent_again_and_fail_after_the_third(desk):
+    desk.roll_out(desk.add(DATA, application="garden", version="1"))
+    # What a board says of data before is not about these.
+    old = {"outcome": "taken back: data: it hung"}
+    assert [ask_for_data(desk, **old).status for _ in range(5)] == [200, 200, 200, 304, 304]
+    assert attempts(desk) == [("failed", "sent 3 times, and it does not run", 3)]
+
+
+def test_data_that_were_taken_back_are_not_given_again_and_others_are(desk):
+    desk.roll_out(desk.add(DATA, application="garden", version="1"), abort_minimum=9)
+    said = "taken back: data: raised ValueError: bad data"
+    assert ask_for_data(desk).status == 200
+    assert [ask_for_data(desk, outcome=said).status for _ in range(2)] == [304, 304]
+    assert attempts(desk) == [("reverted", said, 1)]
+    other = tar_image({"page.html": b"<p>two"})
+    desk.roll_out(desk.add(other, application="garden", version="2"))
+    assert ask_for_data(desk, outcome=said).release.version == "2"
+
+
+def test_a_sketch_gets_data_and_both_answers_come_from_memory(sqlite_desk, monkeypatch):
+    desk = sqlite_desk()
+    desk.roll_out(desk.add(DATA, application="blink", version="pages-2"))
+    desk.roll_out(desk.add(b"\xe9" + bytes(3000), application="blink", version="7"))
+    told = {"x_ESP8266_mode": "spiffs", "x_ESP8266_version": "pages-1"}
+    assert desk.ask(sketch_headers(**told), "/blink").release.is_data
+    told["x_ESP8266_version"] = "pages-2"
+    runs = sketch_headers(x_ESP8266_version="7")
+    for _ in range(2):
+        assert desk.ask(sketch_headers(**told), "/blink").status == 304
+        assert desk.ask(runs, "/blink").status == 304
+    assert attempts(desk) == [("confirmed", "", 1)]
+    monkeypatch.setattr(desk.reception, "database", None)
+    for _ in range(2):
+        assert desk.ask(sketch_headers(**told), "/blink").status == 304
+        assert desk.ask(runs, "/blink").status == 304
 
 
 # Roll-outs

@@ -1,6 +1,7 @@
 """`mpota serve` over real sockets: what boards get on the wire, and what a server survives."""
 
 import copy
+import gzip
 import hashlib
 import http.client
 import os
@@ -306,6 +307,18 @@ def test_a_board_that_asks_for_it_gets_what_has_changed_and_the_second_time_all(
         assert server.get("/update", board_headers(1, sequence=2) | takes).body == image
         assert server.get("/update", board_headers(2, sequence=2)).body == image
         assert server.get("/update", board_headers(3, sequence=1) | takes).body == image
+
+
+def test_a_board_that_asks_for_it_gets_a_gzip_and_the_second_time_the_image(tmp_path):
+    filled(tmp_path).database.close()
+    takes = {"x-mpota-takes": "delta gzip"}
+    with Serving(tmp_path, "--unknown", "accept") as server:
+        reply = server.get("/update", board_headers(1) | takes)
+        assert len(reply.body) < len(IMAGE) / 2 and gzip.decompress(reply.body) == IMAGE
+        assert reply.headers["x-MD5"] == hashlib.md5(reply.body).hexdigest()
+        assert reply.headers["ETag"] != ETAG
+        assert server.get("/update", board_headers(1) | takes).body == IMAGE
+        assert server.get("/update", board_headers(2)).body == IMAGE
 
 
 @pytest.fixture

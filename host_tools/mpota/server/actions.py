@@ -169,7 +169,7 @@ def add_release(
     """Keep an uploaded image, as `releases.describe` has read it."""
     demand(principal, accounts.RELEASES)
     release = releases.add(session, images, data, described, channel=channel, notes=notes)
-    name = f"{release.application} {release.version}"
+    name = release.title
     note(session, principal, "release added", name, f"sequence {release.sequence}")
     change_plan(session)
     return release
@@ -194,7 +194,7 @@ def change_release(
             setattr(release, name, value)
             changed.append(f"{name} = {value}")
     if changed:
-        target = f"{release.application} {release.version}"
+        target = release.title
         note(session, principal, "release changed", target, ", ".join(changed))
         change_plan(session)
 
@@ -206,7 +206,7 @@ def start_rollout(
     demand(principal, accounts.ROLLOUTS)
     rollout = rollouts.start(session, release, made)
     phases = ", ".join(f"{phase.percent:g} %" for phase in made.phases)
-    what = f"{release.application} {release.version}: {phases}"
+    what = f"{release.title}: {phases}"
     note(session, principal, "roll-out started", f"roll-out {rollout.id}", what)
     return rollout
 

@@ -18,6 +18,7 @@ from mpota.server.decision import DEFAULT_CHANNEL, DEFAULT_TRIES, BoardState, Ro
 
 _BUSY_S = 30  # how long a writer waits for another one
 _ADVISORY_LOCK = 0x6D706F74  # "mpot": whoever holds it does the work that one worker must do alone
+APPLICATION, SKETCH, DATA = "application", "sketch", "data"  # kinds of releases
 
 
 class Base(DeclarativeBase):
@@ -53,7 +54,9 @@ class Board(Base):
     """A board: what operators say of it, and what it has told last.
 
     `mac` has 12 hex digits. `sequence` is None where it tells none. `floor` is the highest sequence
-    of `application` that it has confirmed.
+    of `application` that it has confirmed. `data_sha256` is how the SHA-256 begins of the image
+    that its folder /data came from, None where the board does not tell; `data_version` is the
+    version that the board told when it asked for data last.
     """
 
     __tablename__ = "boards"
@@ -72,6 +75,8 @@ class Board(Base):
     sequence: Mapped[int | None]
     floor: Mapped[int] = mapped_column(default=0)
     md5: Mapped[str] = mapped_column(sa.String(32), default="")
+    data_version: Mapped[str | None] = mapped_column(sa.String(64))
+    data_sha256: Mapped[str | None] = mapped_column(sa.String(64))
     outcome: Mapped[str] = mapped_column(sa.String(200), default="")
     sdk: Mapped[str] = mapped_column(sa.String(64), default="")
     free_space: Mapped[int | None] = mapped_column(sa.BigInteger)
@@ -104,12 +109,17 @@ class Blob(Base):
 
 
 class Release(Base):
-    """A version of an application, and its image. `kind` is "application" or "sketch"."""
+    """A version of an application or of its data, and its image.
+
+    `kind` is "application", "sketch" or "data". `data_sha256` of data is the SHA-256 of the image
+    without its signature; of an application it is how the SHA-256 of the data begins that its
+    MANIFEST names.
+    """
 
     __tablename__ = "releases"
     __table_args__ = (
-        UniqueConstraint("application", "sequence", name="uq_releases_sequence"),
-        UniqueConstraint("application", "version", name="uq_releases_version"),
+        UniqueConstraint("application", "kind", "sequence", name="uq_releases_sequence"),
+        UniqueConstraint("application", "kind", "version", name="uq_releases_version"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -121,10 +131,16 @@ class Release(Base):
     downgrade: Mapped[bool] = mapped_column(default=False)
     withdrawn: Mapped[bool] = mapped_column(default=False)
     signed_by: Mapped[str] = mapped_column(sa.String(64), default="")
+    data_sha256: Mapped[str] = mapped_column(sa.String(64), default="", server_default="")
     notes: Mapped[str] = mapped_column(sa.Text, default="")
     blob_sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"))
     created: Mapped[float]
     blob: Mapped[Blob] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def title(self) -> str:
+        """What people call the release: the application, and the version of it or of its data."""
+        return f"{self.application} {'data ' if self.kind == DATA else ''}{self.version}"
 
 
 class Rollout(Base):
@@ -178,7 +194,9 @@ class Attempt(Base):
     """A release that a board was given, and what became of it; `words` are the board's own.
 
     `tries` counts the downloads that have begun; `offered_running_s` is when the last one did.
-    `forgiven` is set when an operator lets the board try again what failed there.
+    `forgiven` is set when an operator lets the board try again what failed there. `is_data` is
+    whether the release is one of data: a board may have one such update and one of its application
+    going on.
     """
 
     __tablename__ = "attempts"
@@ -186,6 +204,7 @@ class Attempt(Base):
         Index(
             "uq_attempts_open",
             "board_id",
+            "is_data",
             unique=True,
             sqlite_where=sa.text("state = 'open'"),
             postgresql_where=sa.text("state = 'open'"),
@@ -203,6 +222,7 @@ class Attempt(Base):
     was: Mapped[str] = mapped_column(sa.String(64), default="")
     tries: Mapped[int] = mapped_column(default=1)
     forgiven: Mapped[bool] = mapped_column(default=False)
+    is_data: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     began_running_s: Mapped[float]
     offered_running_s: Mapped[float]
     offered: Mapped[float]
@@ -328,9 +348,7 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self._writer.begin() as connection:
-            if not self.is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        with self._rebuilding() as connection:
             config.attributes["connection"] = connection
             try:
                 upgrade(config, revision)
@@ -339,6 +357,30 @@ class Database:
                     f"this database is of a newer version of mpota ({error}): install that one, or "
                     "give another folder or --database"
                 ) from error
+
+    @contextlib.contextmanager
+    def _rebuilding(self) -> Iterator[sa.Connection]:
+        """Give a connection in a transaction that may change tables, which no two have at once.
+
+        SQLite changes a table by making another one in its place. References to its rows are not
+        looked at meanwhile, but at the end.
+        """
+        with self._writer.connect() as connection:
+            if not self.is_sqlite:
+                with connection.begin():
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+                    yield connection
+                return
+            pragmas = connection.connection.cursor()  # outside of a transaction
+            pragmas.execute("PRAGMA foreign_keys = OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+                    if broken:
+                        raise CommandError(f"the database has broken references: {broken[:3]}")
+            finally:
+                pragmas.execute("PRAGMA foreign_keys = ON")
 
     def close(self) -> None:
         """Close all connections."""

@@ -52,7 +52,9 @@ class Release:
     """An image that boards can get.
 
     `md5` is of what is sent, `content_md5` of what is in it: they differ where it is compressed.
-    `downgrade` is what its MANIFEST says: a board may take it below its floor.
+    `downgrade` is what its MANIFEST says: a board may take it below its floor. With `is_data` it is
+    an image of data, and `data` is its SHA-256 without a signature; else `data` is how the SHA-256
+    of the data begins that the application names, empty where it names none.
     """
 
     id: int
@@ -66,6 +68,8 @@ class Release:
     channel: str = DEFAULT_CHANNEL
     downgrade: bool = False
     withdrawn: bool = False
+    is_data: bool = False
+    data: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,9 @@ class Board:
     `sequence` is None for a board that tells none, such as an Arduino sketch; `md5` is of what
     runs. `floor` is the highest sequence that the board has confirmed of this application.
     `failed` are the ids of releases whose update failed there. `pin` is the id of the only release
-    that the board may have.
+    that the board may have. `data` is how the SHA-256 of its data begins, empty where it has none,
+    None where it does not tell. With `wants_data`, it asks for data: `version` is then that of its
+    data, and `open` such an update.
     """
 
     mac: str
@@ -134,6 +140,8 @@ class Board:
     floor: int = 0
     failed: frozenset[int] = frozenset()
     open: Try | None = None
+    data: str | None = None
+    wants_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +225,12 @@ def decide(
         return Answer(Kind.REFUSED, "the board is refused")
     if board.state == BoardState.PENDING:
         return Answer(Kind.NOTHING, "the board waits to be accepted")
-    if board.pin is not None:
-        return _pinned(board, plan, arduino)
-    if not any(release.application == board.application for release in plan.releases.values()):
-        return Answer(Kind.UNKNOWN, f"there is no release of {board.application or 'anything'}")
+    pin = plan.releases.get(board.pin or 0)
+    if board.pin is not None and (pin is None or pin.is_data == board.wants_data):
+        return _pinned(board, pin, plan, arduino)
+    if not any(_is_for(release, board) for release in plan.releases.values()):
+        what = "data" if board.wants_data else "release"
+        return Answer(Kind.UNKNOWN, f"there is no {what} of {board.application or 'anything'}")
     choices = list(_choices(board, plan, now))
     if not choices:
         return Answer(Kind.NOTHING, "no roll-out has come to this board")
@@ -234,16 +244,21 @@ def decide(
     return Answer(Kind.OFFER, f"roll-out {rollout.id}", release, rollout)
 
 
-def _pinned(board: Board, plan: Plan, arduino: Arduino) -> Answer:
-    release = plan.releases.get(board.pin or 0)
+def _is_for(release: Release, board: Board) -> bool:
+    return release.application == board.application and release.is_data == board.wants_data
+
+
+def _pinned(board: Board, release: Release | None, plan: Plan, arduino: Arduino) -> Answer:
     if release is None or release.withdrawn or release.application != board.application:
         return Answer(Kind.NOTHING, "the board is pinned to a release that it cannot have")
     if not _is_news(board, release, arduino):
         return Answer(Kind.NOTHING, f"it runs {release.version}, which it is pinned to", release)
     if release.id in board.failed:
         return Answer(Kind.NOTHING, f"{release.version} failed on this board", release)
-    if release.sequence < _floor(board) and not release.downgrade:
+    if release.sequence < _floor(board, plan) and not release.downgrade:
         return Answer(Kind.NOTHING, f"{release.version} is below the board's floor", release)
+    if not _fits_data(board, release, plan):
+        return Answer(Kind.NOTHING, f"{release.version} does not fit the board's data", release)
     if _is_used_up(board, release, DEFAULT_TRIES):
         return _given_up(release)
     return Answer(Kind.OFFER, "pinned", release)
@@ -258,20 +273,56 @@ def _choices(board: Board, plan: Plan, now: float) -> Iterable[tuple[Release, Ro
             and rollout.state in GIVING
             and (rollout.starts_at is None or now >= rollout.starts_at)
             and not release.withdrawn
-            and release.application == board.application
+            and _is_for(release, board)
             and release.channel == board.channel
             and release.id not in board.failed
-            and release.sequence >= _floor(board)
+            and release.sequence >= _floor(board, plan)
+            and _fits_data(board, release, plan)
             and includes(rollout, board)
         ):
             yield release, rollout
 
 
-def _floor(board: Board) -> int:
-    return max(board.floor, board.sequence or 0)
+def _floor(board: Board, plan: Plan) -> int:
+    if not board.wants_data:
+        return max(board.floor, board.sequence or 0)
+    # A board does not keep a floor of its data: what it has is not to be exchanged for older data.
+    has = (r.sequence for r in plan.releases.values() if _is_for(r, board) and _has(board, r))
+    return max(has, default=0)
+
+
+def _has(board: Board, release: Release) -> bool:
+    # Whether the board says that it has this release of data.
+    if board.data is not None:
+        return bool(board.data) and release.data.startswith(board.data)
+    return board.version == release.version
+
+
+def _fits_data(board: Board, release: Release, plan: Plan) -> bool:
+    # A board refuses an application that names other data than it has, and data that the
+    # application that runs does not name.
+    if board.data is None:
+        return True
+    if not release.is_data:
+        return not release.data or (bool(board.data) and _is_same(board.data, release.data))
+    for other in plan.releases.values():
+        if (
+            not other.is_data
+            and other.application == board.application
+            and other.sequence == board.sequence
+        ):
+            return release.data.startswith(other.data)
+    return True
+
+
+def _is_same(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _is_news(board: Board, release: Release, arduino: Arduino) -> bool:
+    if board.wants_data:
+        # A sketch that does not say which data it has would be sent the same for ever.
+        return not _has(board, release) and (board.data is not None or board.version is not None)
     if board.sequence is not None:
         return board.sequence != release.sequence
     if board.version is not None:

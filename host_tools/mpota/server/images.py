@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from mpota.errors import CommandError
-from mpota.image import delta
+from mpota.image import compression, delta
 
 _WORTH_WHILE = 0.8  # of the whole image's size; what is larger is sent whole
 
@@ -37,6 +37,23 @@ class ImageDirectory:
         sha256 = hashlib.sha256(data).hexdigest()
         self._write(self.path(sha256), data)
         return sha256
+
+    @staticmethod
+    def gzip_name(sha256: str) -> str:
+        """Give the name of the gzip of the file with this digest."""
+        return f"gzips/{sha256}"
+
+    def gzip(self, sha256: str) -> bytes:
+        """Give a gzip of the file with this digest, made when it is wanted first.
+
+        It is empty where it is not worth while. Raises OSError, CommandError.
+        """
+        path = self.folder / self.gzip_name(sha256)
+        if not path.exists():
+            whole = self.read(sha256)
+            made = compression.compress(whole)
+            self._write(path, made if len(made) <= _WORTH_WHILE * len(whole) else b"")
+        return path.read_bytes()
 
     @staticmethod
     def delta_name(base: str, result: str) -> str:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from mpota.server import decision
-from mpota.server.database import BAD, OPEN, Board, Clock, Release, Rollout
+from mpota.server.database import BAD, DATA, OPEN, Board, Clock, Release, Rollout
 from mpota.server.decision import BoardState, RolloutState
 
 # A pause between two ticks that is longer counts as this long: the server was off, or somebody has
@@ -47,6 +47,8 @@ def release(row: Release) -> decision.Release:
         channel=row.channel,
         downgrade=row.downgrade,
         withdrawn=row.withdrawn,
+        is_data=row.kind == DATA,
+        data=row.data_sha256,
     )
 
 
@@ -71,18 +73,19 @@ def rollout(row: Rollout) -> decision.Rollout:
     )
 
 
-def board(row: Board, attempts: Iterable[Any]) -> decision.Board:
-    """Give a board as `decision` takes it, with those of its *attempts* that count.
+def board(row: Board, attempts: Iterable[Any], wants_data: bool) -> decision.Board:
+    """Give a board that asks for data, or for an application, as `decision` takes it.
 
-    Each has `state`, `release_id`, `tries` and `forgiven`, as an Attempt.
+    Of its *attempts* those count that are of the same kind. Each has `state`, `release_id`,
+    `tries`, `forgiven` and `is_data`, as an Attempt.
     """
-    attempts = list(attempts)
+    attempts = [attempt for attempt in attempts if attempt.is_data == wants_data]
     failed = {a.release_id for a in attempts if a.state in BAD and not a.forgiven}
     going_on = next((a for a in attempts if a.state == OPEN), None)
     return decision.Board(
         mac=row.mac,
         application=row.application,
-        version=row.version,
+        version=row.data_version if wants_data else row.version,
         sequence=row.sequence,
         md5=row.md5,
         state=BoardState(row.state),
@@ -92,6 +95,8 @@ def board(row: Board, attempts: Iterable[Any]) -> decision.Board:
         floor=row.floor,
         failed=frozenset(failed),
         open=decision.Try(going_on.release_id, going_on.tries) if going_on else None,
+        data=row.data_sha256,
+        wants_data=wants_data,
     )
 
 

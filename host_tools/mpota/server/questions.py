@@ -15,6 +15,7 @@ SKETCH, SPIFFS, VERSION = "sketch", "spiffs", "version"
 _MAC = re.compile(rb"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _NUMBER = re.compile(rb"-?[0-9]{1,10}")
 _MD5 = re.compile(rb"[0-9A-Fa-f]{32}")
+_DATA = re.compile(rb"([0-9a-f]{32,64})?")
 _LABEL = re.compile(r"[!-~]{1,32}")
 _RANGE = re.compile(rb"bytes=([0-9]{1,10})-([0-9]{0,10})")
 # What today's sample server for ESPhttpUpdate insists on, beside the User-Agent.
@@ -39,7 +40,9 @@ class Question:
 
     `mac` has 12 upper-case hex digits, `application` is the path's or else the board's own name for
     it. `range` are the first and the last byte that are wanted, `is_ours` is whether it is a board
-    with mpota, and `takes_delta` whether it asks for what has changed alone.
+    with mpota. `takes_delta` and `takes_gzip` are whether what has changed alone will do, and
+    whether a gzip of the image will. `data` is how the SHA-256 of the board's data begins, empty
+    where it has none.
     """
 
     mac: str
@@ -63,6 +66,13 @@ class Question:
     if_range: str | None
     address: str
     takes_delta: bool = False
+    takes_gzip: bool = False
+    data: str | None = None
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the board asks for data, and not for an application."""
+        return self.mode == SPIFFS
 
     @property
     def fingerprint(self) -> int:
@@ -70,7 +80,7 @@ class Question:
         return hash(
             (
                 self.mode, self.application, self.version, self.sequence, self.md5, self.outcome,
-                self.secret,
+                self.secret, self.data,
             )
         )  # fmt: skip
 
@@ -96,6 +106,8 @@ def read(
     md5 = told.get(b"x-esp8266-sketch-md5", b"")
     version = told.get(b"x-esp8266-version")
     is_ours = b"x-mpota-sequence" in told
+    takes = told.get(b"x-mpota-takes", b"").split()
+    data = told.get(b"x-mpota-data", b"none").lower()
     sequence = _number(told, b"x-mpota-sequence") if is_ours else None
     if sequence is not None and not 0 <= sequence <= SEQUENCE_LIMIT:
         sequence = 0
@@ -120,7 +132,9 @@ def read(
         range=_range(told),
         if_range=told[b"if-range"].decode("latin-1") if b"if-range" in told else None,
         address=address,
-        takes_delta=b"delta" in told.get(b"x-mpota-takes", b""),
+        takes_delta=b"delta" in takes,
+        takes_gzip=b"gzip" in takes,
+        data=data.decode() if _DATA.fullmatch(data) else None,
     )
 
 

@@ -29,13 +29,14 @@ from mpota.server.database import (
 )
 from mpota.server.decision import Arduino, BoardState, Kind, Load, Plan, Release
 from mpota.server.options import Options
-from mpota.server.questions import SPIFFS, VERSION, Question
+from mpota.server.questions import VERSION, Question
 
 TRANSFER_S = 30.0  # so long a download counts as going on
 _MINUTE_S = 60.0
 _KNOWN_LIMIT = 200_000  # boards whose last answer is kept in memory
 _SEEN_LIMIT = 200_000  # boards whose last-seen waits for the database
 _RETRIES = 5
+_DIGEST_DIGITS = 16  # of a data image, in a board's history
 # What is written down whenever a board asks: for its row, in batches.
 _SEEN_COLUMNS = ("address", "heap", "uptime_s", "rssi", "boots", "free_space")
 _SEEN_NAMES = ("b_mac", "b_last_seen", *(f"b_{name}" for name in _SEEN_COLUMNS))
@@ -52,8 +53,9 @@ _LOOK = (
     sa.select(
         Board.mac, Board.state, Board.group_name, Board.channel, Board.assigned, Board.pin_id,
         Board.secret_sha256, Board.application, Board.version, Board.sequence, Board.floor,
-        Board.md5, Board.outcome,
+        Board.md5, Board.outcome, Board.data_version, Board.data_sha256,
         Attempt.state.label("attempt_state"), Attempt.release_id, Attempt.tries, Attempt.forgiven,
+        Attempt.is_data,
     )
     .outerjoin(
         Attempt, sa.and_(Attempt.board_id == Board.id, Attempt.state.in_((OPEN, *BAD)))
@@ -69,14 +71,16 @@ class _Counting(NamedTuple):
     release_id: int
     tries: int
     forgiven: bool
+    is_data: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a board gets: a status and, where there is one, the release; `has_body`: its bytes.
 
-    `base` is the release that the board runs, where it is to get what has changed since alone.
-    `why` is for an operator who reads the log.
+    `base` is the release that the board runs, where it is to get what has changed since alone;
+    `may_be_gzip` is whether a gzip of the image will do. `why` is for an operator who reads the
+    log.
     """
 
     status: int
@@ -85,6 +89,7 @@ class Reply:
     has_body: bool = False
     wait_s: int = 0
     base: Release | None = None
+    may_be_gzip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class Reception:
 
     def quick(self, question: Question) -> Reply | None:
         """Answer from memory, if the board has asked just this before and nothing has changed."""
-        known = self._state.known.get(question.mac)
+        known = self._state.known.get(_key(question))
         if known is None or known[0] != question.fingerprint:
             return None
         self._see(question)
@@ -195,18 +200,19 @@ class Reception:
         application = self._application(row, question, state.plan)
         if reports.is_news(row, question, application):
             return None
-        board = plan.board(row, [_Counting(*found[-4:]) for found in rows if found[-4]])
+        counting = [_Counting(*found[-5:]) for found in rows if found.attempt_state]
+        board = plan.board(row, counting, question.wants_data)
         answer = decision.decide(board, state.plan, time.time(), arduino=self._arduino)
         if question.mode == VERSION:
             return _version(answer)
         if answer.gives_up:
             return None
         is_due = answer.kind in (Kind.OFFER, Kind.WAIT)
-        if is_due and question.mode != SPIFFS and not _has_it(question, answer):
+        if is_due and not _has_it(question, answer):
             return None
         reply = _reply(answer, question)
         if board.open is None and not is_due and len(state.known) < _KNOWN_LIMIT:
-            state.known[question.mac] = (question.fingerprint, reply)
+            state.known[_key(question)] = (question.fingerprint, reply)
         return reply
 
     def _write(self, question: Question) -> Reply:
@@ -228,13 +234,13 @@ class Reception:
             if reports.is_news(row, question, application):
                 reports.take(session, row, question, application, now)
                 session.flush()
-            board = plan.board(row, _counting(session, row))
+            board = plan.board(row, _counting(session, row), question.wants_data)
             answer = decision.decide(board, current, now, arduino=self._arduino)
             if answer.gives_up:
-                _give_up(session, row, now)
+                _give_up(session, row, question, now)
             if question.mode == VERSION:
                 return _version(answer)
-            if answer.kind != Kind.OFFER or question.mode == SPIFFS or _has_it(question, answer):
+            if answer.kind != Kind.OFFER or _has_it(question, answer):
                 return _reply(answer, question)
             running_s = plan.running_s(session)
             if answer.rollout is not None and _is_limited(answer.rollout):
@@ -242,9 +248,10 @@ class Reception:
                 answer = decision.decide(board, current, now, load, self._arduino)
             reply = _reply(answer, question)
             if answer.kind == Kind.OFFER:
-                tries = _offer(session, row, board, answer, question, running_s, now)
-                if tries == 1 and question.takes_delta:
-                    reply = replace(reply, base=_base(current, board, reply))
+                tries = _offer(session, row, answer, question, running_s, now)
+                if tries == 1:  # if that does not work out, the board gets the whole image next
+                    base = _base(current, board, reply) if question.takes_delta else None
+                    reply = replace(reply, base=base, may_be_gzip=question.takes_gzip)
             return reply
 
     def _unknown(self, connection: sa.Connection, question: Question) -> Reply | None:
@@ -323,11 +330,21 @@ def _load(session: Session, rollout_id: int, running_s: float) -> dict[int, Load
     return {rollout_id: Load(count(TRANSFER_S, Attempt.state == OPEN), count(_MINUTE_S))}
 
 
-def _give_up(session: Session, row: Board, now: float) -> None:
+def _going_on(session: Session, row: Board, question: Question) -> Attempt | None:
+    # The update that the board is in, of the kind that it asks for.
+    return session.scalar(
+        sa.select(Attempt).where(
+            Attempt.board_id == row.id,
+            Attempt.state == OPEN,
+            Attempt.is_data == question.wants_data,
+        )
+    )
+
+
+def _give_up(session: Session, row: Board, question: Question, now: float) -> None:
     # Ends an update that has been sent so often that it counts as failed.
-    going_on = session.scalars(
-        sa.select(Attempt).where(Attempt.board_id == row.id, Attempt.state == OPEN)
-    ).one()
+    going_on = _going_on(session, row, question)
+    assert going_on is not None
     going_on.state, going_on.ended = FAILED, now
     going_on.words = going_on.words or f"sent {going_on.tries} times, and it does not run"
 
@@ -335,7 +352,6 @@ def _give_up(session: Session, row: Board, now: float) -> None:
 def _offer(
     session: Session,
     row: Board,
-    board: decision.Board,
     answer: decision.Answer,
     question: Question,
     running_s: float,
@@ -343,9 +359,7 @@ def _offer(
 ) -> int:
     # Writes down that the board is given the release; returns how often it was.
     assert answer.release is not None
-    going_on = session.scalar(
-        sa.select(Attempt).where(Attempt.board_id == row.id, Attempt.state == OPEN)
-    )
+    going_on = _going_on(session, row, question)
     if going_on is not None and going_on.release_id == answer.release.id:
         # A download that goes on where it broke off is not another try.
         if not (question.range and question.range[0] > 0):
@@ -361,7 +375,8 @@ def _offer(
             release_id=answer.release.id,
             rollout_id=answer.rollout.id if answer.rollout else None,
             state=OPEN,
-            was=question.version or str(question.sequence or ""),
+            is_data=question.wants_data,
+            was=_was(question),
             tries=1,
             began_running_s=running_s,
             offered_running_s=running_s,
@@ -371,16 +386,30 @@ def _offer(
     return 1
 
 
+def _was(question: Question) -> str:
+    # What the board had before the update that it is given.
+    if question.wants_data:
+        return question.version or (question.data or "")[:_DIGEST_DIGITS]
+    return question.version or str(question.sequence or "")
+
+
 def _base(current: Plan, board: decision.Board, reply: Reply) -> Release | None:
     # The release that the board says it runs. If what runs is another image of that number, the
     # board refuses what has changed since, and the next time it gets the whole image.
     wanted = reply.release
-    if wanted is None or wanted.md5 != wanted.content_md5:
+    if wanted is None or wanted.is_data or wanted.md5 != wanted.content_md5:
         return None
     for release in current.releases.values():
-        if (release.application, release.sequence) == (board.application, board.sequence):
+        if not release.is_data and (release.application, release.sequence) == (
+            board.application, board.sequence,
+        ):  # fmt: skip
             return release
     return None
+
+
+def _key(question: Question) -> str:
+    # Of a board that asks for data as well as for an application, both answers are remembered.
+    return f"{question.mac} data" if question.wants_data else question.mac
 
 
 def _has_it(question: Question, answer: decision.Answer) -> bool:
@@ -403,8 +432,6 @@ def _reply(answer: decision.Answer, question: Question) -> Reply:
             return Reply(403, answer.why)
         case Kind.UNKNOWN:
             return Reply(404, answer.why)
-        case _ if question.mode == SPIFFS:
-            return Reply(404, "there are no images of data")
         case Kind.WAIT:
             return Reply(503, answer.why, wait_s=answer.wait_s)
         case Kind.OFFER if not _has_it(question, answer):

@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 from mpota import image
 from mpota.board.flash import IMAGE_LIMIT_BYTES
 from mpota.errors import CommandError
+from mpota.image import data as data_images
 from mpota.image import signature, trailer
 from mpota.image.manifest import LABEL_LIMIT, SEQUENCE_LIMIT
-from mpota.server.database import Blob, Release
+from mpota.server.database import APPLICATION, DATA, SKETCH, Blob, Release
 from mpota.server.errors import ConflictError
 from mpota.server.images import ImageDirectory
 
-APPLICATION, SKETCH = "application", "sketch"
 SKETCH_LIMIT_BYTES = 4 << 20  # what the largest flash of an ESP8266 board has
 _SKETCH_MAGIC = b"\xe9"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -29,7 +29,10 @@ _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
 
 @dataclass(frozen=True)
 class Described:
-    """What an uploaded file is: the content is what is in it where it is compressed."""
+    """What an uploaded file is: the content is what is in it where it is compressed.
+
+    `data_sha256` is as in database.Release.
+    """
 
     application: str
     version: str
@@ -39,6 +42,7 @@ class Described:
     signed_by: str
     encoding: str
     content: bytes
+    data_sha256: str = ""
 
 
 def fingerprint(key: RSAPublicKey) -> str:
@@ -55,19 +59,26 @@ def describe(
     version: str = "",
     sequence: int = 0,
 ) -> Described:
-    """Read an uploaded file. Name, version and sequence are for a sketch, which has none itself.
+    """Read an uploaded file.
 
-    With *keys*, the file must be signed with one of them. Raises CommandError.
+    Application, version and sequence are for a sketch and for data, which do not say theirs. With
+    *keys*, the file must be signed with one of them. Raises CommandError.
     """
     encoding, content = "", data
     if data.startswith(_GZIP_MAGIC):
         encoding, content = "gzip", _unpacked(data)
+    data_sha256 = ""
     if content.startswith(_SKETCH_MAGIC):
         kind, downgrade = SKETCH, True
-        _check_sketch(application, version, sequence)
+        _check_labels("a sketch", application, version, sequence)
+    elif data_images.is_data(content) and not image.is_old(content):
+        kind, downgrade = DATA, True
+        data_sha256 = data_images.read(content).sha256
+        _check_labels("a data image", application, version, sequence)
     else:
         manifest = image.read(content).manifest
         kind, downgrade = APPLICATION, manifest.downgrade
+        data_sha256 = manifest.data or ""
         for what, given, own in (
             ("application", application, manifest.name),
             ("version", version, manifest.version),
@@ -83,7 +94,9 @@ def describe(
                 f"{IMAGE_LIMIT_BYTES}: make it smaller"
             )
     signed_by = _signer(data, keys) if keys else ""
-    return Described(application, version, sequence, kind, downgrade, signed_by, encoding, content)
+    return Described(
+        application, version, sequence, kind, downgrade, signed_by, encoding, content, data_sha256
+    )
 
 
 def add(
@@ -99,10 +112,13 @@ def add(
 
     Raises ConflictError where the application has another release of that sequence or version.
     """
-    sequence = described.sequence or _next_sequence(session, described.application)
+    # Data have versions and sequences apart from those of their application.
+    of_kind = Release.kind == DATA if described.kind == DATA else Release.kind != DATA
+    sequence = described.sequence or _next_sequence(session, described.application, of_kind)
     for other in session.scalars(
         sa.select(Release).where(
             Release.application == described.application,
+            of_kind,
             sa.or_(Release.sequence == sequence, Release.version == described.version),
         )
     ):
@@ -132,6 +148,7 @@ def add(
         channel=channel,
         downgrade=described.downgrade,
         signed_by=described.signed_by,
+        data_sha256=described.data_sha256,
         notes=notes,
         blob_sha256=sha256,
         created=time.time(),
@@ -156,11 +173,11 @@ def _unpacked(data: bytes) -> bytes:
     return content
 
 
-def _check_sketch(application: str, version: str, sequence: int) -> None:
+def _check_labels(kind: str, application: str, version: str, sequence: int) -> None:
     for what, value in (("application", application), ("version", version)):
         if not _LABEL.fullmatch(value):
             raise CommandError(
-                f"this is a sketch, which does not say its {what}: give it, 1 to {LABEL_LIMIT} "
+                f"this is {kind}, which does not say its {what}: give it, 1 to {LABEL_LIMIT} "
                 "printable ASCII characters without spaces"
             )
     if not 0 <= sequence <= SEQUENCE_LIMIT:
@@ -178,8 +195,8 @@ def _signer(data: bytes, keys: list[RSAPublicKey]) -> str:
     raise CommandError("the image is not signed with one of this server's keys: sign it anew")
 
 
-def _next_sequence(session: Session, application: str) -> int:
+def _next_sequence(session: Session, application: str, of_kind: sa.ColumnElement[bool]) -> int:
     last = session.scalar(
-        sa.select(sa.func.max(Release.sequence)).where(Release.application == application)
+        sa.select(sa.func.max(Release.sequence)).where(Release.application == application, of_kind)
     )
     return (last or 0) + 1

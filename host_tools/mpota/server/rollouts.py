@@ -42,7 +42,7 @@ def start(session: Session, release: Release, made: decision.Rollout) -> Rollout
     """
     _check(made)
     if release.withdrawn:
-        raise ConflictError(f"{release.application} {release.version} is withdrawn")
+        raise ConflictError(f"{release.title} is withdrawn")
     other = session.scalar(
         sa.select(Rollout.id).where(
             Rollout.release_id == release.id,
@@ -50,9 +50,7 @@ def start(session: Session, release: Release, made: decision.Rollout) -> Rollout
         )
     )
     if other:
-        raise ConflictError(
-            f"{release.application} {release.version} has roll-out {other} already: cancel that"
-        )
+        raise ConflictError(f"{release.title} has roll-out {other} already: cancel that")
     now = time.time()
     plan.tick(session, now)  # what has passed before is no time of this roll-out's
     waits = made.starts_at is not None and made.starts_at > now
@@ -205,7 +203,7 @@ def _take(session: Session, rollout: Rollout, step: decision.Step, now: float) -
     target = f"roll-out {rollout.id}"
     session.add(Audit(at=now, operator="", what=what, target=target, detail=step.why))
     release = rollout.release
-    return f"{target} of {release.application} {release.version}: {step.state}: {step.why}"
+    return f"{target} of {release.title}: {step.state}: {step.why}"
 
 
 def _move(session: Session, rollout: Rollout, state: RolloutState, allowed: Iterable[str]) -> None:

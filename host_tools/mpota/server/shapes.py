@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mpota.server.database import Attempt, Audit, Board, Operator, Release, Rollout, Token
+from mpota.server.database import DATA, Attempt, Audit, Board, Operator, Release, Rollout, Token
 from mpota.server.decision import Counts
 
 Mac = Annotated[str, Meta(pattern="^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}$", max_length=17)]
@@ -46,6 +46,8 @@ class BoardShape(Struct):
     sequence: int | None
     pin: int | None
     has_secret: bool
+    data_version: str | None
+    data_sha256: str | None
     outcome: str
     sdk: str
     address: str
@@ -115,6 +117,7 @@ class AttemptShape(Struct):
     application: str
     version: str
     rollout: int | None
+    is_data: bool
     state: str
     words: str
     was: str
@@ -131,7 +134,11 @@ class AttemptList(Struct):
 
 
 class ReleaseShape(Struct):
-    """A release; `md5` and `sha256` are of the file, `content_…` of what is in it."""
+    """A release; `md5` and `sha256` are of the file, `content_…` of what is in it.
+
+    `kind` is "application", "sketch" or "data". `data_sha256` of data is what boards tell of them;
+    of an application it is that of the data that it names.
+    """
 
     id: int
     application: str
@@ -149,6 +156,7 @@ class ReleaseShape(Struct):
     sha256: str
     content_md5: str
     content_sha256: str
+    data_sha256: str
     created: float
 
 
@@ -172,7 +180,7 @@ class ReleaseChange(Struct, forbid_unknown_fields=True):
 
 
 class UploadQuery(Struct):
-    """What a sketch does not say itself; an image of ours says it all but the channel."""
+    """What a sketch and a data image do not say themselves, and an application's image does."""
 
     application: NameOrNone = ""
     version: NameOrNone = ""
@@ -224,6 +232,7 @@ class RolloutShape(Struct):
     release: int
     application: str
     version: str
+    is_data: bool
     state: str
     why: str
     phase: int
@@ -342,6 +351,7 @@ def attempt(row: Attempt) -> AttemptShape:
         application=row.release.application,
         version=row.release.version,
         rollout=row.rollout_id,
+        is_data=row.is_data,
         state=row.state,
         words=row.words,
         was=row.was,
@@ -367,13 +377,14 @@ def rollout(row: Rollout, counts: Counts) -> RolloutShape:
     values = {
         name: getattr(row, name)
         for name in RolloutShape.__struct_fields__
-        if name not in ("release", "application", "version", "phases", "counts")
+        if name not in ("release", "application", "version", "is_data", "phases", "counts")
     }
     return RolloutShape(
         **values,
         release=row.release_id,
         application=row.release.application,
         version=row.release.version,
+        is_data=row.release.kind == DATA,
         phases=[PhaseShape(p.percent, p.soak_s, p.needed, p.groups) for p in row.phases],
         counts=CountsShape(
             counts.confirmed, counts.reverted, counts.failed, counts.timed_out, counts.open

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import random
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -126,8 +127,8 @@ class UpdateEndpoint:
         file: _File | None = None
         if release is not None:
             file = _File(self._images.name(release.sha256), release.md5)
-            if reply.base is not None and not self._options.images_url:
-                file = await self._changes(reply.base, release) or file
+            if not self._options.images_url:
+                file = await self._smaller(reply, release) or file
             headers = [
                 (b"x-version", release.version.encode("latin-1", "replace")),
                 (b"x-md5", file.md5.encode()),
@@ -153,18 +154,30 @@ class UpdateEndpoint:
         headers.append((b"accept-ranges", b"bytes"))
         return await self._send_file(send, question, file, headers)
 
-    async def _changes(self, base: Release, release: Release) -> "_File | None":
-        # What has changed since the board's release, where that is worth while and can be made.
+    async def _smaller(self, reply: Reply, release: Release) -> "_File | None":
+        # What has changed since the board's release, or else a gzip: where the board takes that, it
+        # is worth while, and it can be made.
+        images = self._images
+        base = reply.base
+        if base is not None:
+            made = await self._made(images.delta, base.sha256, release.sha256)
+            if made:
+                name = images.delta_name(base.sha256, release.sha256)
+                return _File(name, hashlib.md5(made).hexdigest())
+        if reply.may_be_gzip and release.md5 == release.content_md5:  # it is none yet
+            made = await self._made(images.gzip, release.sha256)
+            if made:
+                return _File(images.gzip_name(release.sha256), hashlib.md5(made).hexdigest())
+        return None
+
+    async def _made(self, make: Callable[..., bytes], *digests: str) -> bytes:
+        # What *make* gives of images, by their SHA-256; empty where it cannot be made.
         loop = asyncio.get_running_loop()
         try:
-            data = await loop.run_in_executor(
-                self._pool, self._images.delta, base.sha256, release.sha256
-            )
+            return await loop.run_in_executor(self._pool, make, *digests)
         except (OSError, CommandError) as error:
-            _log.error("no delta can be made of %s: %s", base.version, error)
-            return None
-        name = self._images.delta_name(base.sha256, release.sha256)
-        return _File(name, hashlib.md5(data).hexdigest()) if data else None
+            _log.error("no %s can be made: %s", make.__name__, error)
+            return b""
 
     async def _send_file(
         self, send: Send, question: Question, file: "_File", headers: _Headers

@@ -37,13 +37,19 @@ def print_table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     console.print(table)
 
 
+def release_name(one: dict[str, Any]) -> str:
+    """Give the name of a release, or of that of a roll-out or an update, as commands take it."""
+    is_data = one.get("kind") == "data" or one.get("is_data")
+    return f"{one['application']}/{one['version']}{'/data' if is_data else ''}"
+
+
 def print_attempts(attempts: list[dict[str, Any]]) -> None:
     """Print the updates that boards were given, and how each of them ended."""
     print_table(
         ("board", "release", "was", "given", "state", "the board's words"),
         [
             (
-                one["mac"], f"{one['application']}/{one['version']}", one["was"],
+                one["mac"], release_name(one), one["was"],
                 ago(one["offered"]), one["state"], one["words"],
             )
             for one in attempts

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from mpota.cli.fleet.connection import client
-from mpota.cli.fleet.printing import Json, print_json, print_table
+from mpota.cli.fleet.printing import Json, print_json, print_table, release_name
 from mpota.errors import CommandError
 
 releases = typer.Typer(no_args_is_help=True, help="Releases: upload, list, move, withdraw.")
 
-Name = Annotated[str, typer.Argument(metavar="RELEASE", help="As garden/2.0.0.")]
+Name = Annotated[
+    str, typer.Argument(metavar="RELEASE", help="As garden/2.0.0; data as garden/2.0.0/data.")
+]
 
 
 @releases.command("list")
@@ -25,7 +27,7 @@ def list_releases(as_json: Json = False) -> None:
         ("release", "sequence", "channel", "size", "signed by", ""),
         [
             (
-                f"{release['application']}/{release['version']}", release["sequence"],
+                release_name(release), release["sequence"],
                 release["channel"], release["size_bytes"], release["signed_by"] or "nobody",
                 "withdrawn" if release["withdrawn"] else "",
             )
@@ -36,20 +38,22 @@ def list_releases(as_json: Json = False) -> None:
 
 @releases.command("add")
 def add_release(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An image, or a sketch's .bin.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An image, a data image, or a sketch's .bin.")
+    ],
     channel: Annotated[
         str, typer.Option(help="The release is for the boards of this channel.")
     ] = "stable",
     notes: Annotated[str, typer.Option(help="A line for operators.")] = "",
-    application: Annotated[str, typer.Option(help="The application of a sketch.")] = "",
-    version: Annotated[str, typer.Option(help="The version of a sketch.")] = "",
+    application: Annotated[str, typer.Option(help="The application of a sketch or of data.")] = "",
+    version: Annotated[str, typer.Option(help="The version of a sketch or of data.")] = "",
 ) -> None:
     """Upload a release. No board gets it before a roll-out, or a pin."""
     query = {
         "channel": channel, "notes": notes, "application": application, "version": version,
     }  # fmt: skip
     made = client().call("POST", "/releases", data=file.read_bytes(), query=query)
-    typer.echo(f"{made['application']}/{made['version']}: added, {made['size_bytes']} bytes")
+    typer.echo(f"{release_name(made)}: added, {made['size_bytes']} bytes")
 
 
 @releases.command("move")
@@ -69,6 +73,6 @@ def withdraw(release: Name) -> None:
 def find_release(text: str) -> dict[str, Any]:
     """Return the release *text*, as garden/2.0.0, or its number. Raises CommandError."""
     for release in client().call("GET", "/releases")["releases"]:
-        if text in (f"{release['application']}/{release['version']}", str(release["id"])):
+        if text in (release_name(release), str(release["id"])):
             return dict(release)
     raise CommandError(f"there is no release {text}: give one as garden/2.0.0")

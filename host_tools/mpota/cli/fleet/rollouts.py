@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from mpota.cli.fleet.connection import client
-from mpota.cli.fleet.printing import Json, print_attempts, print_fields, print_json, print_table
+from mpota.cli.fleet.printing import (
+    Json,
+    print_attempts,
+    print_fields,
+    print_json,
+    print_table,
+    release_name,
+)
 from mpota.cli.fleet.releases import Name, find_release
 from mpota.errors import CommandError
 
@@ -80,7 +87,7 @@ def list_rollouts(as_json: Json = False) -> None:
         ("", "release", "state", "phase", "confirmed", "going on", "taken back", "failed", "why"),
         [
             (
-                one["id"], f"{one['application']}/{one['version']}", one["state"],
+                one["id"], release_name(one), one["state"],
                 f"{one['phase'] + 1} of {len(one['phases'])}: "
                 f"{one['phases'][one['phase']]['percent']:g} %",
                 one["counts"]["confirmed"], one["counts"]["open"], one["counts"]["reverted"],
@@ -124,7 +131,7 @@ def cancel(number: Number) -> None:
 
 def _move(number: int, move: str) -> None:
     made = client().call("POST", f"/rollouts/{number}/{move}")
-    typer.echo(f"roll-out {number} of {made['application']}/{made['version']}: {made['state']}")
+    typer.echo(f"roll-out {number} of {release_name(made)}: {made['state']}")
 
 
 def _phase(text: str, needed: int) -> dict[str, object]:
