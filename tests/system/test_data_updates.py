@@ -344,6 +344,21 @@ def test_files_that_the_application_wants_to_keep_survive(tmp_path):
 # What is refused
 
 
+def test_a_bomb_ends_at_the_file_system_and_leaves_its_room(tmp_path):
+    bomb = gzip.compress(tar_image({"zeros": bytes(20_000_000)}), 9)
+    assert len(bomb) < 25_000
+    with device_with(tmp_path) as device:
+        error = device.refuses(bomb, 4, command=arduino.FILE_SYSTEM)
+        assert "Not Enough Space" in str(error)
+        device.board.wait_for("is healthy")
+        assert device.files()["/data/old.txt"] == b"old"
+        # It is healthy once more when the rest is removed; and then there is room for all.
+        many = {f"f{number}": bytes(8000) for number in range(100)}
+        start = send(device, tar_image(many))
+        assert found(device, start) == sums(many)
+        data_confirmed(device, start)
+
+
 @pytest.mark.parametrize(
     ("content", "code", "words"),
     [

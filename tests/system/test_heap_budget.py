@@ -5,6 +5,7 @@ The budgets are those of bench/budgets.py, in KB on the chip.
 
 import budgets
 import measure
+import measure_gzip
 import pytest
 from device import APP, COMMANDED_APP
 from mpota.arduino.outcomes import RefusedError
@@ -38,6 +39,17 @@ def test_the_heap_of_the_mdns_responder_is_bounded(tmp_path, record_property):
     taken = kb(measure.mdns_heap(tmp_path))
     record_property("heap, scaled, mDNS idle", f"{taken:.2f} KB")
     assert taken <= budgets.MDNS_KB
+
+
+def test_a_gzip_takes_the_heap_that_is_said_and_saves_what_is_said(tmp_path, record_property):
+    ways = measure_gzip.ways(tmp_path)
+    for name, way in ways.items():
+        figures = f"{way.sent_bytes} bytes sent, {way.heap_bytes} bytes of heap on 64 bits"
+        record_property(f"unpacking, {name}", figures)
+    plain, foreign, ours = ways["plain"], ways["gzip"], ways["ours"]
+    assert foreign.sent_bytes < 0.65 * plain.sent_bytes
+    assert foreign.sent_bytes < ours.sent_bytes < 0.78 * plain.sent_bytes
+    assert foreign.heap_bytes < 3500 and ours.heap_bytes < 5600
 
 
 def test_a_large_image_takes_no_more_heap_than_a_small_one(tmp_path):
