@@ -130,6 +130,8 @@ def test_a_heap_that_is_filled_while_an_update_goes_on_leaves_the_services_well(
             # What an application takes after that is its own doing.
             if phase in AFTER_OK and free >= boards.chip_kb(1.5):
                 assert said == "result OK", (free, said)
-            assert said in ("", "result OK") or "ERROR[14]" in said, (free, said)
+            # The application's own on_start may find no memory, once it has filled the heap.
+            refused = phase == "start" and said.startswith("ERR: ERROR[32]: Refused by the appl")
+            assert said in ("", "result OK") or "ERROR[14]" in said or refused, (free, said)
             board.lets_go(start)
             assert board.update() == "result OK", (free, said)
