@@ -75,8 +75,8 @@ def heap(folder: Path, *, key_bits: int = 0, password: str = "", auth: str = "au
     *auth* are those of the upload.
     """
     # What the application itself takes up is taken off: it is there in the bare run as well.
-    source = (APPS / "idle.py").read_bytes()
-    bare_script = source + b"\ngc.collect()\nprint('bare', gc.mem_alloc())\n"
+    source = (APPS / "idle.py").read_text()
+    bare_script = source + "\ngc.collect()\nprint('bare', gc.mem_alloc())\n"
     with script_board(folder, bare_script) as board:
         bare = int(board.wait_for(r"^bare (\d+)")[1])
     data = image_of("quick", 2, image_bytes)
@@ -188,7 +188,7 @@ def throughput(folder: Path, rounds: int) -> tuple[float, float]:
         with board_with(folder, "quick") as board:
             board.wait_for("listens on")
             ours.append(send(board, data))
-        with script_board(folder, (APPS / "receive_only.py").read_bytes()) as board:
+        with script_board(folder, receiving("receive_only")) as board:
             board.wait_for("waiting")
             theirs.append(send(board, data))
     return max(ours), max(theirs)
@@ -257,9 +257,14 @@ def board_with(folder: Path, app: str, key_bits: int = 0, **settings: object) ->
     return Board(folder / "board.img", ip=IP)
 
 
-def script_board(folder: Path, script: bytes) -> Board:
+def receiving(name: str) -> str:
+    """Return the script *name* of apps/, which receives an image as page_loop.py does."""
+    return (APPS / "page_loop.py").read_text() + (APPS / f"{name}.py").read_text()
+
+
+def script_board(folder: Path, script: str) -> Board:
     """Return a board, switched off, that runs *script* and nothing else."""
-    create_flash(folder / "script.img", {"/main.py": script})
+    create_flash(folder / "script.img", {"/main.py": script.encode()})
     return Board(folder / "script.img", ip=IP)
 
 

@@ -59,9 +59,8 @@ def seconds(folder: Path, rounds: int) -> tuple[float, float]:
                 took_us = int(board.wait_for(r"^took (\d+)")[1])
                 board.wait_for("^peak")
                 ours.append(took_us / 1e6 + board.flash_time_ms / 1000)
-            source = (measure.APPS / "fetch_only.py").read_text()
-            source = source.replace("{port}", str(server.server_port))
-            with measure.script_board(folder, source.encode()) as board:
+            source = measure.receiving("fetch_only").replace("{port}", str(server.server_port))
+            with measure.script_board(folder, source) as board:
                 took_us = int(board.wait_for(r"^took (\d+)")[1])
                 theirs.append(took_us / 1e6 + upload_ms / 1000)
     return min(ours), min(theirs)

@@ -7,7 +7,9 @@ waits until the board has tried and confirmed it.
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from mpota import image
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
@@ -48,13 +50,18 @@ def main() -> int:
 
 
 def say(text: str, mark: str = "== ") -> None:
-    # In one piece, as the board speaks from a thread of its own.
-    sys.stdout.write(f"{mark}{text}\n")
+    """Print a line of a demonstration. The board's lines are printed by another thread."""
+    sys.stdout.write(f"{mark}{text}\n")  # in one piece, so that lines do not mix
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
+def end_with(demonstration: Callable[[], int]) -> NoReturn:
+    """Run a demonstration, and end the process with its status, or with an error in one line."""
     try:
-        sys.exit(main())
-    except (TimeoutError, CommandError) as error:
+        sys.exit(demonstration())
+    except (TimeoutError, CommandError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    end_with(main)

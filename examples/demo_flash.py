@@ -11,16 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from demo import GARDEN, IP, end_with, say
 from mpota import image
 from mpota.board.flash import FLASH_SIZE_BYTES, read_slot
-from mpota.errors import CommandError
 from mpota.sim import Board
 from mpota.sim.address import check_address
 from mpota.sim.firmware import stand_in_firmware
 from mpota.sim.serial_port import SerialPort
 
-GARDEN = Path(__file__).parent / "garden"
-IP = "127.0.0.2"
 PASSWORD = "shown in a demonstration only"
 
 
@@ -41,14 +39,14 @@ def main() -> int:
             on_line=lambda line: None if is_plugged else say(line, "  board| "),
         )  # fmt: skip
         with board:
-            if not run("flash", "--port", port.name, "--firmware", str(firmware),
-                       "--settings", str(settings), "--app", str(GARDEN / "1.0.0")):  # fmt: skip
+            if not mpota("flash", "--port", port.name, "--firmware", str(firmware),
+                         "--settings", str(settings), "--app", str(GARDEN / "1.0.0")):  # fmt: skip
                 return 1
             say("the cable is pulled: from here on the board is updated over the air")
             port.unplug()
             is_plugged.clear()
             start = len(board.lines)
-            if not run("upload", str(GARDEN / "2.0.0"), "-i", IP):
+            if not mpota("upload", str(GARDEN / "2.0.0"), "-i", IP):
                 return 1
             board.wait_for("garden 2.0.0: watering", start=start)
             board.wait_for("slot b is confirmed", start=start)
@@ -60,22 +58,13 @@ def main() -> int:
     return 0
 
 
-def run(*command: str) -> bool:
-    """Run an mpota command, and return whether it was successful."""
+def mpota(*command: str) -> bool:
+    """Run a command of mpota; return whether it was successful."""
     say(f"mpota {' '.join(command)}")
     environment = os.environ | {"MPOTA_PASSWORD": PASSWORD}
     done = subprocess.run([sys.executable, "-m", "mpota", *command], check=False, env=environment)
     return done.returncode == 0
 
 
-def say(text: str, mark: str = "== ") -> None:
-    # In one piece, as the board speaks from a thread of its own.
-    sys.stdout.write(f"{mark}{text}\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (TimeoutError, CommandError) as error:
-        sys.exit(f"error: {error}")
+    end_with(main)

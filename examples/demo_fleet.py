@@ -21,13 +21,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from demo import GARDEN, end_with, say
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.image.directory import pack_directory
 from mpota.server.client import Client
 from mpota.sim import Board, create_flash
 from mpota.sim.rom import ARCHITECTURE
 
-GARDEN = Path(__file__).parent / "garden"
 BOARDS = 10
 PATIENCE_S = 90
 PASSWORD = "ten boards and a demo"
@@ -253,13 +253,5 @@ def wait(what: str, condition: Callable[[], bool]) -> None:
     say(what)
 
 
-def say(text: str, mark: str = "== ") -> None:
-    sys.stdout.write(f"{mark}{text}\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (TimeoutError, subprocess.CalledProcessError) as error:
-        sys.exit(f"error: {error}")
+    end_with(main)

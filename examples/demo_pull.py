@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from demo import GARDEN, IP, SETTINGS, say
+from demo import GARDEN, IP, SETTINGS, end_with, say
 from mpota import image
 from mpota.board.files import boot_files, first_record, settings_file, system_rom
 from mpota.board.flash import read_slot
-from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.sim import Board, create_flash
 from mpota.sim.address import check_address
@@ -161,7 +160,4 @@ def release(folder: Path, application: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        try:
-            sys.exit(main(Path(name)))
-        except (TimeoutError, CommandError, subprocess.CalledProcessError) as error:
-            sys.exit(f"error: {error}")
+        end_with(lambda: main(Path(name)))

@@ -97,33 +97,6 @@ def test_what_is_agreed_is_told_before_the_first_byte():
     assert order[0] == "agreed" and order.count("agreed") == 1
 
 
-def test_a_wrong_password_is_told():
-    assert "password" in failure(guarded("a"), outcomes.WrongPasswordError, password="b")
-
-
-def test_a_missing_password_is_told():
-    def script(board):
-        board.invited()
-        board.say(f"AUTH2 {STRONG_NONCE}")
-        assert not board.invited_again(within_s=0.2)
-
-    assert "MPOTA_PASSWORD" in failure(script, outcomes.PasswordNeededError, password="")
-
-
-def test_each_upload_has_a_cnonce_of_its_own():
-    seen = set()
-
-    def script(board):
-        board.invited()
-        board.say(f"AUTH2 {STRONG_NONCE}")
-        seen.add(board.response()[0])
-        board.say("Authentication Failed")
-
-    for _ in range(3):
-        failure(script, outcomes.WrongPasswordError, password="x")
-    assert len(seen) == 3
-
-
 @pytest.mark.parametrize(
     "challenge", ["AUTH2", "AUTH2 ", f"AUTH2 {NONCE}", f"AUTH2 {STRONG_NONCE}0", f"AUTH3 {NONCE}"]
 )
@@ -136,15 +109,6 @@ def test_a_challenge_of_another_kind_is_told_and_not_answered(challenge, auth):
 
     line = failure(script, outcomes.UnexpectedReplyError, password="x", auth=auth)
     assert "another kind" in line
-
-
-def test_silence_after_the_password_is_told(impatient):
-    def script(board):
-        board.invited()
-        board.authenticated("x")
-
-    line = failure(script, outcomes.NoAnswerError, password="x")
-    assert "fell silent: if it has restarted for the update, it was not back in 0.8 s" in line
 
 
 # A board that restarts without its application when the password is proven
@@ -199,17 +163,6 @@ def test_a_lost_invitation_is_sent_again(quick_resends):
     assert board.invitations[0] == board.invitations[1]
 
 
-def test_of_two_nonces_the_last_is_answered(quick_resends):
-    def script(board):
-        board.invited()
-        board.invited()  # both were under way before the board came to answer
-        board.say(f"AUTH2 {STRONG_NONCE[::-1]}")
-        assert board.authenticated("x")
-        board.finish()
-
-    transferred(script, password="x")
-
-
 def test_a_nonce_that_comes_after_the_response_is_answered_too():
     def script(board):
         board.invited()
@@ -218,17 +171,6 @@ def test_a_nonce_that_comes_after_the_response_is_answered_too():
         board.finish()
 
     transferred(script, password="x")
-
-
-def test_a_board_that_asks_for_ever_is_left():
-    def script(board):
-        board.invited()
-        for _ in range(4):
-            board.say(f"AUTH2 {STRONG_NONCE}")
-            board.response()
-        board.say(f"AUTH2 {STRONG_NONCE}")
-
-    assert "again and again" in failure(script, outcomes.NoAnswerError, password="x")
 
 
 def test_a_connection_makes_up_for_a_lost_ok():

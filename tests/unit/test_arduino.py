@@ -5,7 +5,7 @@ import socket
 
 from fake_clock import Clock
 from hardware_stubs import OWN_IP, Reset
-from ota import log
+from log_lines import LogLines
 from ota.arduino import ArduinoOTA
 from udp_stub import CLASSIC, HOST, MD5, Listener, Ota
 
@@ -35,19 +35,6 @@ class Session:
 
     def close(self):
         self.is_closed = True
-
-
-class Said:
-    """While it is entered, the lines that are logged are in `lines`."""
-
-    def __enter__(self):
-        self.lines = []
-        self._real = log.error, log.info
-        log.error = log.info = lambda text, *args: self.lines.append(text % args)
-        return self
-
-    def __exit__(self, *_):
-        log.error, log.info = self._real
 
 
 # Steps
@@ -191,7 +178,7 @@ def test_no_memory_for_a_datagram_is_said_once_and_keeps_nobody_from_the_next():
     def raises(count):
         raise MemoryError
 
-    with Said() as said:
+    with LogLines() as said:
         listener = Listener(password="x")
         recvfrom, listener.net.recvfrom = listener.net.recvfrom, raises
         listener.net.inbox.append((CLASSIC, HOST))
@@ -211,7 +198,7 @@ def test_an_answer_that_cannot_be_sent_is_logged():
     def raises(text, address):
         raise OSError(113)
 
-    with Said() as said:
+    with LogLines() as said:
         listener = Listener()
         listener.net.sendto = raises
         listener.send("OK", HOST)
@@ -276,7 +263,7 @@ def test_it_says_where_it_listens_and_whether_everyone_may_update_the_board():
         ({"password": "x"}, []),
         ({"auth": "strict"}, []),
     ):
-        with Said() as said:
+        with LogLines() as said:
             listener = ArduinoOTA(Ota(**settings))
             listener.begin()
             listener.end()

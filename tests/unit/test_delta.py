@@ -1,30 +1,25 @@
 """An image that is sent as what has changed: made of the slot that runs, or refused."""
 
 import gc
-import os
 from binascii import hexlify
 
-import ota
 from flash_stubs import Watched
 from ota import slots
 from ota.md5 import md5
-from ota.record import Record, load
-from ota.updater import Updater, signature
+from ota.record import load
 from ota.updater.delta import Patcher
 from sample_image import (
     LIMIT_BYTES,
     SLOTS,
     clear_slot,
     code_of,
-    content_of,
     error_of,
     fill_slot,
-    image,
     marks_of,
-    runs,
     uint,
 )
 from uhashlib import sha256
+from updates import is_on_trial, is_unharmed, new_updater, prepare_board, send
 
 _HEAD_BYTES = 72
 
@@ -36,40 +31,9 @@ def _read(name):
 
 def _clean(active="a"):
     # A board that runs the image `old`; returns an Updater.
-    try:
-        os.remove(signature.KEYS)
-    except OSError:
-        pass
-    idle = "b" if active == "a" else "a"
-    clear_slot(active)
+    prepare_board(active)
     fill_slot(active, _read("old"))
-    fill_slot(idle, image(5))
-    runs(active)
-    r = Record()
-    r.active = active
-    r.store()
-    services = ota.OTA()
-    services.settings = {"app": "*"}
-    return Updater(services)
-
-
-def _send(u, data, chunk=1460):
-    u.begin(len(data))
-    for at in range(0, len(data), chunk):
-        u.write(data[at : at + chunk])
-    u.end()
-
-
-def _is_on_trial(content, slot="b"):
-    return (
-        load().trial == slot
-        and marks_of(slot) == b"ACPT" + b"\xff" * 4
-        and content_of(slot, len(content)) == content
-    )
-
-
-def _is_unharmed():
-    return slots.is_usable("b", bytearray(1024)) and slots.manifest_of("b")["sequence"] == 5
+    return new_updater()
 
 
 def test_a_delta_becomes_the_whole_image_in_the_idle_slot():
@@ -79,8 +43,8 @@ def test_a_delta_becomes_the_whole_image_in_the_idle_slot():
                 u = _clean(active)
                 data = _read(name + ".delta")
                 assert len(data) < 600
-                _send(u, data, chunk)
-                assert _is_on_trial(_read(name), idle), name
+                send(u, data, chunk=chunk)
+                assert is_on_trial(_read(name), idle), name
                 assert (u.progress, u.stored) == (len(data), len(_read(name)))
 
 
@@ -95,20 +59,20 @@ def test_each_step_copies_a_piece_at_most():
             done = u.stored + u.filled
             assert done - before <= 512
             before = done
-    assert steps > len(_read("new")) // 512 and _is_on_trial(_read("new"))
+    assert steps > len(_read("new")) // 512 and is_on_trial(_read("new"))
 
 
 def test_for_another_version_it_is_error_45_and_costs_nothing():
     u = _clean()
     with Watched() as flash:
-        assert code_of(_send, u, _read("other.delta")) == 45
+        assert code_of(send, u, _read("other.delta")) == 45
         assert not flash.of("program", "erase")
-    assert _is_unharmed() and load().trial is None
+    assert is_unharmed() and load().trial is None
     # So it is where nothing runs.
     u = _clean()
     clear_slot("a")
-    assert code_of(_send, u, _read("new.delta")) == 45
-    assert _is_unharmed()
+    assert code_of(send, u, _read("new.delta")) == 45
+    assert is_unharmed()
 
 
 def test_a_base_that_is_not_what_its_footer_says_is_found_out():
@@ -117,21 +81,21 @@ def test_a_base_that_is_not_what_its_footer_says_is_found_out():
     spoiled[2000] ^= 1
     clear_slot("a")
     fill_slot("a", bytes(spoiled))
-    assert code_of(_send, u, _read("new.delta")) == 37
+    assert code_of(send, u, _read("new.delta")) == 37
     assert marks_of("b") == b"\xff" * 8 and load().trial is None
 
 
 def test_an_image_that_is_not_the_announced_one_is_error_37():
     u = _clean()
-    assert code_of(_send, u, _read("lying.delta")) == 37
+    assert code_of(send, u, _read("lying.delta")) == 37
     assert marks_of("b") == b"\xff" * 8 and load().trial is None
 
 
 def test_only_the_gzip_that_mpota_makes_brings_a_delta():
     for name in ("new.foreign", "new.plain"):
         u = _clean()
-        assert code_of(_send, u, _read(name)) == 10, name
-        assert _is_unharmed()
+        assert code_of(send, u, _read(name)) == 10, name
+        assert is_unharmed()
 
 
 def test_policy_is_asked_with_the_head_of_what_comes_out():
@@ -140,9 +104,9 @@ def test_policy_is_asked_with_the_head_of_what_comes_out():
     r.rejected = 8
     r.store()
     with Watched() as flash:
-        assert code_of(_send, u, _read("new.delta")) == 35
+        assert code_of(send, u, _read("new.delta")) == 35
         assert not flash.of("program", "erase")
-    assert _is_unharmed()
+    assert is_unharmed()
 
 
 def test_the_digests_are_those_of_what_was_sent_and_the_record_is_of_what_came_out():
@@ -150,10 +114,10 @@ def test_the_digests_are_those_of_what_was_sent_and_the_record_is_of_what_came_o
     for digest, code in ((md5(data).digest(), None), (md5(_read("new")).digest(), 7)):
         u = _clean()
         u.set_md5(hexlify(digest).decode())
-        assert code_of(_send, u, data) == code
+        assert code_of(send, u, data) == code
     u = _clean()
     u.set_sha256(hexlify(sha256(data).digest()).decode())
-    _send(u, data)
+    send(u, data)
     assert load().received["b"] == (8, len(_read("new")), bytes(16))
 
 
@@ -165,8 +129,8 @@ def test_a_board_with_keys_wants_the_image_signed_or_the_delta():
     ):
         u = _clean()
         u.keys = _read("public.pem")
-        assert code_of(_send, u, _read(name)) == code, name
-        assert code or _is_on_trial(_read(content))
+        assert code_of(send, u, _read(name)) == code, name
+        assert code or is_on_trial(_read(content))
         assert (load().trial == "b") == (code is None)
 
 

@@ -4,26 +4,22 @@ import gc
 import os
 from binascii import hexlify
 
-import ota
 from flash_stubs import Watched
-from ota import hal, slots
+from ota import hal
 from ota.errors import OTAError
 from ota.md5 import md5
-from ota.record import Record, load
-from ota.updater import Updater, inflate, signature
+from ota.record import load
+from ota.updater import inflate
 from sample_image import (
     LIMIT_BYTES,
     SLOTS,
-    clear_slot,
     code_of,
-    content_of,
     error_of,
-    fill_slot,
     image,
     marks_of,
-    runs,
 )
 from uhashlib import sha256
+from updates import is_on_trial, is_unharmed, new_updater, prepare_board, send
 
 _FOLDER = "/vectors/gzip/"
 _RING = 1024
@@ -248,42 +244,9 @@ def test_codes_that_cannot_be_are_error_37():
 
 def _clean(**fields):
     # A board that runs slot a, with a version before it in slot b; returns an Updater.
-    try:
-        os.remove(signature.KEYS)
-    except OSError:
-        pass
     inflate.hal = hal
-    clear_slot("a")
-    fill_slot("b", image(5))
-    runs("a")
-    r = Record()
-    r.active = "a"
-    for name in fields:
-        setattr(r, name, fields[name])
-    r.store()
-    services = ota.OTA()
-    services.settings = {"app": "*"}
-    return Updater(services)
-
-
-def _send(u, data, chunk=1460):
-    u.begin(len(data))
-    for at in range(0, len(data), chunk):
-        u.write(data[at : at + chunk])
-    u.end()
-
-
-def _is_on_trial(content):
-    r = load()
-    return (
-        (r.active, r.trial) == ("a", "b")
-        and marks_of("b") == b"ACPT" + b"\xff" * 4
-        and content_of("b", len(content)) == content
-    )
-
-
-def _is_unharmed():
-    return slots.is_usable("b", bytearray(1024)) and slots.manifest_of("b")["sequence"] == 5
+    prepare_board(**fields)
+    return new_updater()
 
 
 def test_a_gzip_of_an_image_lies_unpacked_in_the_slot_and_is_tried():
@@ -291,8 +254,8 @@ def test_a_gzip_of_an_image_lies_unpacked_in_the_slot_and_is_tried():
         u = _clean()
         content = _read(name.split(".")[0])
         data = _read(name)
-        _send(u, data)
-        assert _is_on_trial(content), name
+        send(u, data)
+        assert is_on_trial(content), name
         assert (u.progress, u.stored, u.unpacker) == (len(data), len(content), None)
 
 
@@ -301,7 +264,7 @@ def test_whole_pages_are_programmed_once_each_and_sectors_erased_before():
     data = _read("large.9-15-0.gz")
     size = len(_read("large"))
     with Watched() as flash:
-        _send(u, data)
+        send(u, data)
     at = SLOTS["b"]
     for _, offset, count in flash.of("program")[1:-1]:
         assert offset == at and count % 256 == 0
@@ -327,7 +290,7 @@ def test_the_digests_are_those_of_what_was_sent():
             u = _clean()
             name, digest = make(announced)
             getattr(u, "set_" + name)(hexlify(digest).decode())
-            assert code_of(_send, u, data) == (code and code[name])
+            assert code_of(send, u, data) == (code and code[name])
             assert (load().trial == "b") == (code is None)
 
 
@@ -336,10 +299,10 @@ def test_the_record_has_size_and_md5_of_what_was_sent_where_an_md5_was_announced
     digest = md5(data).digest()
     u = _clean()
     u.set_md5(hexlify(digest).decode())
-    _send(u, data)
+    send(u, data)
     assert load().received["b"] == (7, len(data), digest)
     u = _clean()
-    _send(u, data)
+    send(u, data)
     assert load().received["b"] == (7, len(content), bytes(16))
 
 
@@ -352,9 +315,9 @@ def test_a_head_that_shows_that_it_will_be_refused_costs_the_idle_slot_nothing()
     ):
         u = _clean(**fields)
         with Watched() as flash:
-            assert code_of(_send, u, _read(name)) == code, name
+            assert code_of(send, u, _read(name)) == code, name
             assert not flash.of("program", "erase")
-        assert _is_unharmed() and load().trial is None
+        assert is_unharmed() and load().trial is None
 
 
 def test_what_is_larger_than_a_slot_when_it_is_unpacked_is_error_4():
@@ -369,12 +332,12 @@ def test_what_is_larger_than_a_slot_when_it_is_unpacked_is_error_4():
     u.begin(LIMIT_BYTES)
     u.remaining = len(data)  # it is larger than what may be announced
 
-    def send():
+    def send_all():
         for at in range(0, len(data), 1460):
             u.write(data[at : at + 1460])
         u.end()
 
-    text = error_of(send)
+    text = error_of(send_all)
     assert text.startswith("ERROR[4]: Not Enough Space: image of 102400 bytes, a slot takes"), text
     assert marks_of("b") == b"\xff" * 8 and load().trial is None
 
@@ -394,9 +357,9 @@ def test_an_end_before_the_gzip_s_own_is_error_37():
 def test_several_members_are_error_37():
     data = _read("small.9-15-0.gz")
     u = _clean()
-    assert code_of(_send, u, data + data) == 37
+    assert code_of(send, u, data + data) == 37
     u = _clean()
-    assert "are no signature" in error_of(_send, u, data + _read("one.9-15-0.gz"))
+    assert "are no signature" in error_of(send, u, data + _read("one.9-15-0.gz"))
     assert load().trial is None
 
 
@@ -408,10 +371,10 @@ def test_too_little_memory_to_unpack_is_told_in_words_and_costs_nothing():
     u = _clean()
     real, inflate.Unpacker = inflate.Unpacker, Full
     try:
-        assert "send it unpacked" in error_of(_send, u, _read("small.9-15-0.gz"))
+        assert "send it unpacked" in error_of(send, u, _read("small.9-15-0.gz"))
     finally:
         inflate.Unpacker = real
-    assert u.error == 14 and _is_unharmed()
+    assert u.error == 14 and is_unharmed()
 
 
 # Signatures: over what is sent, or over what comes out
@@ -428,12 +391,12 @@ def test_a_signature_over_the_gzip_or_over_the_image_in_it_is_good_and_nothing_e
     for chunk in (1, 97, 1460):
         for name in ("signed.outer.gz", "signed.ours-outer.gz"):
             u = _keys(_clean())
-            _send(u, _read(name), chunk)
-            assert _is_on_trial(_read("small"))
+            send(u, _read(name), chunk=chunk)
+            assert is_on_trial(_read("small"))
         for name in ("signed.gz", "signed.ours.gz"):
             u = _keys(_clean())
-            _send(u, _read(name), chunk)
-            assert _is_on_trial(_read("signed"))
+            send(u, _read(name), chunk=chunk)
+            assert is_on_trial(_read("signed"))
     for data in (
         _read("small.9-15-0.gz"),
         signed_gzip[:-1],
@@ -446,12 +409,12 @@ def test_a_signature_over_the_gzip_or_over_the_image_in_it_is_good_and_nothing_e
         _read("small.ours.gz") + signed_gzip[-260:],
     ):
         u = _keys(_clean())
-        assert code_of(_send, u, data) in (12, 37)
+        assert code_of(send, u, data) in (12, 37)
         assert marks_of("b") == b"\xff" * 8 and load().trial is None
 
 
 def test_a_board_without_keys_takes_both():
     for name, content in (("signed.outer.gz", "small"), ("signed.gz", "signed")):
         u = _clean()
-        _send(u, _read(name))
-        assert _is_on_trial(_read(content))
+        send(u, _read(name))
+        assert is_on_trial(_read(content))

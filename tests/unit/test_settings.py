@@ -5,7 +5,8 @@ import os
 
 import machine
 from flash_stubs import fails
-from ota import hal, log, settings
+from log_lines import LogLines
+from ota import hal, settings
 
 # A wrong value for each setting, and one more that is right and the least or the most.
 _NUMBERS = {
@@ -24,19 +25,6 @@ _TEXTS = {
 _HEX = {"password_hash": 32, "password_sha256": 64}
 _BOOLS = ("legacy_signatures", "allow_downgrade", "reboot_on_success", "restart_for_update")
 _PASSWORDS = ("password", "password_hash", "password_sha256")
-
-
-class Said:
-    """While it is entered, the lines that are logged are in `lines`."""
-
-    def __enter__(self):
-        self.lines = []
-        self._real = log.error, log.info
-        log.error = log.info = lambda text, *args: self.lines.append(text % args)
-        return self
-
-    def __exit__(self, *_):
-        log.error, log.info = self._real
 
 
 def _forget():
@@ -60,7 +48,7 @@ def _read(content, **overrides):
 
 def _is_wrong(name, value):
     # Whether it is named in one line and left out, and everything else is as it was.
-    with Said() as said:
+    with LogLines() as said:
         found = _read({name: value, "another": 5})
     if name in found and (name != "auth" or found[name] == value):
         assert said.lines == [] and found == {name: value, "another": 5}, (said.lines, found)
@@ -107,7 +95,7 @@ def test_a_broken_or_missing_file_counts_as_that_of_the_last_healthy_boot():
         else:
             with open("/ota.json", "w") as f:
                 f.write(broken)
-        with Said() as said:
+        with LogLines() as said:
             assert settings.read_settings({}) == good, broken
         assert "those of the last healthy boot" in said.lines[1], said.lines
 
@@ -171,7 +159,7 @@ def test_what_is_json_to_this_board_alone_does_no_harm():
 
 def test_settings_of_the_application_s_own_are_left_alone():
     own = {"valves": [1, 2], "": None, "port number": 5, "x\nport": 5, "colour": {"a": 1}}
-    with Said() as said:
+    with LogLines() as said:
         assert _read(own) == own
     assert said.lines == []
 
@@ -233,7 +221,7 @@ def test_a_wrong_password_opens_the_board_to_nobody():
 
 
 def test_each_wrong_setting_gets_a_line_of_its_own():
-    with Said() as said:
+    with LogLines() as said:
         found = _read({"port": 0, "hostname": "x" * 33, "app": "garden", "key": 5})
     assert found == {"app": "garden"}
     assert sorted(said.lines) == [
@@ -309,7 +297,7 @@ def test_a_pin_that_the_chip_refuses_keeps_no_other_from_its_level():
     real = hal.set_pin
     hal.set_pin = set_pin
     try:
-        with Said() as said:
+        with LogLines() as said:
             settings.set_safe_pins()
     finally:
         hal.set_pin = real

@@ -12,7 +12,7 @@ from flash_stubs import Os, Watched, fails
 from ota import Callbacks, hal, record, slots, updater
 from ota.errors import OTAError
 from ota.md5 import md5
-from ota.record import Record, load
+from ota.record import load
 from ota.updater import Updater, signature, verify
 from sample_image import (
     LIMIT_BYTES,
@@ -32,6 +32,7 @@ from sample_image import (
 )
 from uctypes import addressof
 from uhashlib import sha256
+from updates import prepare_board, send
 
 _IMAGE = image()
 _CHUNK = 1460
@@ -49,28 +50,13 @@ class Ota(ota.OTA):
 
 def _clean(**fields):
     # A board that runs slot a, with a version before it in slot b; returns an Updater.
-    for name in (signature.KEYS,):
-        try:
-            os.remove(name)
-        except OSError:
-            pass
-    clear_slot("a")
-    fill_slot("b", image(5))
-    runs("a")
-    r = Record()
-    r.active = "a"
-    for name in fields:
-        setattr(r, name, fields[name])
-    r.store()
+    prepare_board(**fields)
     return Updater(Ota(), Callbacks())
 
 
-def _send(u, data=_IMAGE, size=None, chunk=_CHUNK, **end):
+def _send(u, data=_IMAGE, size=None, **options):
     # A whole update in chunks.
-    u.begin(len(data) if size is None else size)
-    for at in range(0, len(data), chunk):
-        u.write(data[at : at + chunk])
-    u.end(**end)
+    send(u, data, size, **options)
 
 
 def _md5(data):

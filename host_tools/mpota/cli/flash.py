@@ -17,7 +17,7 @@ from mpota.board.port import wait_for
 from mpota.board.serial import FLASH_MODES, Chip
 from mpota.board.set_up import Job, set_up
 from mpota.cli.pack import show_warnings
-from mpota.cli.port import PortOption, chosen_port
+from mpota.cli.port import DtrOption, PortOption, RtsOption, chosen_port
 from mpota.cli.progress import LineConsole, Phases
 from mpota.cli.sign import application_key
 from mpota.errors import CommandError
@@ -97,8 +97,8 @@ def flash(
             "--count",
             metavar="N",
             help="Flash N boards one after the other, each with a number behind its host name; the "
-            "next one is flashed when it takes the place of the one before. FROM-TO instead of N: "
-            "boards with these numbers.",
+            "next one is flashed when it is plugged in instead of the one before. FROM-TO: boards "
+            "with these numbers.",
         ),
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="Erase all of the flash first.")] = False,
@@ -111,18 +111,8 @@ def flash(
             "with an ESP8285 need dout.",
         ),
     ] = "keep",
-    dtr: Annotated[
-        int | None,
-        typer.Option(
-            "--dtr", min=0, max=1, help="Set this line of the adapter when the port is opened."
-        ),
-    ] = None,
-    rts: Annotated[
-        int | None,
-        typer.Option(
-            "--rts", min=0, max=1, help="The same, for boards that an idle line holds in reset."
-        ),
-    ] = None,
+    dtr: DtrOption = None,
+    rts: RtsOption = None,
     wait: Annotated[
         float,
         typer.Option(

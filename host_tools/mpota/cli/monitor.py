@@ -1,29 +1,18 @@
 """`mpota monitor`: show what a board says on its serial port."""
 
 from datetime import datetime
-from typing import Annotated
 
 import typer
 
 from mpota.board.console import lines
 from mpota.board.port import open_port, reopen_port
-from mpota.cli.port import PortOption, chosen_port
+from mpota.cli.port import DtrOption, PortOption, RtsOption, chosen_port
 
 
 def monitor(
     port: PortOption = "",
-    dtr: Annotated[
-        int | None,
-        typer.Option(
-            "--dtr", min=0, max=1, help="Set this line of the adapter when the port is opened."
-        ),
-    ] = None,
-    rts: Annotated[
-        int | None,
-        typer.Option(
-            "--rts", min=0, max=1, help="The same, for boards that an idle line holds in reset."
-        ),
-    ] = None,
+    dtr: DtrOption = None,
+    rts: RtsOption = None,
 ) -> None:
     """Show the board's console with the time of each line, until Ctrl-C.
 

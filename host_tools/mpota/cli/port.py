@@ -12,6 +12,18 @@ PortOption = Annotated[
     str,
     typer.Option("--port", metavar="PORT", help="The serial port; default: the only one there is."),
 ]
+DtrOption = Annotated[
+    int | None,
+    typer.Option(
+        "--dtr", min=0, max=1, help="Set this line of the adapter when the port is opened."
+    ),
+]
+RtsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--rts", min=0, max=1, help="The same, for boards that an idle line holds in reset."
+    ),
+]
 
 
 def chosen_port(given: str) -> str:
