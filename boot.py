@@ -3,8 +3,8 @@
 import gc
 import sys
 
-# The package in the system ROM and the modules of the firmware come before all else: a folder /ota
-# or /asyncio in the file system must not take their place.
+# The package in the system ROM and the modules of the firmware come first in sys.path: a folder
+# /ota or /asyncio in the file system must not take their place.
 sys.path[:0] = ["/rom/lib", ".frozen"]
 gc.collect()
 try:

@@ -1,4 +1,4 @@
-# Runs after boot.py: the application that boot.py chose, and the update services beside it.
+# Runs after boot.py: starts the application that boot.py has chosen, and the update services.
 import sys
 
 
@@ -14,7 +14,7 @@ try:
 
     ota.start.run()
 except (Exception, SystemExit) as e:
-    # Nothing is loaded from the file system here: the heap may be what ran out.
+    # Nothing is loaded from the file system here: the error may be that the heap is full.
     import umachine
     import utime
 

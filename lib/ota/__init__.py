@@ -13,28 +13,30 @@ from . import log
 
 # An application that is away from handle() for longer than this is not healthy.
 _MAX_AWAY_MS = const(5000)
-# More than the interpreter takes for a new module, see check_room().
+# The interpreter needs less than this for a new module: see check_room().
 _ROOM_BYTES = const(128)
-# An error that lasts is said again after twice as long each time, from this to that.
+# An error that lasts is logged again after twice the time, from the first to the second of these.
 _SAY_AGAIN_MS = const(1000)
 _MAX_SAY_AGAIN_MS = const(3600000)
 
-# Where so much is free and a byte cannot be had, the heap is locked.
+# If more than this is free and not even a byte can be allocated, the heap is locked.
 _LOCKED_ABOVE_BYTES = const(1024)
 
-# The modules that stay in memory. Others are loaded when they are needed, and leave when a service
-# has done its work. md5_viper stays, since its native code lies in IRAM, where every import would
-# take up more until a reset.
+# The modules that stay in memory. Others are loaded when a service needs them, and unloaded when it
+# has done its work. md5_viper stays, since its native code lies in IRAM: each import would take
+# more of that until the next reset.
 _RESIDENT = const("ota.arduino ota.log ota.md5_viper ota.mdns ota.pull ota.start ota.web ")
 
-# The bytes of the largest image that a slot takes.
+# The size of the largest image that fits into a slot, in bytes.
 _SLOT_SPACE_BYTES = const(0x19000 - 256)
 
 
 def __getattr__(name):
-    # Called for what this module has not: `from ota import Updater`, and `from . import hal` too.
+    # Python calls this for names that the module lacks: `from ota import Updater`, `from . import
+    # hal`.
     if name == "OTAError" or name == "Updater":
-        # A program that asks for a class may keep it: `OTA.unload` leaves its module where it is.
+        # A program may keep a class that it has imported, so `OTA.unload` does not remove its
+        # module.
         from .errors import OTAError
 
         globals()["OTAError"] = OTAError
@@ -48,12 +50,14 @@ def __getattr__(name):
         return __import__("ota." + name, globals(), None, (name,))
     except ImportError as e:
         if "'ota." + name not in str(e):
-            raise  # the module is there, and what it imports is not
+            raise  # the module exists, and one that it imports does not
         raise AttributeError(name)
 
 
 class Callbacks:
-    """Each `on_…` is a decorator and a plain call, and takes the place of what was there before.
+    """Functions that an application registers. Each `on_…` is a decorator, or is called plainly.
+
+    A new function replaces the one that was registered before.
 
     `OTA` and every service are Callbacks. The Updater calls them, those of `OTA` first.
     """
@@ -79,7 +83,7 @@ class Callbacks:
         return function
 
     def on_error(self, function):
-        """Call `function(code)` when an update ended badly; *code* is the service's own number."""
+        """Call `function(code)` when an update has failed; *code* is the service's own number."""
         self.error_callback = function
         return function
 
@@ -91,7 +95,7 @@ class OTA(Callbacks):
     Call `begin()` once, then `handle()` often, or await `run()`.
     """
 
-    # A function that says whether updates are allowed now; None: they are.
+    # A function that returns whether updates are allowed now; None: they always are.
     gate = None
     # Until when allow_for() allows updates, in ticks of a millisecond; 0: that time is over;
     # None: it was never called.
@@ -108,23 +112,24 @@ class OTA(Callbacks):
     trial = False
     # The Updater whose update is going on, whoever feeds it, or None.
     updater = None
-    # Whether data have come in this boot for an application that is still to come.
+    # Whether data were received in this boot that belong to an application not yet received.
     has_staged_data = False
     # Whether this boot runs the services alone, for one update; and that update, as restart.take()
-    # gives it.
+    # returns it.
     is_alone = False
     kept = None
-    # Whether handle() is at work: a callback that calls it again does nothing.
+    # Whether handle() is running: if a callback calls it, that second call does nothing.
     _is_handling = False
     uptime_s = 0  # seconds since begin()
     joins = 0  # how often a network was joined
-    # The watchdog of a trial, the listener, the mDNS responder, and the kind of the error that
-    # handle() met last. What there is from begin() on is in begin.py.
+    # The watchdog of a trial, the listener, the mDNS responder, and the kind of the last error in
+    # handle(). begin.py sets further attributes.
     watchdog = arduino = mdns = error = None
-    # All services. Each has `handle()`, which returns whether it is busy, and `session`: what it is
-    # at work on, or None.
+    # All services. Each has `handle()`, which returns whether it is busy, and `session`: the
+    # update or request that it is working on, or None.
     services = ()
-    # The update page, a web.Web, and what asks servers, a pull.HTTPUpdate, once asked for.
+    # The update page, a web.Web, and the client of update servers, a pull.HTTPUpdate; each is made
+    # when it is first used.
     own_web = own_pull = None
 
     def __init__(self, **settings):
@@ -150,16 +155,16 @@ class OTA(Callbacks):
         now = ticks_ms()
         busy = False
         try:
-            # An application may have turned these off for good, without a thought of the services.
+            # An application may have switched these off and not on again; the services need them.
             gc.enable()
-            if not sys.path:  # then no import finds any module, not even one that is loaded
+            if not sys.path:  # with an empty path no import works, not even of a loaded module
                 sys.path.append("/rom/lib")
             if not self.arduino:
                 self.begin()
-            # Nothing here takes memory by itself: where there is none, deadlines run all the same.
+            # Nothing here needs memory of its own: deadlines must be kept even in a full heap.
             settings = self.settings
             if self.trial and ticks_diff(now, self.begun) > settings.get("trial_s", 600) * 1000:
-                # First of all: where the heap is too full for that, the watchdog is not fed.
+                # This comes first: if the heap is too full for it, the watchdog must not be fed.
                 check_room()
                 from .trial import give_up
 
@@ -177,11 +182,11 @@ class OTA(Callbacks):
             self.last = now
             self._count_uptime(now)
             if self.window and ticks_diff(self.window, now) <= 0:
-                self.window = 0  # ticks come round after 12 days, and would open it again
+                self.window = 0  # ticks start again after 12 days and would reopen the window
             for service in self.services:
-                if connected or service.session:  # A session must time out without a network, too.
+                if connected or service.session:  # without a network, a session must time out
                     busy = service.handle() or busy
-            if not connected:  # after the services, since that needs memory as long as it lasts
+            if not connected:  # after the services, since this needs memory while it runs
                 self._look_after_network(connected)
             confirm_ms = settings.get("confirm_s", 60) * 1000
             is_time = ticks_diff(now, self.since) >= confirm_ms
@@ -200,7 +205,7 @@ class OTA(Callbacks):
         return busy
 
     def _look_after_network(self, connected):
-        # What has changed is noted first: where there is no memory for telling, the services go on.
+        # The change is noted first: if there is no memory for the log line, the services go on.
         was_connected, self.is_connected = self.is_connected, connected
         self.joins += connected
         check_room()
@@ -217,8 +222,8 @@ class OTA(Callbacks):
             self.counted = ticks_add(self.counted, seconds * 1000)
 
     def _say(self, e, now):
-        # An error that lasts is said at growing intervals; one that was said days ago, before ticks
-        # came round, counts as one that lasts.
+        # An error that lasts is logged at growing intervals. One that was logged days ago, before
+        # ticks started again from 0, counts as one that lasts.
         if type(e) is not self.error:
             self.error = type(e)
             self.pause_ms = _SAY_AGAIN_MS
@@ -230,7 +235,7 @@ class OTA(Callbacks):
         sys.print_exception(e)
 
     async def run(self):
-        """Do for ever what `handle` does, and let other tasks run in between."""
+        """Call `handle` for ever, and let other tasks run in between."""
         from asyncio import sleep_ms
 
         while True:
@@ -238,9 +243,9 @@ class OTA(Callbacks):
 
     @property
     def is_updating(self):
-        """Whether an update is going on, whoever brings it, once its host has proved itself.
+        """Whether an update is running, by any service, from when its host has proved its password.
 
-        It is until the host has been told the result and, after a good one, until the restart.
+        It is true until the host has been told the result, and after a success until the restart.
         """
         return (
             self.updater is not None
@@ -255,7 +260,7 @@ class OTA(Callbacks):
 
     @property
     def web(self):
-        """The update page, a web.Web: where the setting `web` is off, its `begin` turns it on."""
+        """The update page, a web.Web; if the setting `web` is false, its `begin` switches it on."""
         if self.own_web is None:
             from .web import Web
 
@@ -266,7 +271,7 @@ class OTA(Callbacks):
 
     @property
     def pull(self):
-        """What asks servers for updates, a pull.HTTPUpdate: by itself with `update_url`."""
+        """The client of update servers, a pull.HTTPUpdate; with `update_url` it asks by itself."""
         if self.own_pull is None:
             from .pull import HTTPUpdate
 
@@ -274,7 +279,7 @@ class OTA(Callbacks):
         return self.own_pull
 
     def free_space(self):
-        """Return how many bytes the largest application that an update can bring may have."""
+        """Return the size of the largest application that an update can bring, in bytes."""
         return _SLOT_SPACE_BYTES
 
     def allow_for(self, seconds):
@@ -282,7 +287,7 @@ class OTA(Callbacks):
         self.window = ticks_add(ticks_ms(), int(seconds * 1000))
 
     def allows_updates(self):
-        """Return whether the window or the gate allows updates now; without either, they do."""
+        """Return whether the window or the gate allows updates now; true if there is neither."""
         if self.window and ticks_diff(self.window, ticks_ms()) > 0:
             return True
         if self.gate is None:
@@ -294,7 +299,7 @@ class OTA(Callbacks):
             return False
 
     def has_password(self):
-        """Return whether a host must prove something to update this board."""
+        """Return whether a host must prove a password to update this board."""
         get = self.settings.get
         return bool(
             get("auth", "classic") != "classic"
@@ -305,7 +310,7 @@ class OTA(Callbacks):
 
     @property
     def last_outcome(self):
-        """How the last update ended, in words, as "confirmed: 17"; "" if it is not known.
+        """How the last update ended, in words such as "confirmed: 17"; "" if it is not known.
 
         It is read from flash.
         """
@@ -317,10 +322,10 @@ class OTA(Callbacks):
         return outcome
 
     def call(self, event, service, *args):
-        """Call what is registered here, and by *service* (or None), for *event*.
+        """Call the functions registered for *event*: this object's, and those of *service*, if any.
 
-        It is "start", "end", "progress" or "error". Only what `on_start` raises reaches the caller:
-        it refuses the update.
+        *event* is "start", "end", "progress" or "error". An exception of an `on_start` function
+        reaches the caller, which refuses the update; others are logged.
         """
         for callbacks in (self, service):
             function = getattr(callbacks, event + "_callback", None)
@@ -335,7 +340,8 @@ class OTA(Callbacks):
     def confirm(self):
         """Keep the version on trial: it becomes the one that every boot runs.
 
-        Return whether it is. If not, the flash or the memory failed: call it again, later.
+        Return whether it is confirmed. If not, the flash or the memory failed: call this again
+        later.
         """
         if self.trial:
             try:
@@ -349,7 +355,7 @@ class OTA(Callbacks):
         return not self.trial
 
     def reject(self, why="the application wished it"):
-        """Take the version on trial back, and restart into the one before.
+        """Take back the version on trial, and restart with the version that ran before.
 
         *why* becomes part of `last_outcome`. Outside a trial it does nothing. Raises OSError when
         the flash fails.
@@ -361,10 +367,10 @@ class OTA(Callbacks):
             reject(why)
 
     def revert(self):
-        """Go back to the version before this one: it is tried again after a restart.
+        """Go back to the version that ran before this one: it is on trial after a restart.
 
-        In a trial that is what `reject` does. Raises OTAError 37 when that version is not usable
-        any more, which it is until the next update begins, and OSError when the flash fails.
+        During a trial this does what `reject` does. Raises OTAError 37 when that version cannot be
+        used any more: the next update overwrites it. Raises OSError when the flash fails.
         """
         self.reject()
         check_room()
@@ -377,11 +383,12 @@ class OTA(Callbacks):
 
     def _become_healthy(self):
         if self.trial and self.own_web:
-            # Whoever looks at the page must not make the heap too full for the trial to end well.
+            # Somebody who looks at the page must not fill the heap so that the trial cannot end
+            # well.
             while self.own_web.session:
                 self.own_web.session.pop().close()
-        # What the services have loaded for a moment, such as an answer to a host that asks for the
-        # status, is not what the application leaves.
+        # The services may have loaded modules for a moment, for instance to answer a host that asks
+        # for the status. That memory must not count as the application's.
         self.unload()
         check_room()
         from .trial import become_healthy
@@ -389,13 +396,13 @@ class OTA(Callbacks):
         try:
             become_healthy(self)
         finally:
-            self.unload("ota.trial", "ota.settings")  # in the midst of a question to a server, too
+            self.unload("ota.trial", "ota.settings")  # even in the middle of a question to a server
 
     def unload(self, *modules):
-        """Take out of memory what has done its work: all modules but those of _RESIDENT.
+        """Unload modules that are not needed any more: all but those of _RESIDENT.
 
-        While a service is at work, nothing but *modules*, which the service names; and what a
-        program has asked for stays.
+        While a service is busy, only *modules*, which it names, are unloaded. Modules that the
+        program has imported stay.
         """
         for module in modules:
             if module in sys.modules:
@@ -408,7 +415,7 @@ class OTA(Callbacks):
 
 
 def _unlock_heap():
-    # An application that locks the heap, and forgets it, leaves nobody any memory.
+    # An application may have locked the heap and not unlocked it.
     try:
         bytearray(1)
     except MemoryError:
@@ -417,10 +424,10 @@ def _unlock_heap():
 
 
 def check_room():
-    """Raise MemoryError where no import must be tried, since the heap is all but full.
+    """Raise MemoryError if the heap is nearly full, so that no import is tried.
 
-    Where MicroPython finds no room for a new module, it leaves an entry without one in sys.modules,
-    and crashes when that is imported again.
+    If MicroPython finds no room for a new module, it leaves an empty entry in sys.modules, and
+    crashes when the module is imported again.
     """
     bytearray(_ROOM_BYTES)
 

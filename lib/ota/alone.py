@@ -7,18 +7,18 @@ from . import log
 from .clock import after, is_past
 from .hal import reset
 
-# How long the services run without the application before the board restarts; and where that was
-# asked for, for one update.
+# How long the services run without the application before the board restarts: after an error of the
+# application, and for one update that needs its memory.
 _SERVICES_MS = const(300000)
 _ALONE_MS = const(60000)
-# Where there was no network, the application gets its next try this long after there is one.
+# If there was no network, the application is tried again this long after the network has come.
 _JOINED_MS = const(60000)
 # For `confirm_s`: longer than the services ever run without the application.
 _NEVER_S = const(1000000)
 
 
 def serve(services):
-    """Serve updates with *services*, an OTA, and restart; an update that goes on is waited for."""
+    """Serve updates with *services*, an OTA, for a while, and restart; a running update may end."""
     # Services without the application are no healthy boot, and confirm nothing.
     services.settings["confirm_s"] = _NEVER_S
     ms = _ALONE_MS if services.is_alone else _SERVICES_MS
@@ -29,7 +29,7 @@ def serve(services):
         if not services.handle():
             sleep_ms(10)
         if was_offline and services.is_connected:
-            # What was wrong with the application may have been that there was no network.
+            # The application may have failed only because there was no network.
             was_offline = False
             deadline = after(_JOINED_MS)
     if services.kept:

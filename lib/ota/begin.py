@@ -1,4 +1,4 @@
-"""What `OTA.begin` does; its memory is given back afterwards."""
+"""The work of `OTA.begin`; this module is unloaded afterwards."""
 
 import sys
 
@@ -24,12 +24,12 @@ def begin(ota):
     if what.lower() in "ab":
         ota.slot = what.lower()
         ota.trial = what != ota.slot
-    if ota.trial and not ota.watchdog:  # there is one already where begin() failed half-way
+    if ota.trial and not ota.watchdog:  # an earlier begin() that failed may have made a watchdog
         from .watchdog import Watchdog
 
         ota.watchdog = Watchdog(ota)
         guard = sys.modules.pop("ota_guard", None)
-        if guard:  # boot.py of the system ROM has started it, see there
+        if guard:  # a timer that boot.py in the system ROM has started: see there
             guard.deinit()
     given = get("hostname")
     ota.settings["hostname"] = _host_name(given) or "esp8266-" + hal.chip_id()
@@ -42,9 +42,9 @@ def begin(ota):
         ota.is_alone = True
         ota.kept = take()
         is_for_page = bool(ota.kept) and ota.kept[0] == PAGE
-    # What may be needed in a full heap is loaded once, for its names: the interpreter's table of
-    # names grows in steps of kilobytes, and what is in it stays. So does md5. One after the other:
-    # together they may have no room.
+    # Modules that may be needed in a full heap are loaded once, for their names: the interpreter's
+    # table of names grows in steps of kilobytes, and keeps its names. md5 is loaded for the same
+    # reason. They are loaded one after the other, since they may not fit together.
     modules = "trial "
     if ota.has_password():
         modules += "restart arduino.auth "
@@ -68,16 +68,16 @@ def begin(ota):
         from .log_host import begin as send_log
 
         send_log(get("log_host"))
-    # What handle() changes gets its place now: there may be no memory for that later. In ticks:
-    # when this was done, when there was trouble last, when handle() was called last; up to when
-    # the seconds are counted in `uptime_s`, since ticks come round too soon; when the last error
-    # is said again, and after how many milliseconds once more.
+    # The attributes that handle() changes are made now: later there may be no memory for them. They
+    # are times in ticks: of this call, of the last trouble, of the last handle(); the time up to
+    # which `uptime_s` counts the seconds, since ticks start again too soon; and when the last error
+    # is logged again, and after how many milliseconds the next time.
     ota.begun = ota.since = ota.last = ota.counted = ota.say_again = ticks_ms()
     ota.uptime_s = ota.pause_ms = 0
     ota.error = None
     arduino = ArduinoOTA(ota)
     arduino.is_off = is_for_page
-    # Those that the program has made before; and no listener of a begin() that failed half-way.
+    # Services that the program has made before are kept, but no listener of a begin() that failed.
     others = [service for service in ota.services if not isinstance(service, ArduinoOTA)]
     ota.services = [arduino] + others
     if ota.mdns is None and get("mdns", True) and _is_there("mdns"):
@@ -87,13 +87,13 @@ def begin(ota):
         ota.services.append(ota.mdns)
     if has_page:
         ota.web.is_off = False
-    ota.arduino = arduino  # at the end: begin() does nothing more where it is there
+    ota.arduino = arduino  # set last: begin() does nothing when this is set
     if has_pull:
         ota.pull  # noqa: B018 - makes it
 
 
 def _is_there(service):
-    # A release may bring this package without services that its application does not need.
+    # A release may bring this package without the services that its application does not need.
     try:
         __import__("ota." + service)
         return True
@@ -103,8 +103,8 @@ def _is_there(service):
 
 
 def _host_name(given):
-    # Returns *given* with a hyphen for each character that host names do not have, and none at its
-    # ends (RFC 952, RFC 1123). The network also limits their length: the setting has less.
+    # Replaces characters that host names cannot have by hyphens, and removes hyphens at the ends
+    # (RFC 952, RFC 1123). The network limits the length as well; the setting's limit is lower.
     name = bytearray((given or "").encode())
     for i in range(len(name)):
         if not (48 <= name[i] < 58 or 97 <= name[i] | 32 < 123):

@@ -9,27 +9,27 @@ from micropython import const
 
 from . import hal, log, record, slots
 
-# A trial's boots before it is taken back. Three, so that an unstable power supply does not get a
-# good release rejected.
+# How often a release on trial is booted before it is taken back. Three times, so that an unstable
+# power supply does not get a good release rejected.
 _MAX_ATTEMPTS = const(3)
-# Boots in a row that never became healthy before the application is left out for one.
+# After so many boots in a row that did not become healthy, one boot leaves the application out.
 _MAX_UNHEALTHY = const(10)
 
 _BUFFER_BYTES = const(1024)
 
-# In the record: what is done to /data.
+# In the record: what is to be done with /data.
 _NEW_DATA = const(1)
 _TAKE_DATA_BACK = const(2)
 
-# How long a package that a release brings has for its begin(), which starts the trial's watchdog.
+# If a release brings the package: the time until its begin(), which starts the trial's watchdog.
 _GUARD_MS = const(10000)
 
 
 def decide():
     """Take back what failed, count a trial, mount the slot that is to run. Never raises.
 
-    `hal.get_state()` tells from then on which slot that is. Without an application, the pins of
-    the setting `safe_pins` get their levels.
+    From then on, `hal.get_state()` tells which slot runs. If no application runs, the pins of the
+    setting `safe_pins` get their levels.
     """
     try:
         boots, what = hal.get_state()
@@ -65,12 +65,12 @@ def _try(boot_record, has_hung):
     if boot_record.attempts >= _MAX_ATTEMPTS:
         why = "it hung" if has_hung else "not confirmed in %d boots" % _MAX_ATTEMPTS
         _end_trial(boot_record, boot_record.reject, why)
-    elif slots.is_rejected(trial):  # the power failed before that was recorded
+    elif slots.is_rejected(trial):  # the power failed before the record was written
         _end_trial(boot_record, boot_record.reject, "the power failed when it was taken back")
     elif not slots.is_usable(trial, bytearray(_BUFFER_BYTES)):
         _end_trial(boot_record, boot_record.end_trial, "failed: the new version is not whole")
     else:
-        # Counted, and read back, before anything of the slot is imported.
+        # The boot is counted, and the record read back, before anything of the slot is imported.
         boot_record.attempts += 1
         boot_record.store()
         if boot_record.data == _NEW_DATA:
@@ -83,7 +83,7 @@ def _try(boot_record, has_hung):
 
 
 def _end_trial(boot_record, end, why):
-    # The active slot can run even where the record cannot be written.
+    # The active slot can run even if the record cannot be written.
     log.error("boot: slot %s: %s", boot_record.trial, why)
     _try_to_write(end, why)
     _take_data_back(boot_record)
@@ -91,7 +91,7 @@ def _end_trial(boot_record, end, why):
 
 
 def _take_data_back(boot_record):
-    # If it fails, no application runs, which would find data that are not its own.
+    # If this fails, no application runs: it would find data that do not belong to it.
     if boot_record.data == _TAKE_DATA_BACK:
         from . import exchange
 
@@ -130,7 +130,7 @@ def _run(boot_record):
 def _start(slot, boots, what):
     slots.mount(slot)
     hal.set_state(boots, what)
-    # After what the services need, and before all else.
+    # In sys.path behind the modules that the services need, and before everything else.
     sys.path[2:2] = ["/app", "/app/lib"]
     try:
         uos.stat("/app/.ota/ota")
@@ -143,8 +143,8 @@ def _start(slot, boots, what):
         if name == "ota" or name[:4] == "ota.":
             sys.modules.pop(name)
     if what in "AB":
-        # A package that hangs or cannot be imported must not keep the board: its begin() ends this
-        # timer, which it finds where both copies look for modules.
+        # If that package hangs or cannot be imported, this timer resets the board. The package's
+        # begin() stops the timer; it finds it in sys.modules, which both copies share.
         sys.modules["ota_guard"] = hal.timer(_GUARD_MS, _give_up)
 
 
@@ -155,7 +155,7 @@ def _give_up(_):
 
 def _recover():
     # No readable record: the usable slot, and the one with the higher sequence if both are.
-    # Of each usable slot the sequence is noted, since the owner may go back to the other one.
+    # The sequence of each usable slot is noted, since the owner may go back to the other one.
     buffer = bytearray(_BUFFER_BYTES)
     found = record.Record()
     for slot in "ab":

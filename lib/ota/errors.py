@@ -5,8 +5,8 @@ RAM: the class; the texts stay in flash.
 
 from micropython import const
 
-# 0 to 16: cores/esp8266/Updater.h of the Arduino core, but for the text of 10, which names a magic
-# byte of Arduino's there. From 32 on: this project's own, see docs/SPEC.md.
+# 0 to 16: cores/esp8266/Updater.h of the Arduino core, except for the text of 10, which there names
+# Arduino's magic byte. From 32 on: this project's own, see docs/SPEC.md.
 _TEXTS = const("""
 0 No Error
 1 Flash Write Failed
@@ -45,7 +45,7 @@ _TEXTS = const("""
 
 
 class OTAError(Exception):
-    """An update that cannot go on: `code` is its number, `detail` what in particular."""
+    """An update cannot go on: `code` is the error's number, `detail` says more of it."""
 
     def __init__(self, code, detail=""):
         super().__init__(code, detail)
@@ -53,11 +53,11 @@ class OTAError(Exception):
         self.detail = detail
 
     def __str__(self):
-        """Return it as the Arduino core prints it: `ERROR[4]: Not Enough Space`."""
+        """Return the error as the Arduino core prints it: `ERROR[4]: Not Enough Space`."""
         try:
             start = _TEXTS.find("\n%d " % self.code)
             line = _TEXTS[start + 1 : _TEXTS.find("\n", start + 1)]
             line = "ERROR[%d]: %s" % (self.code, line[line.find(" ") + 1 :])
             return line + ": " + self.detail if self.detail else line
-        except MemoryError:  # the number says it too
+        except MemoryError:  # the number alone tells it as well
             return "ERROR[%d]" % self.code

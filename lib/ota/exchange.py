@@ -1,10 +1,10 @@
 """The folder /data, which an update exchanges for a new one; see docs/DESIGN.md. RAM: about 0.5 KB
 while loaded.
 
-There are three folders at most. NEW is what an update brings; the first boot that tries it makes
-/data OLD and NEW /data. When the trial is taken back, a boot undoes that. Each is one rename, and
-which folders there are tells how far it came before the power failed. What is left in the end is
-removed a few files at a time.
+There are three folders at most. NEW is the folder that an update brings; the first boot that tries
+it renames /data to OLD, and NEW to /data. When the trial is taken back, a boot undoes this. If the
+power fails between two renames, the folders that exist tell how far the exchange came. The folder
+that is not needed any more is removed a few files at a time.
 """
 
 import uerrno
@@ -17,12 +17,12 @@ from .errors import OTAError
 _WRONG_DATA = const(48)
 
 DATA = const("/data")
-# Apart from the record: while littlefs has a move to complete, the file behind what is moved is not
-# found either.
+# In another folder than the record: while littlefs has a rename to complete, the file behind the
+# renamed one is not found either.
 FOLDER = const("/.ota/data")
 NEW = const("/.ota/data/new")
 _OLD = const("/.ota/data/old")
-IMAGE = const("/.ota/data/image")  # what was received
+IMAGE = const("/.ota/data/image")  # the data image that was received
 # In the folder: the SHA-256 of the image that it came from, in hex. It is written last.
 _DIGEST = const("/.mpota")
 _DIGITS = const(32)
@@ -45,7 +45,7 @@ def is_there(path):
 
 
 def bring():
-    """Make NEW /data, and OLD what /data was, as far as that is not done yet."""
+    """Rename /data to OLD, and NEW to /data, as far as that is not done yet."""
     if is_there(NEW):
         if not is_there(_OLD):
             if is_there(DATA):
@@ -56,7 +56,7 @@ def bring():
 
 
 def take_back():
-    """Make OLD /data again, and NEW what /data was, as far as that is not done yet."""
+    """Rename /data to NEW, and OLD to /data, as far as that is not done yet."""
     if is_there(_OLD):
         if is_there(DATA):
             remove(NEW)
@@ -65,14 +65,14 @@ def take_back():
 
 
 def settle(boot_record):
-    """Take back what the record says is to be taken back, and write that it is done."""
+    """Take back new data if the record says so, and write to the record that it is done."""
     take_back()
     boot_record.data = 0
     boot_record.store()
 
 
 def recover():
-    """Let there be a folder /data where the record of a half-way exchange is lost."""
+    """If the record of an unfinished exchange is lost, see to it that there is a folder /data."""
     if is_there(_OLD) and not is_there(DATA):
         uos.rename(_OLD, DATA)
 
@@ -83,7 +83,7 @@ def matches(digest, is_new=False):
         with open((NEW if is_new else DATA) + _DIGEST, "rb") as f:
             return f.read(len(digest)) == digest.encode()
     except OSError:
-        return False  # it came from none, or is not complete
+        return False  # the folder came from no image, or is not complete
 
 
 def digest():
@@ -98,9 +98,9 @@ def digest():
 
 
 def tie(manifest, boot_record):
-    """Note in *boot_record* whether the data that *manifest* names have come, to be tried with it.
+    """Note in *boot_record* if the data that *manifest* names were received, to be tried with it.
 
-    Raises OTAError 48 where they have not, and are not in /data either.
+    Raises OTAError 48 if they were not received, and are not in /data either.
     """
     boot_record.data = 0
     if matches(manifest["data"], True):
@@ -110,7 +110,7 @@ def tie(manifest, boot_record):
 
 
 def finish(digest):
-    """Note in NEW, which is complete, that it came from an image with the SHA-256 *digest*."""
+    """Write to NEW, which is complete, the SHA-256 *digest* of the image that it came from."""
     with open(NEW + _DIGEST, "wb") as f:
         f.write(digest)
 
@@ -122,14 +122,14 @@ def remove(path):
 
 
 def remove_rest():
-    """Remove all that an update has left. Only where the record says that nothing is exchanged."""
+    """Remove everything that an update has left; only call it if no exchange is in the record."""
     remove(FOLDER)
 
 
 def sweep():
-    """Remove a few files of what an update has left; return whether there may be more.
+    """Remove a few files that an update has left; return whether there may be more of them.
 
-    Nothing is removed that the record still needs.
+    Files that the record still needs are kept.
     """
     for path in (IMAGE, NEW, _OLD, FOLDER):
         if is_there(path):

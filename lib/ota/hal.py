@@ -10,23 +10,23 @@ from micropython import const
 
 from . import log
 
-# The block at the end of the 512 bytes of RTC user memory, which docs/SPEC.md describes: kept by a
-# reset, lost with the power. Its last word is the state, before it lies what `keep` keeps.
+# The block at the end of the 512 bytes of RTC user memory, which docs/SPEC.md describes. A reset
+# keeps it, a power cut clears it. Its last word is the state; the data of `keep` lie before that.
 _KEPT_AT = const(0x600013A0)
 _KEPT_BYTES = const(92)
 _STATE = const(0x600013FC)
 _VERSION = const(0x4D32)  # "M2", the block's format, in the upper half of the state
 
-# What runs, in the state: a slot, "a" or "b", or "A" or "B" where it is on trial; or one of these.
+# The state tells what runs: slot "a" or "b", in capitals if it is on trial; or one of these.
 NOTHING = "-"  # no application
-SAFE = "s"  # none for this once: too many boots in a row were not healthy
+SAFE = "s"  # no application in this boot: too many boots in a row were not healthy
 ASKED = "!"  # the next boot is to run the services alone, without the application
-ALONE = "+"  # this boot does
-HUNG = "?"  # a trial whose application did not come back: watchdog.py has reset the board
+ALONE = "+"  # this boot runs the services alone
+HUNG = "?"  # watchdog.py has reset the board, since the application on trial hung
 
 
 def reset():
-    """Restart the chip, after a goodbye to the network, which may know the board by its name."""
+    """Say goodbye by mDNS, if the network knows the board's name, and restart the chip."""
     mdns = sys.modules.get("ota.mdns")
     if mdns and mdns.responder:
         try:
@@ -56,7 +56,7 @@ def timer(ms, callback):
 
 
 def set_pin(number, level):
-    """Make pin *number* an output at *level*, 0 or 1. Raises ValueError for a pin there is not."""
+    """Make pin *number* an output at *level*, 0 or 1. Raises ValueError if there is no such pin."""
     umachine.Pin(number, umachine.Pin.OUT, value=level)
 
 
@@ -89,14 +89,14 @@ def mount_files():
 
 
 def keep(data):
-    """Keep *data*, at most 92 bytes, over the next reset; what a power cut leaves is not it."""
+    """Keep *data*, at most 92 bytes, over the next reset. A power cut clears them."""
     data = data + bytes(_KEPT_BYTES - len(data))
     for i in range(0, _KEPT_BYTES, 4):
         umachine.mem32[_KEPT_AT + i] = int.from_bytes(data[i : i + 4], "little")
 
 
 def kept():
-    """Return the 92 bytes that `keep` has kept, whatever they are now."""
+    """Return the 92 bytes in the place of `keep`; after a power cut they are random."""
     data = b""
     for i in range(0, _KEPT_BYTES, 4):
         data += (umachine.mem32[_KEPT_AT + i] & 0xFFFFFFFF).to_bytes(4, "little")

@@ -7,7 +7,7 @@ RAM: about 0.6 KB while loaded, beside the caller's buffer and the headers that 
 import uerrno
 from micropython import const
 
-# Of a whole head: browsers send less than 1 KB, and cookies of another server on this address.
+# The limit of a whole head. Browsers send less than 1 KB, but may add another server's cookies.
 _MAX_HEAD_BYTES = const(8192)
 
 _BAD_REQUEST = const(400)
@@ -16,11 +16,11 @@ _HEADERS_TOO_LARGE = const(431)
 
 
 class HTTPError(Exception):
-    """A message that is not taken; its arguments are the HTTP status that says why, and words."""
+    """A message is refused; the arguments are an HTTP status and a reason in words."""
 
 
 class Head:
-    """The head that arrives through *buffer*, a bytearray; its first *filled* bytes are there.
+    """A head that is read through *buffer*, a bytearray, whose first *filled* bytes have come.
 
     The first line must fit into *buffer*, and so must a header of *names*: lower-case bytes, with a
     space before and behind each name. Other headers are passed over, whatever their length.
@@ -30,8 +30,8 @@ class Head:
 
     def __init__(self, buffer, names, filled=0):
         self.fields = {}  # the headers of *names* that are there: name → value, both bytes
-        # Bytes of the buffer that are in use: when the head is complete, of what follows it, which
-        # is at the front.
+        # How many bytes of the buffer are in use. When the head is complete, the bytes that follow
+        # it stand at the front.
         self.filled = filled
         self._buffer = buffer
         self._view = memoryview(buffer)
@@ -40,10 +40,10 @@ class Head:
         self._is_passing = False  # whether the line that goes on is too long, and of no interest
 
     def read(self, stream):
-        """Take what *stream* has, anything with `readinto`; return whether the head is complete.
+        """Read from *stream*, any object with `readinto`; return whether the head is complete.
 
-        Raises HTTPError 400 for what is no head, 414 for too long a first line, 431 for too much of
-        headers; OSError when the stream is at its end.
+        Raises HTTPError 400 if this is not a head, 414 if the first line is too long, 431 if there
+        are too many headers; OSError at the end of the stream.
         """
         while not self._take_lines():
             n = stream.readinto(self._view[self.filled :])

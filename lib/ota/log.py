@@ -1,10 +1,10 @@
-"""Log lines on the serial port, as `[ota] E: install app.py: digest mismatch`; and by datagrams,
-where the setting `log_host` says to whom.
+"""Log lines on the serial port, such as `[ota] E: install app.py: digest mismatch`; and by
+datagrams to the address in the setting `log_host`.
 """
 
 import sys
 
-# What sends a line, or the traceback of an exception: see log_host.py. None: nothing does.
+# A function that sends a line, or an exception's traceback, by datagrams: see log_host.py; or None.
 sender = None
 
 

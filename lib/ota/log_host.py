@@ -1,6 +1,6 @@
 """Log lines by datagrams, to the host of the setting `log_host`; loaded only where there is one.
 
-Nobody is asked whether they have come, and everyone on the way can read them. RAM: about 500 bytes.
+A line can get lost, and everybody in the network can read it. RAM: about 500 bytes.
 """
 
 import sys
@@ -29,8 +29,8 @@ def begin(host):
     udp.setblocking(False)
 
     def send(what):
-        # A text, or an exception, whose traceback is sent. What cannot be sent is lost: there is no
-        # network, no memory, or no such address.
+        # Sends a text, or the traceback of an exception. It is lost if there is no network, no
+        # memory, or no such address.
         try:
             if isinstance(what, BaseException):
                 trace = uio.StringIO()

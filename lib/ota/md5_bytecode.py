@@ -1,4 +1,4 @@
-"""Digest whole blocks of MD5 (RFC 1321, section 3.4) where native code cannot be had.
+"""Digest whole blocks of MD5 (RFC 1321, section 3.4) where native code cannot be used.
 
 RAM: 1.1 KB of heap (`.mpy`, measured on the 64-bit unix port). Words are worked on as halves of 16
 bits: on the board an int of 32 bits would be an object on the heap, one for each operation.

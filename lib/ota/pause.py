@@ -9,7 +9,8 @@ from utime import ticks_diff, ticks_ms
 
 from .clock import after
 
-# So many failures in a row are free; the next brings a pause, which each more doubles.
+# So many failures in a row have no consequence; the next one causes a pause, and each further one
+# doubles it.
 _FREE_FAILURES = const(2)
 _PAUSE_MS = const(1000)
 _MAX_PAUSE_MS = const(64000)
@@ -18,7 +19,7 @@ _MAX_PAUSE_MS = const(64000)
 def note(listener, succeeded):
     """Count a transfer that has ended, at *listener*, the board's ArduinoOTA.
 
-    One of a host that has proved a password counts as one that has *succeeded*.
+    A transfer of a host that has proved the password counts as *succeeded* in any case.
     """
     if succeeded:
         listener.failed_transfers = 0
@@ -34,5 +35,5 @@ def left_s(listener):
     if listener.pause_until is None:
         return 0
     left_ms = ticks_diff(listener.pause_until, ticks_ms())
-    # A pause in the far future is one of the past: ticks come round after 12 days.
+    # Ticks start again after 12 days: a pause that seems to end in the far future is over.
     return left_ms // 1000 + 1 if 0 < left_ms <= _MAX_PAUSE_MS else 0

@@ -1,9 +1,9 @@
 """The boot record: one small file that decides what the next boot runs. Format: docs/SPEC.md.
 
-It is replaced as a whole by a rename, which littlefs does or does not do under a power cut, never
-half. A record.new found at boot is what a cut left behind; it is not looked at. A file of up to 128
-bytes lies in littlefs's own data, so it needs no sector of its own: it is written without an erase
-and on a full file system. RAM: about 1.2 KB while loaded.
+It is replaced as a whole by a rename; if the power fails, littlefs has either done that or not. A
+file record.new at boot was left by a power cut, and is ignored. A file of up to 128 bytes lies in
+littlefs's own data and needs no sector of its own, so it is written without an erase, even on a
+full file system. RAM: about 1.2 KB while loaded.
 """
 
 import uerrno
@@ -37,19 +37,19 @@ _READ_FAILED = const(3)
 class Record:
     """What the board knows of its slots; see the state machine in docs/DESIGN.md."""
 
-    # What is done to /data: 1: the new one is on trial, 2: it is to be taken back; 0: nothing. Most
-    # records need no place for it.
+    # What is to be done with /data: 0: nothing, 1: the new data are on trial, 2: take them back. A
+    # class attribute, since in most records it is 0.
     data = 0
 
     def __init__(self):
         self.generation = 0
         self.active = None  # slot that is confirmed, "a" or "b"; None: none yet
-        self.trial = None  # slot on trial, or None; the active one where only data are
+        self.trial = None  # slot on trial, or None; the active slot if only data are on trial
         self.attempts = 0  # boots of the trial slot so far; without a trial, of the last one
         self.is_revert = False  # whether the trial is the owner's wish to go back
         self.floor = 0  # sequence of the newest release ever confirmed
         self.rejected = 0  # sequence of the release that was taken back last; 0: none
-        # For each slot: sequence, size in bytes and MD5 (16 bytes) of what was received last.
+        # For each slot: sequence, size in bytes and MD5 (16 bytes) of the file received last.
         self.received = {"a": (0, 0, b""), "b": (0, 0, b"")}
         self.outcome = ""  # how the last update ended, in words; what is too long is cut off
 
@@ -69,9 +69,9 @@ class Record:
     def confirm(self):
         """Make the trial slot the active one. The floor never falls, not by going back either.
 
-        A newer release ends the rejection of the one before. After the owner went back, the
-        release that was left is the one that is not taken again. Without a trial nothing is done: a
-        call of this that failed may have written the record all the same.
+        A newer release ends the rejection of an older one. If the trial was the owner's wish to go
+        back, the release that the board ran until then is not taken again. Without a trial nothing
+        is done: an earlier call that failed may have written the record all the same.
         """
         if self.trial is None:
             return
@@ -90,7 +90,7 @@ class Record:
         self.end_trial("confirmed: %d" % sequence)
 
     def reject(self, why):
-        """Take the trial back, if any: the active slot runs, and this release is remembered."""
+        """Take back the trial, if any: the active slot runs, the release on trial is rejected."""
         if self.trial is None:
             return
         what = "data"
@@ -102,7 +102,7 @@ class Record:
         self.end_trial("taken back: %s: %s" % (what, why))
 
     def end_trial(self, outcome):
-        """Write that nothing is on trial, and how it ended. New data are to be taken back."""
+        """Write that nothing is on trial, and the *outcome*. New data are to be taken back."""
         if self.data:
             self.data = _TAKE_DATA_BACK
         self.trial = None
@@ -135,7 +135,7 @@ class Record:
         try:
             uos.mkdir(_FOLDER)
         except OSError:
-            pass  # it is there
+            pass  # it exists already
         with open(_NEW, "wb") as f:
             f.write(data)
         if _read(_NEW) != data:
@@ -149,10 +149,10 @@ def _read(path):
 
 
 def load():
-    """Return the Record on flash, or None when there is none, or none that is whole.
+    """Return the Record on flash, or None if there is none, or if it is damaged.
 
-    A later version's is read as far as this version knows it. Raises OSError when the flash does
-    not answer: that says nothing about the record.
+    The record of a later version is read as far as this version knows its fields. Raises OSError
+    when the flash does not answer; nothing is known about the record then.
     """
     try:
         data = _read(_PATH)
@@ -190,8 +190,8 @@ def _slot(code):
 def load_for_update():
     """Return the Record on flash, or a new one on a board that has no application yet.
 
-    Raises OTAError 3 where an application runs and there is no record that is whole: it is not
-    known then which slot must be left alone. The next boot mends it.
+    Raises OTAError 3 if an application runs and there is no valid record: then it is not known
+    which slot must not be overwritten. The next boot writes a new record.
     """
     try:
         record = load()

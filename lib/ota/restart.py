@@ -1,5 +1,5 @@
 """The restart into the services alone, for an update that has too little heap beside the
-application; and what is kept of the update meanwhile, in RTC memory.
+application; the invitation to the update is kept in RTC memory meanwhile.
 
 The block's format is in docs/SPEC.md. RAM: about 600 bytes while loaded.
 """
@@ -19,7 +19,7 @@ _BODY = const(68)
 _CHECK = const(8)
 _VERSION = const(1)
 
-# Kinds: what is to go on.
+# Kinds of updates that go on after the restart.
 ARDUINO = const(1)
 PAGE = const(2)  # an upload to the page, which its host begins again; only its address counts
 PULL = const(3)  # a download from the setting update_url, for which the board asks again
@@ -28,9 +28,9 @@ _VETOED = const(32)
 _NOT_NOW = const(33)
 _ON_TRIAL = const(34)
 
-# The heap that an update needs beside the application, and as much more where the board has keys:
-# in words, of 4 bytes on the chip, since nearly all of it are objects, which are made of words.
-# Measured: with less it ended.
+# The heap that an update needs beside the application, and how much more if the board has keys. In
+# words, which have 4 bytes on the chip, since nearly all of the heap holds objects, which are made
+# of words. Measured: with less, updates failed.
 _UPDATE_WORDS = const(3300)
 _SIGNED_WORDS = const(450)
 
@@ -47,7 +47,7 @@ def needed_heap():
 
 
 def note(outcome):
-    """Write to the boot record how an update ended that the application did not see."""
+    """Write the outcome of an update to the boot record; the application was not running then."""
     from .record import load_for_update
 
     boot_record = load_for_update()
@@ -58,10 +58,10 @@ def note(outcome):
 def prepare(ota, service, kind, invitation, address):
     """Let the next boot run the services alone, for the update that *service* is to take.
 
-    Return whether it will; it does not if `restart_for_update` is false. The caller has seen to it
-    that the host has proved to know a password, since anyone could stop the application of a board
-    without one. The application's `on_start` is called before. Raises OTAError 32 if that refuses
-    the update, 33 if updates are not allowed now, 34 in a trial.
+    Return whether it will: it does not if `restart_for_update` is false. The caller must have made
+    sure that the host has proved a password; on a board without one, anybody could stop the
+    application. The application's `on_start` is called first. Raises OTAError 32 if that refuses
+    the update, 33 if updates are not allowed now, 34 during a trial.
     """
     if ota.trial:
         raise OTAError(_ON_TRIAL)
@@ -79,18 +79,18 @@ def prepare(ota, service, kind, invitation, address):
 
 
 def restart(ota, service, kind, invitation, address):
-    """Restart for the update that *service* is to take, if this board may; else return.
+    """Restart for the update that *service* is to take, if the settings allow it; else return.
 
-    Only for a host that has proved to know a password; see `prepare`.
+    Only for a host that has proved the password: see `prepare`.
     """
     if ota.has_password() and prepare(ota, service, kind, invitation, address):
         hal.reset()
 
 
 def keep(kind, invitation, address):
-    """Keep *invitation*, as arduino.read_invitation() gives it, and its host's UDP *address*.
+    """Keep *invitation*, as arduino.read_invitation() returns it, and its host's UDP *address*.
 
-    The next boot runs the services alone, and `take` gives both back there.
+    The next boot runs the services alone, and `take` returns both there.
     """
     command, port, size, md5, image_sha256 = invitation
     body = ustruct.pack(
@@ -111,7 +111,7 @@ def keep(kind, invitation, address):
 
 
 def take():
-    """Return (kind, invitation, address) of what was kept, once; None where there is nothing.
+    """Return (kind, invitation, address) as they were kept, only once; None if there are none.
 
     A block that is damaged or of another version counts as nothing.
     """

@@ -58,10 +58,10 @@ ddi_gateway_token text 0 128
 def read_settings(given):
     """Return the settings of /ota.json, a dict, with *given* over them.
 
-    The services must come up. So for a file that is missing or broken, that of the last healthy
-    boot counts, or an empty one; and a value that is wrong is logged and left out. Where that may
-    have been a password, nobody can update the board without one until it is mended; a wrong `auth`
-    counts as strict.
+    The services must start in any case. So if the file is missing or damaged, the copy of the last
+    healthy boot is used, or an empty one; and a wrong value is logged and ignored. If the wrong
+    value may have been a password, nobody can update the board until it is corrected. A wrong
+    `auth` counts as strict.
     """
     settings, is_broken = _read()
     settings.update(given)
@@ -76,7 +76,7 @@ def read_settings(given):
 
 
 def set_safe_pins():
-    """Give the pins of `safe_pins`, a dict of pin number to 0 or 1, their levels. Never raises."""
+    """Set the pins of the setting `safe_pins`, pin number → 0 or 1. Never raises."""
     from .hal import set_pin
 
     settings, _ = _read()
@@ -116,7 +116,7 @@ def _content(path):
 
 
 def _read():
-    # Returns the settings as they are in the file, and whether there is a file that is broken.
+    # Returns the settings as they are in the file, and whether the file exists and is damaged.
     settings, problem = _load(_PATH)
     if problem is None:
         return settings, False
@@ -129,10 +129,10 @@ def _read():
 
 
 def _load(path):
-    # Returns the settings in a file and None, or None and why there are none.
+    # Returns (settings, None), or (None, why there are none).
     try:
         with open(path) as f:
-            if f.read(1) != "\ufeff":  # a mark that some editors put before a text
+            if f.read(1) != "\ufeff":  # a byte order mark, which some editors put before a text
                 f.seek(0)
             settings = ujson.load(f)
         if not isinstance(settings, dict):
@@ -143,8 +143,8 @@ def _load(path):
 
 
 def _is_right(name, value):
-    # Names what is wrong with the setting, if anything; an unknown name is the application's. This
-    # board's json takes names that are no text.
+    # Returns what is wrong with the setting, if anything; unknown names belong to the application.
+    # This board's json accepts names that are not text.
     start = _KINDS.find("\n%s " % name)
     if start < 0:
         return True

@@ -1,7 +1,7 @@
 """The two slots: regions of the memory-mapped flash, each for one application image.
 
-What an image is, and the marks of a slot, are in docs/SPEC.md. All reading back is done through the
-flash controller, since the memory map may show what its cache still holds. RAM: about 1 KB while
+docs/SPEC.md describes images and the marks of a slot. Everything is read back through the flash
+controller, since the memory map may still show older content of its cache. RAM: about 1 KB while
 loaded.
 """
 
@@ -28,7 +28,7 @@ _REJECTED_AT = const(_SLOT_BYTES - 4)
 _ACCEPTED = const(b"ACPT")
 _REJECTED = const(b"RJCT")
 
-# So much from the beginning of an image holds all of its MANIFEST.
+# The first bytes of an image, which hold the whole MANIFEST.
 HEAD_BYTES = const(768)
 _MANIFEST_LIMIT = const(512)
 _LINE_LIMIT = const(128)  # bytes of a line of it, the newline included
@@ -47,23 +47,23 @@ def erase_marks(slot):
 
 
 def spoil_accepted(slot):
-    """Overwrite the mark `accepted`: what is in *slot* counts as nothing from then on.
+    """Overwrite the mark `accepted`, so that the image in *slot* is not usable any more.
 
-    To be called before the marks are erased. An erase that the power ends might else take the mark
-    `rejected` away and leave `accepted`.
+    Call this before the marks are erased: a power cut during the erase could remove the mark
+    `rejected` and leave `accepted`.
     """
     _mark(slot, _ACCEPTED_AT, b"\0\0\0\0")
 
 
 def mark_accepted(slot):
-    """Note in the slot itself that its image has passed every check. Raises OTAError 3."""
+    """Mark the image in *slot* as accepted: it has passed every check. Raises OTAError 3."""
     _mark(slot, _ACCEPTED_AT, _ACCEPTED)
     if not is_accepted(slot):
         raise OTAError(_READ_FAILED, "mark of slot " + slot)
 
 
 def mark_rejected(slot):
-    """Note in the slot itself that its image is not to be used any more."""
+    """Mark the image in *slot* as rejected: it must not be used any more."""
     _mark(slot, _REJECTED_AT, _REJECTED)
 
 
@@ -79,7 +79,7 @@ def is_accepted(slot):
 
 
 def is_rejected(slot):
-    """Return whether *slot* is marked as rejected; a mark that a power cut tore counts as one."""
+    """Return whether *slot* is marked as rejected, be it by a mark that a power cut has damaged."""
     mark = bytearray(4)
     hal.flash_read(start(slot) + _REJECTED_AT, mark)
     return mark != b"\xff\xff\xff\xff"
@@ -117,7 +117,7 @@ def is_footer(data, length, digest):
 
 
 def digest_of(slot):
-    """Return the SHA-256 in the footer of the image in *slot*; b"": there is none."""
+    """Return the SHA-256 in the footer of the image in *slot*; b"" if there is none."""
     head = bytearray(FOOTER_BYTES)
     hal.flash_read(start(slot), head)
     length = romfs_bytes(head)
@@ -139,9 +139,9 @@ def mount(slot):
 
 
 def decode_uint(data, at):
-    """Return the number that is in *data* at *at* in ROMFS's way, and where it ends.
+    """Return the number at *at* in *data*, written as in a ROMFS, and where it ends.
 
-    Raises ValueError for one of more than 28 bits or that does not end in *data*.
+    Raises ValueError if it has more than 28 bits, or does not end within *data*.
     """
     value = 0
     for i in range(at, min(at + 5, len(data))):
@@ -154,7 +154,7 @@ def decode_uint(data, at):
 
 
 def romfs_bytes(head):
-    """Return how long the ROMFS that begins with *head* is, a multiple of 4; 0: it is none."""
+    """Return the length of the ROMFS that begins with *head*, a multiple of 4; 0: not a ROMFS."""
     if head[:3] != b"\xd2\xcd\x31":
         return 0
     try:

@@ -1,4 +1,4 @@
-"""Run the application of a slot, with the update services beside it; stays in memory meanwhile."""
+"""Run the application of a slot beside the update services; stays in memory all the time."""
 
 import gc
 
@@ -18,7 +18,8 @@ def run():
                 if not services.handle():
                     sleep_ms(10)
     except (Exception, SystemExit) as e:
-        # Now, since what it leaves on the stack would keep its objects alive in the calls below.
+        # Done first, since values that it leaves on the stack could keep objects of later calls
+        # alive.
         gc.collect()
         log.trace(e)
         # In a trial this does not return.
@@ -42,7 +43,7 @@ def _run_application(services):
         asyncio.create_task(services.run())
         try:
             asyncio.run(running)
-        except asyncio.CancelledError:  # It is no subclass of Exception.
+        except asyncio.CancelledError:  # CancelledError is not a subclass of Exception.
             raise RuntimeError("main was cancelled")
         # The tasks that it started have ended with it: there is no application any more.
         raise RuntimeError("the async main has returned")

@@ -2,7 +2,7 @@
 
 
 def state(ota):
-    """Return it; docs/SPEC.md has all the words."""
+    """Return the board's state; docs/SPEC.md lists the words."""
     if ota.trial:
         return "trial"
     if ota.is_alone:

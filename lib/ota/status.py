@@ -1,5 +1,5 @@
-"""What the board says of itself: to the page, and to whoever asks by a datagram. RAM: about 0.4 KB
-while loaded.
+"""The status of the board, as the page shows it and as requests by datagrams get it. RAM: about
+0.4 KB while loaded.
 """
 
 import gc
@@ -16,19 +16,20 @@ from .record import load
 from .state import state
 
 _DATA_DIGEST = const("/data/.mpota")  # which exchange.py has written
-# Characters of how the last question to a server ended: the outcome must have its place, too.
+# The limit for the result of the last question to a server, so that the outcome fits as well.
 _CHECK_LIMIT = const(48)
 
 
 def facts(ota):
-    """Yield (name, value) of what there is to know of the board; docs/SPEC.md has them all."""
+    """Yield each (name, value) of the board's status; docs/SPEC.md lists them."""
     outcome = ""
     try:
         if ota.slot:
             manifest = slots.manifest_of(ota.slot)
             for name in ("name", "version", "sequence"):
                 yield name, manifest[name]
-            # Its beginning: enough to tell an image from others, and little of a datagram.
+            # Only the beginning of the digest: enough to tell images apart, and short in a
+            # datagram.
             yield "digest", hexlify(slots.digest_of(ota.slot)[:8]).decode()
         try:
             with open(_DATA_DIGEST) as f:

@@ -19,24 +19,24 @@ _KEYS = const("/ota.keys")
 
 _DAMAGED = const(37)
 
-# The heap that an update needs to begin beside an application, while this module is loaded: where
-# the rest comes after a restart, for an invitation and for a question to a server; and otherwise.
-# In words, as in restart.py.
+# The heap that an update needs to begin beside an application, while this module is loaded. If the
+# board may restart for the update, an invitation needs the first, a question to a server the second
+# of these; otherwise an update needs the third. In words, as in restart.py.
 _RESTART_WORDS = const(700)
 _QUESTION_WORDS = const(1600)
 _UPDATE_WORDS = const(2300)
-# What the update page takes while somebody looks at it, and gives back.
+# The heap that the update page needs while somebody looks at it.
 _PAGE_WORDS = const(1100)
 
 
 def become_healthy(ota):
-    """Note that *ota*'s application is healthy, which confirms a trial unless it does so itself."""
+    """Note that *ota*'s application is healthy; confirm a trial, unless the application does so."""
     if not ota.trial:
         hal.set_state(0, hal.get_state()[1])
     elif ota.auto_confirm:
         confirm(ota)
         if ota.trial:
-            ota.since = ticks_ms()  # it was not possible: it is tried again after as long
+            ota.since = ticks_ms()  # it has failed: it is tried again after the same time
             return
     from . import settings
 
@@ -53,7 +53,7 @@ def become_healthy(ota):
 
 
 def _has_more_to_remove(ota):
-    # Removes a few files of what an update of /data has left; returns whether there are more.
+    # Removes a few files that an update of /data has left; returns whether there are more.
     if ota.updater or ota.has_staged_data:
         return False
     for name in uos.listdir("/.ota"):
@@ -65,32 +65,33 @@ def _has_more_to_remove(ota):
 
 
 def confirm(ota):
-    """Make the slot on trial the active one, and the keys that it may bring the board's.
+    """Make the slot on trial the active one; if it brings keys, make them the board's.
 
-    A release that leaves too little heap for the next update stays on trial. Keys that are broken
-    are a reason to take it back. Raises OSError when the flash fails: it is to be called again.
+    A release that leaves too little heap for the next update stays on trial. A release with damaged
+    keys is taken back. Raises OSError when the flash fails: call this again then.
     """
     if not _can_update(ota):
         return
     boot_record = load_for_update()
     try:
-        # Without a trial in the record it was confirmed before, and only the answer was an error.
+        # If the record has no trial, an earlier call has confirmed it, and only its result was an
+        # error.
         if boot_record.trial not in (None, boot_record.active):
             _take_keys("/app/ota.keys")
     except OTAError as e:
         reject("its keys are broken: %s" % e)
     else:
         if boot_record.data:
-            ota.healthy = False  # what /data was before is removed when it is healthy again
+            ota.healthy = False  # the old data are removed when the board is healthy again
         boot_record.confirm()
         ota.trial = False
-        ota.watchdog = None  # its timer stops at the next tick
+        ota.watchdog = None  # the watchdog's timer stops at its next tick
         hal.set_state(0, boot_record.active)
         log.info("trial: slot %s is confirmed", boot_record.active)
 
 
 def _can_update(ota):
-    # Whether the application leaves enough heap to begin an update, if need be by a restart.
+    # Returns whether the application leaves enough heap to begin an update, or to restart for it.
     gc.collect()
     words = _UPDATE_WORDS
     if ota.settings.get("restart_for_update", True):
@@ -121,22 +122,22 @@ def take_back(why):
 
 
 def last_outcome():
-    """Return how the last update ended, in words; "" where the record does not say."""
+    """Return how the last update ended, in words; "" if the record does not tell."""
     boot_record = load()
     return boot_record.outcome if boot_record else ""
 
 
 def give_up():
-    """Restart a trial that was neither confirmed nor taken back in time; boot counts the tries."""
+    """Restart, since the trial was not confirmed in time; boot.py counts the tries."""
     log.error("trial: not confirmed in time")
     hal.reset()
 
 
 def revert():
-    """Try the slot that ran before once more, at the owner's wish, and restart.
+    """At the owner's wish, set the slot that ran before on trial again, and restart.
 
-    Raises OTAError 37 when it cannot be used any more, or when an update that was verified waits
-    for a restart in its place.
+    Raises OTAError 37 when that slot cannot be used any more, or when it holds a verified update
+    that waits for a restart.
     """
     try_before()
     hal.reset()
@@ -163,8 +164,9 @@ def try_before():
 
 
 def _take_keys(path):
-    # A release can bring the keys that are good from its confirmation on; see docs/SECURITY.md.
-    # Before the record, so that whatever fails in between is made good by the next confirmation.
+    # A release can bring new keys, which replace the board's when it is confirmed:
+    # docs/SECURITY.md. They are written before the record, so that the next confirmation repeats
+    # what has failed.
     try:
         uos.stat(path)
     except OSError as e:
@@ -183,7 +185,7 @@ def _take_keys(path):
         try:
             uos.remove(new)
         except OSError:
-            pass  # it was not made; the next confirmation writes over it
+            pass  # the file was not made; the next confirmation overwrites it
         raise
     log.info("trial: the keys of this release are taken over")
 

@@ -1,7 +1,7 @@
-"""The watchdog of a trial: a board that is away from `OTA.handle` for 5 s is reset.
+"""The watchdog of a trial: it resets a board that does not call `OTA.handle` for 5 s.
 
-It is a timer, and not the chip's own watchdog: nothing can stop that one again, so an application
-could not have it for itself after the trial. RAM: about 1 KB, in a boot on trial only.
+It is a timer, not the chip's own watchdog: that cannot be stopped once it was started, so the
+application could not use it for itself after the trial. RAM: about 1 KB, in a boot on trial only.
 """
 
 from micropython import const
@@ -22,7 +22,7 @@ class Watchdog:
         self._timer = hal.timer(_PERIOD_MS, self._tick)
 
     def feed(self, away_ms=0):
-        """Say that the application is well, and that what it calls now may take *away_ms*."""
+        """Note that the application is alive; the next call of this may take *away_ms* longer."""
         self._fed = ticks_add(ticks_ms(), away_ms)
 
     def _tick(self, timer):
@@ -33,5 +33,5 @@ class Watchdog:
             hal.set_state(boots, hal.HUNG)
             try:
                 log.error("watchdog: handle() was not called for %d ms", _LIMIT_MS)
-            finally:  # also where the heap is full
+            finally:  # even if the heap is full
                 hal.reset_at_once()

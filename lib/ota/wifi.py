@@ -1,4 +1,4 @@
-"""The Wi-Fi network: joining it, once more after a while, and telling the log what becomes of it.
+"""The Wi-Fi network: join it, join it again if that takes too long, and log what happens.
 
 Loaded while there is no network, and when there is one again. RAM: about 400 bytes while loaded.
 """
@@ -8,7 +8,7 @@ from utime import ticks_diff, ticks_ms
 
 from . import log
 
-# After this long without a network, its key is given to the chip again: it may have changed.
+# After this time without a network, the chip is given the key again.
 _JOIN_AGAIN_MS = const(30000)
 
 # Values of network.WLAN.status() on this chip.
@@ -30,7 +30,7 @@ def join(ota):
 
 
 def look_after(ota, was_connected):
-    """Tell the log what has become of the network of *ota*, and join it again when it is time."""
+    """Log when the network of *ota* was joined or lost, and join it again when it is time."""
     now = ticks_ms()
     if ota.is_connected:
         ota.network_problem = None

@@ -1,8 +1,8 @@
 """ArduinoOTA listener, for espota.py, the Arduino IDE and PlatformIO. Protocol: docs/SPEC.md.
 
-Waits for datagrams. What a datagram asks for is found out in invitation.py, the password is asked
-for in auth.py, the update itself is in session.py, what becomes of one that does not begin in
-refusal.py, the status in control.py; each is loaded when it is needed. RAM: about 900 bytes.
+This module waits for datagrams. invitation.py reads what a datagram asks for, auth.py asks for the
+password, session.py does the update, refusal.py tells why an update does not begin, control.py
+answers other requests; each is loaded when it is needed. RAM: about 900 bytes.
 """
 
 import gc
@@ -15,11 +15,11 @@ from utime import ticks_add, ticks_diff, ticks_ms
 from .. import Callbacks, check_room, log
 
 _LONGEST = const(256)  # bytes of a datagram
-# As long as a host waits for an answer: an invitation that may be older is dropped.
+# How long a host waits for an answer: invitations that may be older are dropped.
 _PATIENCE_MS = const(10000)
 _SHORTEST = const(41)  # bytes of an invitation
-# With less free heap than this, in words as in restart.py, an update does not even try to begin
-# beside the application: what is loaded for it would leave its names behind.
+# With less free heap than this, in words as in restart.py, an update does not try to begin beside
+# the application: the modules loaded for it would leave their names in the heap for good.
 _LEAST_WORDS = const(2500)
 
 
@@ -40,8 +40,8 @@ class ArduinoOTA(Callbacks):
     def __init__(self, ota):
         # Made here, since there may be no memory for a new attribute when it changes.
         self.ota = ota
-        # The update that is going on, a session.Session; or the talk with a host that is to prove
-        # that it knows the password, an auth.Talk.
+        # The running update, a session.Session; or, while a host is asked for the password, an
+        # auth.Talk.
         self.session = self.talk = None
         # Wrong passwords in a row, and when the next host may be asked for one, in ticks.
         self.failures = 0
@@ -50,17 +50,16 @@ class ArduinoOTA(Callbacks):
         # service, and the end of the pause after them.
         self.failed_transfers = 0
         self.pause_until = None
-        # What the next step begins with: a module of this package, and what its `begin` is called
-        # with after the listener. What this step has loaded has left by then: the heap may be
-        # nearly full.
+        # How the next step begins: a module of this package, and the arguments of its `begin` after
+        # the listener. Modules of this step are unloaded first, since the heap may be nearly full.
         self.next = None
         # The bytes of heap that were free when an update was to begin.
         self.free = None
-        # The UDP socket, None while nothing is listened for, and what tells that a datagram is
-        # there.
+        # The UDP socket, None while the listener is off, and the poll object that tells whether a
+        # datagram has come.
         self.socket = self.poll = None
         self.last = None  # when handle() was called last, in ticks
-        self._is_short = False  # whether the log says already that there is no memory
+        self._is_short = False  # whether the log has already said that there is no memory
 
     def begin(self):
         """Listen for invitations. Raises OSError when the port is taken."""
@@ -89,13 +88,14 @@ class ArduinoOTA(Callbacks):
             self.begin()
         now = ticks_ms()
         if self.last is not None and ticks_diff(now, self.last) > _PATIENCE_MS:
-            # Nobody waits any more for an answer to what came while the application was away.
+            # Datagrams came while the application did not call handle(): their hosts wait no
+            # longer.
             for _ in range(64):
                 if self.poll.poll(0):
                     self.socket.recvfrom(1)
         self.last = now
         if self.ask_at is not None and ticks_diff(self.ask_at, now) <= 0:
-            self.ask_at = None  # ticks come round after 12 days
+            self.ask_at = None  # ticks start again after 12 days
         if self.pause_until is not None and ticks_diff(self.pause_until, now) <= 0:
             self.pause_until = None
         end = ticks_add(now, self.ota.settings.get("step_ms", 25))
@@ -135,12 +135,12 @@ class ArduinoOTA(Callbacks):
             log.error("arduino: no answer sent: %s", e)
 
     def forget(self):
-        """Let go of the session or the talk, which is over, and of what was loaded for it."""
+        """Drop the session or the talk, which has ended, and unload its modules."""
         self.session = self.talk = None
         self.ota.unload()
 
     def begin_update(self, invitation, address):
-        """Let the update begin that the host at *address* has announced, and may bring."""
+        """Begin the update that the host at *address* has announced; the host has been let in."""
         self.forget()
         self.next = "session", (invitation, address)
 
@@ -188,8 +188,8 @@ class ArduinoOTA(Callbacks):
         return False
 
     def _run_short(self):
-        # There was no memory for a datagram or an answer. A talk's time is over all the same.
-        if not self._is_short:  # said once
+        # There was no memory for a datagram or an answer. A talk has to end in time even so.
+        if not self._is_short:  # logged only once
             self._is_short = True
             log.error("arduino: no memory for a datagram: %d bytes free", gc.mem_free())
         if self.talk and self.talk.is_over():

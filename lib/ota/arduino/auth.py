@@ -1,8 +1,7 @@
-"""ArduinoOTA's handshakes, the classic one of MD5 and the stronger one of HMAC-SHA-256; loaded when
-a host asks something of a board that has a password, until it has proved to know it. Protocol:
-docs/SPEC.md.
+"""The handshakes by which a host proves the password: ArduinoOTA's with MD5, and HMAC-SHA-256.
 
-RAM: about 2.2 KB while loaded, the talk with a host included.
+Loaded when a host sends a request to a board with a password, until the password is proved.
+Protocol: docs/SPEC.md. RAM: about 2.2 KB while loaded, the talk with a host included.
 """
 
 import uos
@@ -14,19 +13,19 @@ from .. import log
 from ..clock import after, is_past
 
 _TIMEOUT_MS = const(10000)
-# The question to the next host is put off by twice this after one wrong password, by twice as much
-# again after two, and so on, to as much as a host's 10 s of patience allow.
+# After one wrong password, the next host is asked later by twice this time, after two by four times
+# this, and so on, up to a limit within the 10 s that a host waits.
 _DELAY_MS = const(250)
 _MAX_DELAY_MS = const(8000)
 
-# How long a host that has not proved to know the password keeps others away.
+# How long a host may keep others away without proving the password.
 _OWN_MS = const(2000)
 
 
 def begin(listener, invitation, address):
     """Begin to ask the host at *address* for the password, if *invitation* allows it.
 
-    *invitation* may also be the command of a request, bytes. There is one talk at a time: see
+    *invitation* may also be the command of a request, bytes. There is only one talk at a time: see
     `Talk.gives_way`.
     """
     get = listener.ota.settings.get
@@ -52,28 +51,28 @@ def _is_strong(invitation):
 
 
 class Talk:
-    """The question for the password that the host of *invitation*, at *address*, is to answer.
+    """Asking the host at *address*, which has sent *invitation*, for the password.
 
-    Where the host asks for the status, or for another command, *invitation* is that command, bytes.
+    If the host has sent another request, as for the status, *invitation* is its command, bytes.
     """
 
     nonce = None  # None: not asked yet
-    _was_guessed = False  # whether a wrong answer came from another port
+    _was_guessed = False  # whether a wrong answer has come from another port
 
     def __init__(self, listener, invitation, address, before):
         self.listener = listener
         self.invitation = invitation
         self.address = address
         self.deadline = after(_TIMEOUT_MS + _MAX_DELAY_MS)
-        # Until when no other host can begin. A host that asks again does not get more time.
+        # The time up to which other hosts are kept away. A host that asks again gets no more time.
         self.own_until = after(_OWN_MS)
         if before and before.address == address:
             self.own_until = before.own_until
 
     def gives_way(self, invitation, address):
-        """Return whether this talk ends for the sake of *invitation*, and answer it if not.
+        """Return whether this talk has to end in favour of *invitation*; if not, answer that.
 
-        An update goes before a request, which may come as often as somebody likes.
+        An update has precedence over a request: anybody can send requests as often as they like.
         """
         if address == self.address:
             if invitation != self.invitation:
@@ -104,12 +103,12 @@ class Talk:
         return True
 
     def takes(self, data, address):
-        """Return whether *data*, from *address*, proves that its host knows the password.
+        """Return whether the answer *data*, from *address*, proves the password.
 
-        An answer to an invitation's question may come from another port of the same host, since
-        arduino-esp32's espota.py sends it so. A wrong one from the port that invited ends the talk;
-        after a wrong one from another port, only the port that invited is listened to, since a host
-        could guess there without any delay.
+        The answer may come from another port than the invitation, since arduino-esp32's espota.py
+        sends it so. A wrong answer from the invitation's port ends the talk. After a wrong answer
+        from another port, only the invitation's port counts; otherwise a host could guess passwords
+        without any delay.
         """
         if self.nonce is None or address[0] != self.address[0] or is_past(self.deadline):
             return False
@@ -158,9 +157,9 @@ class Talk:
 
 
 def _is_same(expected, given):
-    """Return whether two texts, as bytes, are the same; the time taken tells nothing of where not.
+    """Return whether two texts, as bytes, are equal; the time does not tell where they differ.
 
-    Their lengths are no secret.
+    Their lengths are not secret.
     """
     difference = len(expected) ^ len(given)
     for a, b in zip(expected, given):

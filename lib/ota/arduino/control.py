@@ -1,5 +1,5 @@
-"""Status of the board, and confirm, reject and revert; loaded when a host asks for one of them, and
-has proved to know the password where there is one. Protocol: docs/SPEC.md.
+"""Requests of a host: the status of the board, confirm, reject and revert. Loaded for one of them,
+after the host has proved the password, if there is one. Protocol: docs/SPEC.md.
 
 RAM: about 1 KB while loaded.
 """

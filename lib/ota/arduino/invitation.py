@@ -1,5 +1,5 @@
-"""What a datagram asks the ArduinoOTA listener for; loaded when one may be an invitation or a
-request. Protocol: docs/SPEC.md.
+"""Read datagrams to the ArduinoOTA listener; loaded for one that may be an invitation or a request.
+Protocol: docs/SPEC.md.
 
 RAM: about 1 KB while loaded.
 """
@@ -13,8 +13,8 @@ from .. import log
 
 _ARDUINO = const(1)  # restart.ARDUINO
 
-# As long as every request must be, and as an answer may be: nobody can be flooded by asking in the
-# name of another.
+# The length of every request, and the limit of an answer. An answer is never longer than its
+# request, so nobody can flood another host by sending requests in its name.
 _REQUEST_BYTES = const(256)
 _COMMANDS = (b"status", b"confirm", b"reject", b"revert")
 _NO_PASSWORD = const("ERR: this board has no password, or only the MD5 of one: set password_sha256")
@@ -40,16 +40,16 @@ def listen(listener):
     log.info("arduino: %s listens on port %d", ota.settings["hostname"], port)
     if not ota.has_password():
         log.info("arduino: no password is set: everyone on the network can update this board")
-    if ota.kept and ota.kept[0] == _ARDUINO:  # its host has proved itself before the restart
+    if ota.kept and ota.kept[0] == _ARDUINO:  # the host has proved the password before the restart
         _, invitation, address = ota.kept
         ota.kept = None
         listener.begin_update(invitation, address)
 
 
 def take(listener, data, address):
-    """Take the datagram *data* from *address*: an invitation, or a request such as for the status.
+    """Handle the datagram *data* from *address*: an invitation, or a request as for the status.
 
-    Whoever has a password to prove is asked for it.
+    If the board has a password, the host is asked for it.
     """
     ota = listener.ota
     if data[:6] == b"MPOTA ":
@@ -91,11 +91,11 @@ def _take_request(listener, data, address):
 
 
 def read_invitation(data):
-    """Return (command, TCP port, size, MD5, SHA-256) of the invitation *data*; None: it is none.
+    """Return (command, TCP port, size, MD5, SHA-256) of an invitation; None if *data* is not one.
 
-    It is `<command> <tcp port> <size> <md5>` in one line, for the stronger handshake followed by
-    `2 <sha256>`; anything else, or a port that a service of the host's own may have, gets no
-    answer. The digests are text in hex; "" where there is no SHA-256.
+    An invitation is one line, `<command> <tcp port> <size> <md5>`; for the stronger handshake
+    `2 <sha256>` follows. Anything else gets no answer, and neither does a port below 1024, where
+    the host may have a service. The digests are text in hex; "" stands for a missing SHA-256.
     """
     words = data.split(None, 6)
     if not words or words[0] not in (b"0", b"100", b"101"):

@@ -1,5 +1,5 @@
-"""What becomes of an ArduinoOTA update that cannot begin: its host is told why, or the board
-restarts to make room for it. RAM: about 400 bytes while loaded.
+"""What happens when an ArduinoOTA update cannot begin: the host is told why, or the board restarts
+to make room for the update. RAM: about 400 bytes while loaded.
 """
 
 from micropython import const
@@ -11,9 +11,9 @@ _NO_MEMORY = const(14)
 
 
 def begin(listener, invitation, address, problem):
-    """Tell the host at *address* why its update does not begin; for want of heap, restart for it.
+    """Tell the host at *address* why its update does not begin, or restart to make room for it.
 
-    *problem* is the exception that says why, MemoryError where it is for want of heap.
+    *problem* is the exception that says why: a MemoryError if there is too little heap.
     """
     ota = listener.ota
     listener.forget()

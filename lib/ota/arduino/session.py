@@ -1,4 +1,4 @@
-"""One ArduinoOTA update, from the invitation to the result; loaded when its host may update.
+"""One ArduinoOTA update, from the invitation to the result; loaded when the host is let in.
 
 RAM: about 1.8 KB while loaded, beside the Updater's.
 """
@@ -17,14 +17,14 @@ from ..clock import after, is_past
 from ..errors import OTAError
 from ..updater import Updater
 
-# How long the host waits for the board, and so how long it makes sense to wait for the host.
+# A host waits this long for the board, so the board waits as long for the host.
 _TIMEOUT_MS = const(10000)
 _WAIT_MS = const(2)
 # The least that a host must send on average after the first minute: 1 byte a millisecond.
 _GRACE_MS = const(60000)
-# Between the last count and the result, so that the host reads them one by one.
+# A pause between the last count and the result, so that the host receives them separately.
 _SETTLE_MS = const(500)
-# For the host to read the result before the connection closes.
+# A pause in which the host can read the result, before the connection is closed.
 _LINGER_MS = const(1000)
 
 # Codes of on_error, as in ArduinoOTA.h.
@@ -39,7 +39,7 @@ _NO_MEMORY = const(14)
 
 
 def begin(listener, invitation, address):
-    """Begin the update that the host at *address* has announced, or let it be refused."""
+    """Begin the update that the host at *address* has announced, or have refusal.py refuse it."""
     try:
         listener.session = Session(listener, invitation, address)
         listener.session.begin()
@@ -51,7 +51,7 @@ def begin(listener, invitation, address):
 class Session:
     """The update that the host at *address* has announced by *invitation*."""
 
-    stage = _BEGIN_ERROR  # what on_error is told if it fails now
+    stage = _BEGIN_ERROR  # the code for on_error if the update fails now
     tcp = None
 
     def __init__(self, listener, invitation, address):
@@ -111,7 +111,7 @@ class Session:
         try:
             self.steps.close()
         except ValueError:
-            return  # one of the update's own callbacks asks for it: `step` does it after the call
+            return  # called by a callback of this update: `step` ends the session afterwards
         self.listener.forget()
 
     def _run(self):
@@ -125,7 +125,7 @@ class Session:
             succeeded = True
             yield from self._tell("OK")
             self._call("end")
-        except Exception as e:  # whatever it was, the application must hear of it
+        except Exception as e:  # the application must be told of any error
             yield from self._failed(e)
             return
         except GeneratorExit:  # the application has ended the listener
@@ -148,8 +148,8 @@ class Session:
         self.stage = _CONNECT_ERROR
         tcp = self.tcp
         tcp.setblocking(False)
-        # Every count is a packet of its own, at once. Set before there is a connection to be reset:
-        # lwIP's setsockopt does not look whether it still is there.
+        # Each count is sent at once, as a packet of its own. This is set before connecting, since
+        # lwIP's setsockopt does not check whether the connection still exists.
         tcp.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         try:
             tcp.connect(self.host)
@@ -171,8 +171,8 @@ class Session:
             n = tcp.readinto(view)
             now = ticks_ms()
             if n:
-                # Counted before it is written, so that the next chunk is on its way meanwhile. What
-                # the write may say is in the result.
+                # The chunk is acknowledged before it is written, so that the next chunk can travel.
+                # What the write may say is in the result.
                 tcp.write(b"%d" % n)
                 for _ in updater.writing(view if n == len(view) else view[:n]):
                     yield True
@@ -182,14 +182,14 @@ class Session:
             elif ticks_diff(now, last) > _TIMEOUT_MS:
                 raise OTAError(_STREAM_TIMEOUT)
             else:
-                # The next chunk is mostly under way, so the board waits for it a moment here.
+                # The next chunk mostly arrives soon, so the board waits a moment for it here.
                 for _ in self.poll.ipoll(_WAIT_MS):
                     n = 1
                 if n:
                     continue
             if ticks_diff(now, begun) > _GRACE_MS + self.size:
                 raise OTAError(_STREAM_TIMEOUT)
-            view = None  # the Updater is to be the block's only owner
+            view = None  # the Updater must be the only owner of the block
             yield bool(n)
 
     def _wait_until_connected(self):
@@ -203,7 +203,7 @@ class Session:
         raise OSError(uerrno.ETIMEDOUT)
 
     def _failed(self, e):
-        # Tells the log, the host and the application why it ended.
+        # Tells the log, the host and the application why the update has ended.
         if isinstance(e, MemoryError):
             e = OTAError(_NO_MEMORY)
         self.updater.abort(_STREAM_TIMEOUT)
@@ -225,7 +225,7 @@ class Session:
             self._call("error", self.stage)
 
     def _tell(self, result):
-        # Sends the result by itself, and lets the host read it before the connection closes.
+        # Sends the result as a packet of its own, and closes when the host can have read it.
         deadline = after(_SETTLE_MS)
         while not is_past(deadline):
             yield False
