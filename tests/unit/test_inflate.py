@@ -292,6 +292,9 @@ def test_the_digests_are_those_of_what_was_sent():
             getattr(u, "set_" + name)(hexlify(digest).decode())
             assert code_of(send, u, data) == (code and code[name])
             assert (load().trial == "b") == (code is None)
+    u = _clean()
+    u.set_sha256(hexlify(sha256(content).digest()).decode())
+    assert error_of(send, u, data).endswith("SHA-256 is not the announced one: on the way")
 
 
 def test_the_record_has_size_and_md5_of_what_was_sent_where_an_md5_was_announced():
