@@ -678,3 +678,13 @@ def test_a_gzip_of_data_that_is_changed_is_refused():
     ):
         assert code_of(_send, _clean(), change(content)) in codes
         assert _is_as_before()
+
+
+def test_the_digest_of_what_data_came_from_is_told_in_hex_or_not_at_all():
+    _clean({"old": b"1"})
+    assert exchange.digest() == ""
+    text = hexlify(sha256(_TAR).digest())
+    for content, told in ((text, text[:32].decode()), (b"\n" + text, ""), (b"\xff" * 40, "")):
+        with open("/data/.mpota", "wb") as f:
+            f.write(content)
+        assert exchange.digest() == told, content
