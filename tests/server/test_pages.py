@@ -1,10 +1,15 @@
 """The page for operators, as a browser without scripts sees it: log in, look, change."""
 
+import hashlib
 import re
+import time
 
 import pytest
+import sqlalchemy as sa
 from asking import board_headers, release_image
+from mpota.server import accounts
 from mpota.server.app import Server
+from mpota.server.database import LoginSession, Operator
 from mpota.server.options import Options
 from mpota.server.run import prepare
 from starlette.testclient import TestClient
@@ -18,7 +23,8 @@ class Site:
     def __init__(self, folder):
         options = Options(str(folder))
         self.first_password = prepare(options)
-        self.client = TestClient(Server(options).application(), follow_redirects=False)
+        self.server = Server(options)
+        self.client = TestClient(self.server.application(), follow_redirects=False)
 
     def get(self, path):
         return self.client.get(path)
@@ -81,6 +87,36 @@ def test_the_cookie_is_for_the_browser_alone_and_ends_with_the_login(logged_in):
     assert logged_in.post("/logout").headers["location"] == "/login"
     logged_in.client.cookies.update(cookie)
     assert logged_in.get("/").headers["location"] == "/login"
+
+
+def test_a_login_ends_with_its_time(logged_in, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 11 * 3600)
+    assert logged_in.get("/").status_code == 200
+    monkeypatch.setattr(time, "time", lambda: now + 13 * 3600)
+    assert logged_in.get("/").headers["location"] == "/login"
+
+
+def test_passwords_are_kept_as_argon2_and_nothing_that_opens_a_door_is_kept_as_it_is(logged_in):
+    cookie = logged_in.client.cookies["mpota_session"]
+    with logged_in.server.database.reading() as session:
+        (operator,) = session.scalars(sa.select(Operator))
+        (login,) = session.scalars(sa.select(LoginSession))
+        assert operator.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert login.token_sha256 == hashlib.sha256(cookie.encode()).hexdigest()
+
+
+def test_after_a_minute_a_password_is_looked_at_again(monkeypatch):
+    throttle = accounts.Throttle()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for _ in range(5):
+        assert throttle.wait_s("admin", "10.0.0.1") == 0
+        throttle.fail("admin", "10.0.0.1")
+    assert throttle.wait_s("admin", "10.0.0.1") == 60
+    assert throttle.wait_s("admin", "10.0.0.2") == throttle.wait_s("eve", "10.0.0.1") == 0
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    assert throttle.wait_s("admin", "10.0.0.1") == 0
 
 
 def test_who_guesses_passwords_has_to_wait(site):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from asking import Desk, board_headers, mac_of, question, release_image, sketch_headers
 from data_files import tar_image
 from mpota.server import rollouts
-from mpota.server.database import Attempt, Board, Database, Rollout, change_plan
+from mpota.server.database import Attempt, Audit, Board, Database, Rollout, change_plan
 from mpota.server.decision import Phase
 from mpota.server.options import ENVIRONMENT, Options
 from mpota.server.reception import Reception
@@ -201,6 +201,21 @@ def test_several_workers_together_keep_to_a_limit(desk, workers):
     given = [status for statuses in replies for status in statuses]
     assert sorted(given) == [200] * 3 + [503] * 9
     assert len(attempts(desk)) == 3
+
+
+def test_what_one_worker_must_do_alone_no_other_does_meanwhile(postgres):
+    one = Database(postgres())
+    other = Database(one.url.render_as_string(False))
+    one.upgrade()
+    with one.writing() as session:
+        assert one.try_lock(session)
+        with other.writing() as second:
+            assert not other.try_lock(second)
+        assert rollouts.tick(other, time.time() + 1000) == []
+    with other.writing() as second:
+        assert other.try_lock(second)
+    for database in (one, other):
+        database.close()
 
 
 def test_time_passes_once_whatever_many_workers_tick(desk, workers):
@@ -394,6 +409,9 @@ def test_a_roll_out_stops_by_itself_and_says_why(desk):
     assert statuses(desk, 10) == [304] * 10
     with desk.database.reading() as session:
         assert session.get(Rollout, number).state == "aborted"
+        (entry,) = session.scalars(sa.select(Audit))
+        assert (entry.operator, entry.what) == ("", "roll-out aborted")
+        assert "2 took it back" in entry.detail
 
 
 def test_time_outs_are_failures(desk):

@@ -4,6 +4,7 @@ import copy
 import gzip
 import hashlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -16,9 +17,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from asking import Desk, board_headers, release_image, sketch_headers
 from mpota.image import delta
-from mpota.server.database import Database
+from mpota.server import rollouts
+from mpota.server.database import Attempt, Database, Rollout
 from serving import Serving
 
 IMAGE = release_image(2)
@@ -139,6 +142,75 @@ def test_metrics_health_and_readiness_are_told(server):
     text = server.get("/metrics").body.decode()
     assert float(re.search(r'^mpota_answers_total\{status="304"\} (\S+)', text, re.M)[1]) >= 1
     assert re.search(r'^mpota_boards\{state="accepted"\} ', text, re.M)
+
+
+def test_the_log_has_a_line_of_json_for_each_event(tmp_path):
+    filled(tmp_path).database.close()
+    with Serving(tmp_path, "--unknown", "accept", "--log", "json") as server:
+        server.get("/update", board_headers(1, outcome="failed: connection lost"))
+        server.wait_for("5CCF7F000001")
+        lines = [line for line in server.lines if "5CCF7F000001" in line]
+    told = json.loads(lines[0])
+    assert (told["mac"], told["status"], told["bytes"]) == ("5CCF7F000001", 200, len(IMAGE))
+    assert (told["release"], told["outcome"]) == ("garden 2.0.0", "failed: connection lost")
+    assert told["level"] == "info" and told["event"].startswith("5CCF7F000001 1.0.0: 200")
+
+
+def test_figures_are_those_of_all_workers_and_each_of_them_answers(tmp_path):
+    filled(tmp_path).database.close()
+    with Serving(tmp_path, "--unknown", "accept", workers=3) as server:
+        count = 40
+        for number in range(count):
+            assert server.get("/update", board_headers(number, sequence=2)).status == 304
+        text = server.get("/metrics").body.decode()
+        answers = re.search(r'^mpota_answers_total\{status="304"\} (\S+)', text, re.M)
+        timed = re.search(r"^mpota_answer_seconds_count (\S+)", text, re.M)
+        assert float(answers[1]) == float(timed[1]) == count
+        assert re.search(r'^mpota_boards\{state="accepted"\} 40', text, re.M)
+
+
+def test_two_servers_share_a_database_and_a_folder_of_images(tmp_path, postgres):
+    url = postgres()
+    desk = filled(tmp_path, url)
+    arguments = ["--unknown", "accept", "--database", url]
+    with Serving(tmp_path, *arguments) as one, Serving(tmp_path, *arguments) as other:
+        assert one.get("/update", board_headers(1)).body == IMAGE
+        # The second server goes on where the first one was: this is no other update.
+        told = {"Range": "bytes=1000-", "If-Range": ETAG}
+        assert other.get("/update", board_headers(1) | told).body == IMAGE[1000:]
+        assert other.get("/update", board_headers(1, sequence=2)).status == 304
+        with desk.database.writing() as session:
+            rollouts.hold(session, session.get(Rollout, 1))
+        for server in (one, other):
+            assert server.get("/update", board_headers(2)).status == 304
+    with desk.database.reading() as session:
+        (attempt,) = session.scalars(sa.select(Attempt))
+        assert (attempt.state, attempt.tries) == ("confirmed", 1)
+    desk.database.close()
+
+
+def test_a_board_that_finds_a_limit_is_told_when_to_come_back(tmp_path):
+    desk = filled(tmp_path)
+    image = release_image(3)
+    desk.roll_out(desk.add(image), downloads_at_once=1)
+    desk.database.close()
+    with Serving(tmp_path, "--unknown", "accept") as server:
+        assert server.get("/update", board_headers(1, sequence=2)).body == image
+        reply = server.get("/update", board_headers(2, sequence=2))
+        assert (reply.status, reply.body) == (503, b"")
+        assert 60 <= int(reply.headers["Retry-After"]) < 120
+
+
+def test_a_board_comes_back_when_its_image_is_gone_and_gets_it_when_it_is_there(tmp_path):
+    filled(tmp_path).database.close()
+    name = hashlib.sha256(IMAGE).hexdigest()
+    path = tmp_path / "images" / name[:2] / name
+    away = path.rename(tmp_path / "away")
+    with Serving(tmp_path, "--unknown", "accept") as server:
+        reply = server.get("/update", board_headers(1))
+        assert reply.status == 503 and 30 <= int(reply.headers["Retry-After"]) <= 300
+        away.rename(path)
+        assert server.get("/update", board_headers(1)).body == IMAGE
 
 
 # What a server survives
@@ -371,6 +443,9 @@ def test_behind_nginx_files_leave_the_worker_and_can_be_resumed(tmp_path, nginx)
         told = {"Range": "bytes=1000-", "If-Range": reply.headers["ETag"]}
         reply = proxied.get("/update", board_headers(1) | told)
         assert (reply.status, reply.body) == (206, IMAGE[1000:])
+        reply = proxied.get("/update", board_headers(2) | {"x-mpota-takes": "gzip"})
+        assert gzip.decompress(reply.body) == IMAGE
+        assert reply.headers["x-MD5"] == hashlib.md5(reply.body).hexdigest()
         assert proxied.get("/images/" + hashlib.sha256(IMAGE).hexdigest()).status == 404
         assert proxied.get("/metrics").status == 403
         assert proxied.get("/update", board_headers(1, sequence=2)).status == 304

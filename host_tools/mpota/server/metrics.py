@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+from mpota.server.options import METRICS_DIRECTORY
+
 CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 _TIMES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 # What is counted in the database: the figure, its label and a text.
@@ -68,7 +69,7 @@ class Metrics:
     def page(self, counts: dict[str, dict[str, int]]) -> bytes:
         """Give the text for Prometheus, with *counts* from the database: by figure and label."""
         registry = self.registry
-        if DIRECTORY in os.environ:
+        if METRICS_DIRECTORY in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         counted = CollectorRegistry()

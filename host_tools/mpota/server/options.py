@@ -9,6 +9,8 @@ from typing import Any
 from mpota.server.decision import Arduino
 
 ENVIRONMENT = "MPOTA_SERVER_OPTIONS"
+# Where several workers keep their figures. It must be there before prometheus_client is imported.
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 IMAGES = "images"  # the folder of images, in the server's own
 
 

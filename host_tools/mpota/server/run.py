@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mpota.errors import CommandError
 from mpota.image.keys import load_public_key
-from mpota.server import accounts, metrics
+from mpota.server import accounts
 from mpota.server.database import Database
-from mpota.server.options import Options
+from mpota.server.options import METRICS_DIRECTORY, Options
 
 _BACKLOG = 4096  # connections that wait: after a power cut all boards come at once
 _END_S = 20  # that a worker has to end what it does
@@ -86,7 +86,7 @@ def serve(
     with contextlib.ExitStack() as stack:
         if workers > 1:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mpota-metrics-"))
-            os.environ[metrics.DIRECTORY] = folder
+            os.environ[METRICS_DIRECTORY] = folder
         os.environ.update(options.to_environment())
         server = _Workers(
             "mpota.server.app:create",
