@@ -485,6 +485,8 @@ def test_names_that_are_none_are_passed_over():
             b"",
         ):
             assert board.hears(head + name + tail) == [], name
+        # Forward, to a name that is there: a pointer leads to what stands before.
+        assert board.hears(head + b"\xc0\x12" + tail + wire("board.local")) == []
         assert len(board.hears(head + label + b"\x05local\0" + tail)) == 1
 
 
