@@ -145,11 +145,11 @@ def test_a_board_without_a_password_tells_its_status_to_everyone():
         fields = _fields(said)
         assert int(fields.pop("heap")) > 1000
         assert fields.pop("firmware")[:2] == "1."
-        assert len(fields.pop("digest")) == 16
         assert fields == {
             "name": "garden",
             "version": "1.4.0",
             "sequence": "17",
+            "digest": "",  # this slot holds only a MANIFEST
             "slot": "a",
             "state": "idle",
             "uptime": "4711",
