@@ -17,7 +17,7 @@ _E = b"\x02\x03\x01\x00\x01"
 _SEED = 8266
 # What an update makes sure of beside the block that it holds: one piece, and small objects.
 _PIECE_BYTES = 768
-_SLACK_BYTES = 1500
+_SLACK_BYTES = 3000  # 375 words
 
 
 def _cases():
@@ -402,8 +402,8 @@ def _full_heap(block_bytes):
     gc.collect()
     filler = [None] * 60000
     block, piece = bytearray(block_bytes), bytearray(_PIECE_BYTES)
-    # Of small objects, which are twice as large here as on the chip.
-    small = [bytearray(64) for _ in range(2 * _SLACK_BYTES // 64)]
+    # Of small objects.
+    small = [bytearray(64) for _ in range(_SLACK_BYTES // 64)]
     n = 0
     size = 65536
     while size >= 128:

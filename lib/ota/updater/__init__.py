@@ -10,6 +10,7 @@ import gc
 import uerrno
 import uos
 from micropython import const
+from ustruct import calcsize
 
 from .. import hal, log, record, slots
 from ..clock import after, is_past
@@ -31,9 +32,9 @@ _SIGNED_BLOCK_BYTES = const(3000)
 _LONG_BLOCK_BYTES = const(5200)
 _LONG_KEY_BYTES = const(257)
 # What must be free beside all that an update reserves: one piece, which holds a MANIFEST, and small
-# ones.
+# ones, in machine words (of 4 bytes on the chip), since objects are made of them.
 _SLACK_PIECE_BYTES = const(768)
-_SLACK_BYTES = const(1500)
+_SLACK_WORDS = const(375)
 
 _STREAM_TIMEOUT_MS = const(6000)
 
@@ -346,7 +347,7 @@ class Updater:
         self._reserve_md5()
         slack = bytearray(_SLACK_PIECE_BYTES)
         gc.collect()
-        if gc.mem_free() < _SLACK_BYTES:
+        if gc.mem_free() < _SLACK_WORDS * calcsize("P"):
             raise MemoryError
         del slack
 
