@@ -1,10 +1,11 @@
-"""Gzips of every kind that zlib makes, for tests/unit/test_inflate.py.
+"""Gzips of every kind that zlib and gzip make, for tests/unit/test_inflate.py.
 
 A name is that of the content, without suffix, and what tells it from the others, as small.9-15-0.gz
-for level 9, a window of 15 bits and strategy 0.
+for zlib's level 9, a window of 15 bits and strategy 0, or small.gzip-9.gz for `gzip -9`.
 """
 
 import random
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def files() -> dict[str, bytes]:
         for level, window, strategy in _settings(name):
             packed = compress(data, level, window, strategy)
             made[f"{name}.{level}-{window}-{strategy}.gz"] = packed
+    for name, levels in (("small", range(1, 10)), ("large", (1, 9))):
+        for level in levels:
+            command = ["gzip", f"-{level}"]
+            packed = subprocess.run(command, input=contents[name], capture_output=True, check=True)
+            made[f"{name}.gzip-{level}.gz"] = packed.stdout
     for name, data in contents.items():
         made[f"{name}.ours.gz"] = compression.compress(data)
     for flags in range(32):
