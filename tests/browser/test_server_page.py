@@ -93,10 +93,12 @@ def test_a_roll_out_is_paused_and_resumed_by_keyboard_alone(browser, fleet):
     server, _ = fleet
     page = log_in(browser, server)
     page.goto(f"http://127.0.0.1:{server.port}/rollouts/1")
-    for _ in range(30):
+    pause = page.get_by_role("button", name="Pause")
+    for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.textContent") == "Pause":
+        if pause.evaluate("button => button === document.activeElement"):
             break
+    expect(pause).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text("paused")
     page.get_by_role("button", name="Resume").click()

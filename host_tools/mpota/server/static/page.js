@@ -16,6 +16,10 @@ function isInUse() {
     || ["INPUT", "SELECT", "TEXTAREA"].includes(focused.tagName);
 }
 
+function nameOf(element) {
+  return element.getAttribute("href") || element.getAttribute("aria-label") || element.textContent;
+}
+
 async function refresh() {
   if (isInUse()) return;
   const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
@@ -23,11 +27,12 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("main");
   if (fresh === null || fresh.innerHTML === main.innerHTML || isInUse()) return;
   const focused = document.activeElement;
-  const place = [...main.querySelectorAll("a, button, [tabindex]")].indexOf(focused);
+  const name = main.contains(focused) && focused !== main ? nameOf(focused) : null;
   const before = main.querySelector("h1").textContent;
   main.replaceChildren(...fresh.childNodes);
-  if (place >= 0) {
-    const again = main.querySelectorAll("a, button, [tabindex]")[place];
+  if (name !== null) {
+    // The same link or button, wherever it is now: the key that is pressed next is meant for it.
+    const again = [...main.querySelectorAll("a, button, [tabindex]")].find((one) => nameOf(one) === name);
     if (again) again.focus({ preventScroll: true });
   }
   // The state of a roll-out stands in the heading: a screen reader hears when it is another one.
