@@ -3,6 +3,8 @@ trial, and of taking it back; in the middle of them; and a second time in the re
 application always finds the data that belong to it.
 """
 
+import functools
+
 import pytest
 from data_cut import (
     SCENARIOS,
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.campaign
 _SAMPLE = 5
 _FIRST_SAMPLE = 2
 _SECOND_SAMPLE = 2
+_total = functools.cache(count_data_operations)
 # How the data travel makes no difference to what comes after they are received.
 _TARS = [name for name in SCENARIOS if SCENARIOS[name].kind == "tar"]
 
@@ -26,7 +29,7 @@ _TARS = [name for name in SCENARIOS if SCENARIOS[name].kind == "tar"]
 def test_a_power_cut_before_any_operation_leaves_an_application_with_its_data(
     name, campaign, record_property
 ):
-    total = count_data_operations(name)
+    total = _total(name)
     cuts = campaign.sample(f"data {name}", range(total), _SAMPLE)
     ran = in_parallel(run_data_cut, [DataCut(name, cut) for cut in cuts])
     record_property(f"power cuts, data {name}", f"{len(ran)}/{len(cuts)} of {total} operations")
@@ -34,7 +37,7 @@ def test_a_power_cut_before_any_operation_leaves_an_application_with_its_data(
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_torn_operation_leaves_an_application_with_its_data(name, campaign, record_property):
-    total = count_data_operations(name)
+    total = _total(name)
     every = [DataCut(name, cut, torn) for cut in range(total) for torn in TEARS]
     ran = in_parallel(run_data_cut, campaign.sample(f"torn data {name}", every, _SAMPLE))
     record_property(
@@ -45,7 +48,7 @@ def test_a_torn_operation_leaves_an_application_with_its_data(name, campaign, re
 
 @pytest.mark.parametrize("name", _TARS)
 def test_a_second_power_cut_does_no_more_harm_than_the_first(name, campaign, record_property):
-    cuts = range(count_data_operations(name))
+    cuts = range(_total(name))
     # Each first cut as it is, and with a tear: each tear has its turn.
     every = [DataCut(name, cut, torn) for cut in cuts for torn in ("none", TEARS[cut % len(TEARS)])]
 

@@ -294,17 +294,18 @@ def test_with_an_application_that_is_what_the_new_one_wants_to_keep():
 
 
 def test_what_tells_where_data_came_from_is_not_kept_with_the_rest():
-    before = dict(_BEFORE)
-    before[".mpota"] = b"0" * 64
     content = tar_of({b"new": b"1"})
     digest = hexlify(sha256(content).digest()).decode()
-    u = _clean(before, more=b"keep *\n")
-    _send(u, content)
-    assert exchange.matches(digest, True) and b"other" in _found(_NEW)
-    u = _clean(before)
-    _send(u, content, _TIED)
-    _send(u, image(8, more=_named(content) + b"keep *\n"), 0)
-    assert exchange.matches(digest, True) and b"other" in _found(_NEW)
+    for name in (".mpota", ".mpota/x"):  # a folder is the application's doing
+        before = dict(_BEFORE)
+        before[name] = b"0" * 64
+        u = _clean(before, more=b"keep *\n")
+        _send(u, content)
+        assert exchange.matches(digest, True) and b"other" in _found(_NEW)
+        u = _clean(before)
+        _send(u, content, _TIED)
+        _send(u, image(8, more=_named(content) + b"keep *\n"), 0)
+        assert exchange.matches(digest, True) and b"other" in _found(_NEW)
 
 
 def test_without_data_before_there_is_nothing_to_keep():

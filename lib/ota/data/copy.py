@@ -37,9 +37,11 @@ def _files(folder, prefix=""):
     # Yields the name and size of every file in *folder*, which ends with a slash.
     for entry in uos.ilistdir(folder + prefix):
         name = prefix + entry[0]
+        if name == _DIGEST:
+            continue
         if entry[1] == _IS_FOLDER:
             yield from _files(folder, name + "/")
-        elif name != _DIGEST:
+        else:
             yield name, entry[3]
 
 
