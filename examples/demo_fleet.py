@@ -62,7 +62,7 @@ def main() -> int:
         fleet(server, "boards", "list")
 
         page = look_at_page(server, ended["id"])
-        if "It has stopped by itself" not in page or "broken on purpose" not in page:
+        if "The roll-out has stopped by itself" not in page or "broken on purpose" not in page:
             return 1
         say(f"the page {server.url}/rollouts/{ended['id']} shows it")
         if pictures:

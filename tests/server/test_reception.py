@@ -350,7 +350,7 @@ def test_data_that_break_off_are_sent_again_and_fail_after_the_third(desk):
     # What a board says of data before is not about these.
     old = {"outcome": "taken back: data: it hung"}
     assert [ask_for_data(desk, **old).status for _ in range(5)] == [200, 200, 200, 304, 304]
-    assert attempts(desk) == [("failed", "sent 3 times, and it does not run", 3)]
+    assert attempts(desk) == [("failed", "sent 3 times, and the board does not run it", 3)]
 
 
 def test_data_that_were_taken_back_are_not_given_again_and_others_are(desk):
@@ -407,7 +407,7 @@ def test_a_roll_out_stops_by_itself_and_says_why(desk):
     for board in (1, 2):
         desk.ask(board_headers(board, outcome="taken back: 2: it hung"))
     said = desk.tick(time.time())
-    assert "aborted: 2 of 3 boards did not keep it" in said[0]
+    assert "aborted: 2 of 3 boards did not keep the release" in said[0]
     assert statuses(desk, 10) == [304] * 10
     with desk.database.reading() as session:
         assert session.get(Rollout, number).state == "aborted"

@@ -1,4 +1,4 @@
-"""`mpota serve`: a server that boards ask for updates."""
+"""`mpota serve`: runs a server that boards ask for updates."""
 
 import hashlib
 import time
@@ -36,65 +36,83 @@ _Database = Annotated[
 @serve.command()
 def run(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The server's folder; it is made if need be.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="The server's folder, which is made if it is not there."
+        ),
     ],
     simple: Annotated[
         bool,
-        typer.Option("--simple", help="Give every board the newest image in DIR, keep nothing."),
+        typer.Option(
+            "--simple", help="Give every board the newest image in DIR; nothing is written down."
+        ),
     ] = False,
     bind: Annotated[
         str, typer.Option(metavar="IP", help="The address to listen at. [default: all]")
     ] = "",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The TCP port; 0: any.")] = PORT,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The TCP port; 0 is any free one.")
+    ] = PORT,
     database: _Database = "",
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="So many processes answer.")] = 1,
     unknown: Annotated[
         str,
         typer.Option(
             metavar="pending|accept|refuse",
-            help="What becomes of boards that nobody has named: they wait for an operator, may "
-            "have updates at once, or are refused.",
+            help="What becomes of boards that the server does not know: they wait until an "
+            "operator accepts them, may have updates at once, or are refused.",
         ),
     ] = "pending",
     arduino: Annotated[
         str,
         typer.Option(
             metavar="classic|current",
-            help="Sketches that tell no version: compare the MD5 as the classic sample server "
-            "does, or give them nothing, and insist on all headers, as the current one.",
+            help="The sample server of the Arduino core whose rules count for sketches. A sketch "
+            "that tells no version is judged by its MD5 (classic) or gets nothing (current), and "
+            "the current one refuses requests that lack headers.",
         ),
     ] = "classic",
     key: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="A public key that images must be signed with."),
+        typer.Option(metavar="FILE", help="A public key; images must be signed by one of these."),
     ] = None,
     fleet_secret: Annotated[
         str,
         typer.Option(
             envvar="MPOTA_FLEET_SECRET",
             metavar="SECRET",
-            help="What boards must tell in x-mpota-secret or as their password; rather by its "
-            "variable than on the command line.",
+            help="The secret that boards must send in x-mpota-secret or as their password. Other "
+            "users of this computer can read what stands on a command line: give the variable.",
         ),
     ] = "",
     board_secrets: Annotated[
-        bool, typer.Option("--board-secrets", help="Answer only boards with a secret of their own.")
+        bool,
+        typer.Option(
+            "--board-secrets", help="Answer boards alone that have a secret of their own."
+        ),
     ] = False,
     images_url: Annotated[
         str,
-        typer.Option(metavar="URL", help="Send boards there for images, which DIR/images has."),
+        typer.Option(
+            metavar="URL",
+            help="Redirect boards to this address for images, which has the files of DIR/images.",
+        ),
     ] = "",
     accel: Annotated[
         str,
-        typer.Option(metavar="PATH", help="Let nginx send images, by X-Accel-Redirect to PATH."),
+        typer.Option(
+            metavar="PATH", help="Let nginx send the images, by X-Accel-Redirect to PATH."
+        ),
     ] = "",
     proxy: Annotated[
         list[str] | None,
-        typer.Option(metavar="IP", help="A web server before this one, with X-Forwarded-For."),
+        typer.Option(
+            metavar="IP", help="A web server before this one; its X-Forwarded-For is believed."
+        ),
     ] = None,
     log: Annotated[str, typer.Option(metavar="text|json", help="The form of the log.")] = "text",
 ) -> None:
-    """Serve boards that ask for updates, until Ctrl-C. docs/SERVER.md has it all.
+    """Serve boards that ask for updates, until Ctrl-C. docs/SERVER.md explains all of it.
 
     A board asks when its setting update_url names this server, as in http://192.168.0.2:8000/update.
     With --simple, a board gets the image of its application in DIR that has the highest sequence,
@@ -110,7 +128,7 @@ def run(
         ("log", log, ("text", "json")),
     ):
         if value not in values:
-            raise CommandError(f"--{name} {value} is none: give {', '.join(values)}")
+            raise CommandError(f"--{name} cannot be {value!r}: give one of {', '.join(values)}")
     run_module, options_module = _modules()
     options = options_module.Options(
         folder=str(directory),
@@ -136,7 +154,10 @@ def backup(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy is written to.")],
     database: _Database = "",
 ) -> None:
-    """Copy a server's SQLite database, while it runs. Images, in DIR/images, never change."""
+    """Copy a server's SQLite database while the server runs.
+
+    The images in DIR/images never change: copy them afterwards.
+    """
     run_module, options_module = _modules()
     run_module.back_up(options_module.Options(str(directory), database), target)
     typer.echo(f"{target}: written; copy {directory / 'images'} after it")
@@ -179,7 +200,7 @@ def _serve_simply(directory: Path, bind: str, port: int) -> None:
 
 class _Log:
     def __init__(self) -> None:
-        self._outcomes: dict[str, str] = {}  # what each board has told last
+        self._outcomes: dict[str, str] = {}  # how each board said last that its update ended
 
     def show(self, exchange: Exchange) -> None:
         """Print a line, with how the board's last update ended if that is news."""

@@ -1,4 +1,4 @@
-"""Operators, the browsers they have logged in with, and tokens for programs.
+"""Operators, the browsers that they have logged in with, and tokens for programs.
 
 Passwords are kept as argon2 hashes. Cookies and tokens are random and long, so that their SHA-256
 is all that needs to be kept of them.
@@ -26,18 +26,18 @@ FIRST_NAME = "admin"
 SHORTEST_PASSWORD = 10
 TOKEN_PREFIX = "mpota_"
 SESSION_S = 12 * 3600
-# The second of the settings that OWASP names: 19 MiB for each login that goes on.
+# The second of the settings that OWASP recommends: a login takes 19 MiB while it goes on.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _NOBODY = _HASHER.hash(secrets.token_hex())
 
-_FAILURES = 5  # wrong passwords of one name from one address, then a pause
+_FAILURES = 5  # so many wrong passwords of a name from one address are followed by a pause
 _PAUSE_S = 60.0
 _FAILURES_LIMIT = 10_000
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever does something: an operator's name, what they may do, where they are.
+    """Somebody who uses the page or the API: their name, scopes and IP address.
 
     `csrf` is what forms of this session must bring, "" where a token was shown.
     """
@@ -50,18 +50,18 @@ class Principal:
     must_change: bool = False
 
     def may(self, scope: str) -> bool:
-        """Tell whether this one may do what *scope* stands for; whoever may change may read."""
+        """Return whether *scope* is allowed; every other scope allows reading as well."""
         return ADMIN in self.scopes or scope in self.scopes or (scope == READ and bool(self.scopes))
 
 
 class Throttle:
-    """Makes whoever guesses passwords wait; each worker counts for itself."""
+    """Slows down the guessing of passwords; each worker counts for itself."""
 
     def __init__(self) -> None:
         self._failures: dict[tuple[str, str], list[float]] = {}
 
     def wait_s(self, name: str, address: str) -> float:
-        """Give for how many seconds no password is looked at."""
+        """Return for how many seconds no password of *name* is checked from *address*."""
         recent = self._recent(name, address)
         return recent[0] + _PAUSE_S - time.monotonic() if len(recent) >= _FAILURES else 0.0
 
@@ -78,7 +78,7 @@ class Throttle:
 
 
 def first_operator(session: Session) -> str:
-    """Make the first operator where there is none; return the password, "" if there is one."""
+    """Make the first operator and return the password; "" where there are operators already."""
     if session.scalar(sa.select(Operator.id).limit(1)):
         return ""
     password = secrets.token_urlsafe(12)
@@ -89,7 +89,7 @@ def first_operator(session: Session) -> str:
 def add_operator(
     session: Session, name: str, password: str, scopes: list[str], must_change: bool = False
 ) -> Operator:
-    """Add somebody who may log in. Raises CommandError, ConflictError for a name that is taken."""
+    """Add somebody who may log in. Raises CommandError; ConflictError where the name is taken."""
     check_scopes(scopes)
     if session.scalar(sa.select(Operator.id).where(Operator.name == name)):
         raise ConflictError(f"there is an operator {name} already: give another name")
@@ -106,21 +106,21 @@ def add_operator(
 
 
 def hashed(password: str) -> str:
-    """Give the hash to keep of a new password. Raises CommandError for one that is too short."""
+    """Return the hash of a new password. Raises CommandError where it is too short."""
     if len(password) < SHORTEST_PASSWORD:
         raise CommandError(f"a password has {SHORTEST_PASSWORD} characters at least")
     return _HASHER.hash(password)
 
 
 def check_scopes(scopes: list[str]) -> None:
-    """Raise CommandError for what is no scope."""
+    """Raise CommandError where one of *scopes* does not exist."""
     for scope in scopes:
         if scope not in SCOPES:
-            raise CommandError(f"{scope!r} is no scope: give some of {', '.join(SCOPES)}")
+            raise CommandError(f"{scope!r} is no scope: the scopes are {', '.join(SCOPES)}")
 
 
 def check(session: Session, name: str, password: str) -> Operator | None:
-    """Give the operator of that name and password; it takes as long whether there is one or not."""
+    """Return the operator with that name and password; None takes as long as a success."""
     operator = session.scalar(sa.select(Operator).where(Operator.name == name))
     try:
         _HASHER.verify(operator.password_hash if operator else _NOBODY, password)
@@ -160,7 +160,7 @@ def change_password(session: Session, operator_id: int, password: str) -> None:
 
 
 def by_cookie(session: Session, cookie: str, address: str) -> Principal | None:
-    """Give whose browser has this cookie."""
+    """Return the operator whose browser has this cookie; None where its login has ended."""
     found = session.get(LoginSession, _sha256(cookie)) if cookie else None
     if found is None or found.expires < time.time():
         return None
@@ -174,7 +174,10 @@ def by_cookie(session: Session, cookie: str, address: str) -> Principal | None:
 def add_token(
     session: Session, principal: Principal, name: str, scopes: list[str], days: int | None
 ) -> tuple[Token, str]:
-    """Make a token that may do no more than its operator; return it, and the text to show once."""
+    """Make a token; return it and its text, which is shown once.
+
+    Raises CommandError for scopes that its operator does not have.
+    """
     check_scopes(scopes)
     for scope in scopes:
         if not principal.may(scope):
@@ -195,7 +198,7 @@ def add_token(
 
 
 def by_token(session: Session, text: str, address: str) -> Principal | None:
-    """Give who may do what with this token."""
+    """Return the operator of a token with the scopes of both; None where it is not good."""
     found = session.scalar(sa.select(Token).where(Token.token_sha256 == _sha256(text)))
     if found is None or (found.expires is not None and found.expires < time.time()):
         return None
@@ -207,14 +210,14 @@ def by_token(session: Session, text: str, address: str) -> Principal | None:
 
 
 def is_same(told: str, wanted: str) -> bool:
-    """Compare two secret texts, in a time that tells nothing of them."""
+    """Compare two secret texts; the time it takes tells nothing about them."""
     return hmac.compare_digest(told.encode(), wanted.encode())
 
 
 def note(
     session: Session, principal: Principal, what: str, target: str = "", detail: str = ""
 ) -> None:
-    """Write down what an operator has done."""
+    """Write into the audit what an operator has done."""
     session.add(
         Audit(
             at=time.time(),

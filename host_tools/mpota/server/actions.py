@@ -1,4 +1,4 @@
-"""What operators do, by the API and by the page: allowed, done and written down in one place."""
+"""What operators do by the API and by the page: checked, done and noted in the audit here."""
 
 import hashlib
 import re
@@ -26,24 +26,24 @@ from mpota.server.errors import ConflictError, ForbiddenError, NotFoundError
 from mpota.server.images import ImageDirectory
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
-_NUMBER_LIMIT = 2**31  # of what the database counts
+_NUMBER_LIMIT = 2**31  # the database keeps smaller numbers alone
 
 
 def demand(principal: Principal, scope: str) -> None:
-    """Raise ForbiddenError where *principal* may not do what *scope* allows."""
+    """Raise ForbiddenError where *principal* does not have *scope*."""
     if not principal.may(scope):
         raise ForbiddenError(f"this needs the scope {scope}, which {principal.name} does not have")
 
 
 def mac_of(text: str) -> str:
-    """Give a MAC address as the database has it. Raises CommandError."""
+    """Return a MAC address as the database has it. Raises CommandError."""
     if not _MAC.fullmatch(text):
         raise CommandError(f"{text!r} is no MAC address: give one like 5C:CF:7F:12:34:56")
     return re.sub("[:-]", "", text).upper()
 
 
 def find_board(session: Session, text: str) -> Board:
-    """Give the board with that MAC address."""
+    """Return the board with that MAC address. Raises NotFoundError."""
     mac = mac_of(text)
     board = session.scalar(sa.select(Board).where(Board.mac == mac))
     if board is None:
@@ -52,7 +52,7 @@ def find_board(session: Session, text: str) -> Board:
 
 
 def find_release(session: Session, number: int) -> Release:
-    """Give the release with that number."""
+    """Return the release with that number. Raises NotFoundError."""
     release = session.get(Release, number) if number < _NUMBER_LIMIT else None
     if release is None:
         raise NotFoundError(f"there is no release {number}")
@@ -60,10 +60,13 @@ def find_release(session: Session, number: int) -> Release:
 
 
 def find_rollout(session: Session, number: int, lock: bool = False) -> Rollout:
-    """Give the roll-out with that number; with *lock* nobody else changes it meanwhile."""
+    """Return the roll-out with that number. Raises NotFoundError.
+
+    With *lock*, no other worker changes the roll-out before this transaction ends.
+    """
     wanted = sa.select(Rollout).where(Rollout.id == number)
     if lock:
-        # In the order of the tick, so that the two do not wait for each other for ever.
+        # The tick locks in this order, too: else the two could wait for each other for ever.
         session.get_one(Clock, 1, with_for_update=True)
         wanted = wanted.with_for_update(of=Rollout)
     rollout = session.scalar(wanted) if number < _NUMBER_LIMIT else None
@@ -73,11 +76,11 @@ def find_rollout(session: Session, number: int, lock: bool = False) -> Rollout:
 
 
 def add_board(session: Session, principal: Principal, text: str, **fields: object) -> Board:
-    """Name a board that the server has not heard of yet; it is accepted."""
+    """Add a board that has not asked yet; it is accepted."""
     demand(principal, accounts.BOARDS)
     mac = mac_of(text)
     if session.scalar(sa.select(Board.id).where(Board.mac == mac)):
-        raise ConflictError(f"there is a board {mac} already: change that")
+        raise ConflictError(f"there is a board {mac} already: change that one")
     board = Board(
         mac=mac,
         state=BoardState.ACCEPTED,
@@ -116,7 +119,7 @@ def change_board(session: Session, principal: Principal, board: Board, **fields:
 
 
 def new_secret(session: Session, principal: Principal, board: Board) -> str:
-    """Give the board a secret of its own; it is kept as a digest, and returned this once."""
+    """Give the board a secret of its own and return it; the database keeps its digest alone."""
     demand(principal, accounts.BOARDS)
     secret = secrets.token_hex(16)
     board.secret_sha256 = hashlib.sha256(secret.encode()).hexdigest()
@@ -134,7 +137,7 @@ def forget_secret(session: Session, principal: Principal, board: Board) -> None:
 
 
 def retry(session: Session, principal: Principal, board: Board) -> int:
-    """Let a board have again what failed there; return how many updates that were."""
+    """Offer a board again what has failed on it; return how many updates that are."""
     demand(principal, accounts.BOARDS)
     failed = session.scalars(
         sa.select(Attempt).where(

@@ -29,7 +29,7 @@ _log = logging.getLogger("mpota.api")
 
 
 def routes(server: "Server") -> list[BaseRoute]:
-    """Give the routes of the API, relative to PREFIX."""
+    """Return the routes of the API, relative to PREFIX."""
     paths: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = operation
@@ -40,7 +40,7 @@ def routes(server: "Server") -> list[BaseRoute]:
 
 
 def failed(error: CommandError) -> Response:
-    """Give the answer to a call that *error* has ended."""
+    """Return the answer to a call that *error* has ended."""
     problem = error if isinstance(error, RefusedError) else RefusedError(str(error))
     headers = {}
     match problem:
@@ -81,7 +81,7 @@ async def _given(server: "Server", operation: Operation, request: Request) -> An
         data = await read_body(request, _BODY_LIMIT)
         body = _body(operation, request, data)
         principal = await asyncio.to_thread(operations.by_password, server, body, address)
-    else:  # whoever has no token is not listened to
+    else:  # the body is not read of somebody without a good token
         principal = await asyncio.to_thread(_by_token, server, operation, request, address)
         limit = _UPLOAD_LIMIT if operation.is_upload else _BODY_LIMIT
         data = await read_body(request, limit)

@@ -32,7 +32,7 @@ _log = logging.getLogger("mpota.worker")
 
 
 class Server:
-    """All parts of a worker, made of its *options*."""
+    """The parts of a worker, made as its *options* say."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -47,7 +47,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """Run what a worker does beside answering."""
+        """Let the worker's own work go on while the application answers."""
         self.worker = Worker(self.database, self.reception, self.options)
         _hear_of_end(self.worker.ending)
         task = asyncio.create_task(self.worker.run())
@@ -62,7 +62,7 @@ class Server:
             _log.info("the worker has ended")
 
     def application(self) -> Starlette:
-        """Give the ASGI application."""
+        """Return the ASGI application."""
         pages = Pages(self)
 
         async def failed(request: Request, error: Exception) -> Response:
@@ -92,7 +92,7 @@ class Server:
         )
 
     async def _health(self, request: Request) -> Response:
-        # The worker is alive; whether its database is, /ready says.
+        # It says that the worker is alive; /ready says whether the database answers, too.
         return JSONResponse({"status": "alive"})
 
     async def _ready(self, request: Request) -> Response:
@@ -112,8 +112,8 @@ class Server:
 
 
 def _hear_of_end(ending: asyncio.Event) -> None:
-    # Whoever runs this worker waits for its answers before it ends the application. News to pages
-    # are answers without an end: they have to hear of the signal itself.
+    # granian ends the application when all its answers are complete. The news to pages are answers
+    # that go on for ever, so they must hear of the signal themselves.
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()

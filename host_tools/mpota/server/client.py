@@ -1,4 +1,4 @@
-"""A client of a server's API, for `mpota fleet`; it needs nothing but Python."""
+"""A client of a server's API, for `mpota fleet`; it needs Python's own library alone."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Client:
         data: bytes | None = None,
         query: Mapping[str, object] | None = None,
     ) -> Any:
-        """Do an operation, and return what it gives. Raises CommandError in the server's words."""
+        """Call an operation and return its answer. Raises CommandError with the server's words."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -65,13 +65,13 @@ def _message(error: urllib.error.HTTPError) -> str:
 
 
 def login_file() -> Path:
-    """Give where `mpota fleet login` keeps the server's address and the token."""
+    """Return the file in which `mpota fleet login` keeps the server's address and the token."""
     folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(folder) / "mpota" / "fleet.json"
 
 
 def keep_login(url: str, token: str) -> Path:
-    """Keep a server's address and a token, for this user's eyes only; return the file."""
+    """Keep a server's address and a token where this user alone can read them; return the file."""
     path = login_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def keep_login(url: str, token: str) -> Path:
 
 
 def kept_login() -> tuple[str, str]:
-    """Give the server's address and the token that were kept; empty texts without."""
+    """Return the server's address and the token that were kept; empty texts without a login."""
     try:
         kept = json.loads(login_file().read_text())
         return str(kept["server"]), str(kept["token"])

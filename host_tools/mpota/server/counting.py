@@ -19,7 +19,7 @@ from mpota.server.database import (
 from mpota.server.decision import BoardState
 
 _WITHIN_S = {"1h": 3600, "1d": 86400, "7d": 7 * 86400}
-_ENDINGS_LIMIT = 20_000  # of a roll-out, in its picture
+_ENDINGS_LIMIT = 20_000  # so many of a roll-out's updates are in its picture
 
 
 def counts(database: Database) -> dict[str, dict[str, int]]:
@@ -29,7 +29,7 @@ def counts(database: Database) -> dict[str, dict[str, int]]:
 
 
 def counted(session: Session) -> dict[str, dict[str, int]]:
-    """Do as `counts`, in a *session* that is there."""
+    """Do the same as `counts` in *session*."""
     now = time.time()
 
     def by(column: sa.orm.InstrumentedAttribute[str]) -> dict[str, int]:
@@ -62,7 +62,7 @@ def versions(session: Session) -> list[tuple[str, int]]:
 
 
 def endings(session: Session, rollout_id: int) -> list[tuple[float, str]]:
-    """Give when and how the updates of a roll-out ended, time-outs as failures."""
+    """Return when and how the updates of a roll-out ended; time-outs count as failures."""
     found = session.execute(
         sa.select(Attempt.ended, Attempt.state)
         .where(Attempt.rollout_id == rollout_id, Attempt.ended.is_not(None))
@@ -77,7 +77,7 @@ def endings(session: Session, rollout_id: int) -> list[tuple[float, str]]:
 
 
 def reasons(session: Session, rollout_id: int) -> list[tuple[str, str, int]]:
-    """Give why boards did not keep a release, in their own words, and how many say so."""
+    """Return how updates ended badly, the boards' own words for it, and how many say so."""
     found = session.execute(
         sa.select(Attempt.state, Attempt.words, sa.func.count())
         .where(Attempt.rollout_id == rollout_id, Attempt.state.in_(BAD), ~Attempt.forgiven)
@@ -89,7 +89,7 @@ def reasons(session: Session, rollout_id: int) -> list[tuple[str, str, int]]:
 
 
 def news(session: Session) -> tuple[object, ...]:
-    """Give what is another one when something has changed that a page shows."""
+    """Return a value that differs from the one before when something on a page has changed."""
     latest = sa.select(
         sa.func.max(Attempt.id), sa.func.max(Attempt.ended), sa.func.max(Attempt.offered)
     )

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from mpota.errors import CommandError
 from mpota.server.decision import DEFAULT_CHANNEL, DEFAULT_TRIES, BoardState, RolloutState
 
-_BUSY_S = 30  # how long a writer waits for another one
+_BUSY_S = 30  # so long a writer of SQLite waits for another one
 _ADVISORY_LOCK = 0x6D706F74  # "mpot": whoever holds it does the work that one worker must do alone
 APPLICATION, SKETCH, DATA = "application", "sketch", "data"  # kinds of releases
 
@@ -51,11 +51,11 @@ class Clock(Base):
 
 
 class Board(Base):
-    """A board: what operators say of it, and what it has told last.
+    """A board: what operators have set, and what the board has told last.
 
-    `mac` has 12 hex digits. `sequence` is None where it tells none. `floor` is the highest sequence
-    of `application` that it has confirmed. `data_sha256` is how the SHA-256 begins of the image
-    that its folder /data came from, None where the board does not tell; `data_version` is the
+    `mac` has 12 hex digits. `sequence` is None where the board tells none. `floor` is the highest
+    sequence of `application` that it has confirmed. `data_sha256` is how the SHA-256 begins of the
+    image that its folder /data came from, None where the board does not tell; `data_version` is the
     version that the board told when it asked for data last.
     """
 
@@ -144,7 +144,7 @@ class Release(Base):
 
 
 class Rollout(Base):
-    """How a release comes to its boards; `why` says in words how it came to its state."""
+    """How a release comes to its boards; `why` tells in words the reason of its state."""
 
     __tablename__ = "rollouts"
 
@@ -232,7 +232,7 @@ class Attempt(Base):
 
 
 class Operator(Base):
-    """Somebody who may log in. `must_change` is set with a password that was printed once."""
+    """Somebody who may log in; with `must_change` they must choose another password first."""
 
     __tablename__ = "operators"
 
@@ -245,7 +245,7 @@ class Operator(Base):
 
 
 class LoginSession(Base):
-    """A browser in which an operator has logged in; of its cookie only the digest is kept."""
+    """A browser in which an operator has logged in. The database has the digest of its cookie."""
 
     __tablename__ = "sessions"
 
@@ -258,7 +258,7 @@ class LoginSession(Base):
 
 
 class Token(Base):
-    """A key to the API for a program, with what it may do; the token itself is not kept."""
+    """A key to the API for a program. The database has the digest of its text."""
 
     __tablename__ = "tokens"
 
@@ -273,7 +273,7 @@ class Token(Base):
 
 
 class Audit(Base):
-    """What an operator has done, or the server by itself (then `operator` is empty)."""
+    """What an operator has done; where `operator` is empty, the server by itself."""
 
     __tablename__ = "audit"
 
@@ -306,18 +306,18 @@ class Database:
         self.engine = _sqlite(parsed) if self.is_sqlite else _postgresql(parsed)
         self._writer = self.engine.execution_options(writes=True)
         self._looker = self.engine
-        if not self.is_sqlite:  # no transaction: two questions less on the way to the database
+        if not self.is_sqlite:  # without a transaction there are two round trips less
             self._looker = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
-        """Give a session that sees one state of the database, and changes nothing."""
+        """Give a session that sees one state of the database and changes nothing."""
         with Session(self.engine) as session:
             yield session
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[sa.Connection]:
-        """Give a connection for single statements that change nothing, as cheap as can be."""
+        """Give a connection for single statements that change nothing; it costs the least."""
         with self._looker.connect() as connection:
             yield connection
 
@@ -325,13 +325,16 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """Give a session whose changes are all kept at the end of the `with`, or none of them.
 
-        On SQLite no other writer is at work meanwhile; on PostgreSQL rows are to be locked.
+        On SQLite there is one writer at a time; on PostgreSQL the rows must be locked.
         """
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def try_lock(self, session: Session) -> bool:
-        """Tell whether this writing *session* alone may do what one worker must do alone."""
+        """Take the lock for what one worker must do alone; return whether this *session* has it.
+
+        The lock is held until the session's transaction ends.
+        """
         if self.is_sqlite:
             return True
         return bool(session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))))
@@ -388,7 +391,7 @@ class Database:
 
 
 def change_plan(session: Session) -> None:
-    """Let all workers see, within a second, that what boards get has changed."""
+    """Let all workers see within a second that boards may get something else now."""
     session.execute(sa.update(Clock).values(revision=Clock.revision + 1))
 
 
@@ -396,13 +399,14 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_S}, pool_size=8)
 
     def on_connect(connection: Any, _: object) -> None:
-        # sqlite3 begins no transaction by itself then; on_begin does.
+        # With None, sqlite3 begins no transaction by itself: on_begin does.
         connection.isolation_level = None
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     def on_begin(connection: sa.Connection) -> None:
-        # A transaction that read first and writes then could find that another one has written.
+        # A transaction that begins by reading fails at its first write if another one has written
+        # meanwhile.
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

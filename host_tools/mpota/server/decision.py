@@ -1,7 +1,7 @@
 """What a board gets, and when a roll-out goes on or stops: pure functions, without a database.
 
-`decide` is asked for every board that asks, `advance` for every roll-out once a tick. Both know
-nothing but their arguments, so every rule of who gets what stands here and is tested by itself.
+`decide` is called for every question of a board, `advance` for every roll-out once a tick. Both use
+nothing but their arguments, so that all rules stand here and are tested by themselves.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class Arduino(StrEnum):
 
 
 class BoardState(StrEnum):
-    """Whether a board may have updates: `PENDING` boards wait for an operator's word."""
+    """Whether a board may have updates; a `PENDING` one waits until an operator accepts it."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
@@ -187,20 +187,22 @@ class Answer:
     gives_up: bool = False
 
 
-_RETRY_S = 60  # of a board that finds a limit reached; up to as much again, by the board
+# A board that finds a limit reached comes back after so long, and up to twice as long: each board
+# at a time of its own.
+_RETRY_S = 60
 
 
 def share_of(mac: str, rollout_id: int) -> float:
-    """Give the place of a board in a roll-out, from 0 up to 1: the same one every time.
+    """Return the place of a board in a roll-out, from 0 up to 1, which never changes.
 
-    Another roll-out has another order, so that it is not always the same boards that go first.
+    Each roll-out has an order of its own, so that not always the same boards go first.
     """
     digest = hashlib.sha256(f"{rollout_id}:{mac}".encode()).digest()
     return int.from_bytes(digest[:6]) / 2**48
 
 
 def includes(rollout: Rollout, board: Board) -> bool:
-    """Tell whether the roll-out has come to the board.
+    """Return whether the roll-out has come to the board.
 
     A board that a phase includes stays included: later phases only add boards.
     """
@@ -220,7 +222,11 @@ def decide(
     load: Mapping[int, Load] | None = None,
     arduino: Arduino = Arduino.CLASSIC,
 ) -> Answer:
-    """Say what *board* gets at *now*, in seconds since 1970; *load* is by the roll-outs' ids."""
+    """Return what *board* gets at *now*, in seconds since 1970.
+
+    *load* maps ids of roll-outs to their downloads; without it no limit counts. *arduino* is the
+    sample server whose rules count for sketches.
+    """
     if board.state == BoardState.REFUSED:
         return Answer(Kind.REFUSED, "the board is refused")
     if board.state == BoardState.PENDING:
@@ -236,7 +242,7 @@ def decide(
         return Answer(Kind.NOTHING, "no roll-out has come to this board")
     release, rollout = max(choices, key=lambda choice: (choice[0].sequence, -choice[1].id))
     if not _is_news(board, release, arduino):
-        return Answer(Kind.NOTHING, f"it runs {release.version}", release)
+        return Answer(Kind.NOTHING, f"the board runs {release.version}", release)
     if _is_used_up(board, release, rollout.tries):
         return _given_up(release)
     if wait := _limit_reached(rollout, (load or {}).get(rollout.id, Load())):
@@ -252,7 +258,9 @@ def _pinned(board: Board, release: Release | None, plan: Plan, arduino: Arduino)
     if release is None or release.withdrawn or release.application != board.application:
         return Answer(Kind.NOTHING, "the board is pinned to a release that it cannot have")
     if not _is_news(board, release, arduino):
-        return Answer(Kind.NOTHING, f"it runs {release.version}, which it is pinned to", release)
+        return Answer(
+            Kind.NOTHING, f"the board runs {release.version}, which it is pinned to", release
+        )
     if release.id in board.failed:
         return Answer(Kind.NOTHING, f"{release.version} failed on this board", release)
     if release.sequence < _floor(board, plan) and not release.downgrade:
@@ -265,7 +273,7 @@ def _pinned(board: Board, release: Release | None, plan: Plan, arduino: Arduino)
 
 
 def _choices(board: Board, plan: Plan, now: float) -> Iterable[tuple[Release, Rollout]]:
-    # What the board may run by a roll-out: newer releases, and the one that runs.
+    # The releases that roll-outs have brought to the board; one of them may run on it already.
     for rollout in plan.rollouts:
         release = plan.releases.get(rollout.release_id)
         if (
@@ -352,7 +360,6 @@ def _limit_reached(rollout: Rollout, load: Load) -> str:
 
 
 def _retry_s(board: Board) -> int:
-    # Each board comes back at a time of its own.
     return _RETRY_S + int(_RETRY_S * share_of(board.mac, 0))
 
 
@@ -368,18 +375,18 @@ class Counts:
 
     @property
     def bad(self) -> int:
-        """All that ended in another way than confirmed."""
+        """How many did not end as confirmed."""
         return self.reverted + self.failed + self.timed_out
 
     @property
     def finished(self) -> int:
-        """All that ended."""
+        """How many have ended."""
         return self.confirmed + self.bad
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What becomes of a roll-out: its state and phase from now on, and why, in words."""
+    """What becomes of a roll-out: its state and phase from now on, and the reason in words."""
 
     state: RolloutState
     phase: int
@@ -387,9 +394,9 @@ class Step:
 
 
 def advance(rollout: Rollout, counts: Counts, soaked_s: float, now: float) -> Step | None:
-    """Say what becomes of *rollout* at *now*, None: nothing new.
+    """Return what becomes of *rollout* at *now*; None where nothing changes.
 
-    *soaked_s* is for how many seconds the phase has run, pauses not counted.
+    *soaked_s* is for how many seconds its phase has run, pauses not counted.
     """
     if rollout.state in (RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.COMPLETE):
         bad, finished = counts.bad, counts.finished
@@ -397,7 +404,7 @@ def advance(rollout: Rollout, counts: Counts, soaked_s: float, now: float) -> St
             return Step(
                 RolloutState.ABORTED,
                 rollout.phase,
-                f"{bad} of {finished} boards did not keep it, "
+                f"{bad} of {finished} boards did not keep the release, "
                 f"more than {100 * rollout.abort_share:g} %: "
                 f"{counts.reverted} took it back, {counts.failed} failed, "
                 f"{counts.timed_out} timed out",

@@ -1,6 +1,6 @@
-"""The directory of images: every file under the SHA-256 of what is in it.
+"""The directory of images: the name of a file is the SHA-256 of its content.
 
-So a file is never changed, the same image is kept once, and any web server can give them out.
+So a file never changes, an image is kept once, and any web server can send the files.
 """
 
 import hashlib
@@ -11,28 +11,28 @@ from pathlib import Path
 from mpota.errors import CommandError
 from mpota.image import compression, delta
 
-_WORTH_WHILE = 0.8  # of the whole image's size; what is larger is sent whole
+_WORTH_WHILE = 0.8  # a delta or a gzip may have so much of the image's size, or it is not sent
 
 
 class ImageDirectory:
-    """The images in *folder*, which is made when the first one is kept."""
+    """The images in *folder*, which is made with the first of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @staticmethod
     def name(sha256: str) -> str:
-        """Give the name of the file with this digest, relative to the folder."""
+        """Return the name of the file with this digest, relative to the folder."""
         return f"{sha256[:2]}/{sha256}"
 
     def path(self, sha256: str) -> Path:
-        """Give the path of the file with this digest."""
+        """Return the path of the file with this digest."""
         return self.folder / self.name(sha256)
 
     def keep(self, data: bytes) -> str:
-        """Keep *data*, and return its SHA-256. After it returns no power cut loses the file.
+        """Keep *data* and return its SHA-256; from then on no power cut loses the file.
 
-        Raises CommandError where it cannot be written: nothing is left of it then.
+        Raises CommandError where the file cannot be written; then nothing of it is left.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         self._write(self.path(sha256), data)
@@ -40,13 +40,13 @@ class ImageDirectory:
 
     @staticmethod
     def gzip_name(sha256: str) -> str:
-        """Give the name of the gzip of the file with this digest."""
+        """Return the name of the gzip of the file with this digest."""
         return f"gzips/{sha256}"
 
     def gzip(self, sha256: str) -> bytes:
-        """Give a gzip of the file with this digest, made when it is wanted first.
+        """Return a gzip of the file with this digest; it is made when it is asked for first.
 
-        It is empty where it is not worth while. Raises OSError, CommandError.
+        It is empty where it saves too little. Raises OSError, CommandError.
         """
         path = self.folder / self.gzip_name(sha256)
         if not path.exists():
@@ -57,13 +57,13 @@ class ImageDirectory:
 
     @staticmethod
     def delta_name(base: str, result: str) -> str:
-        """Give the name of what has changed between two images, by their SHA-256."""
+        """Return the name of the delta between two images, by their SHA-256."""
         return f"deltas/{base[:32]}-{result[:32]}"
 
     def delta(self, base: str, result: str) -> bytes:
-        """Give what has changed between two images, made when it is wanted first.
+        """Return the delta between two images; it is made when it is asked for the first time.
 
-        It is empty where it is not worth while. Raises OSError, CommandError.
+        It is empty where it saves too little. Raises OSError, CommandError.
         """
         path = self.folder / self.delta_name(base, result)
         if not path.exists():
@@ -83,7 +83,7 @@ class ImageDirectory:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                # Readable for a web server that gives images out in the place of this one.
+                # A web server that sends the images may be another user.
                 Path(temporary).chmod(0o644)
                 Path(temporary).replace(path)
             except BaseException:
@@ -96,11 +96,11 @@ class ImageDirectory:
             ) from error
 
     def read(self, sha256: str) -> bytes:
-        """Give the content of the file with this digest. Raises OSError where it is gone."""
+        """Return the content of the file with this digest. Raises OSError where it is gone."""
         return self.read_file(self.name(sha256))
 
     def read_file(self, name: str) -> bytes:
-        """Give the content of the file *name* of this folder. Raises OSError where it is gone."""
+        """Return the content of the file *name* of this folder. Raises OSError where it is gone."""
         return (self.folder / name).read_bytes()
 
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 NAME = "mpota"
-# What each record has of itself; all else was given with the event.
+# The attributes that every record has; all others were given with the event.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -25,7 +25,7 @@ class _Json(logging.Formatter):
 
 
 def set_up(kind: str) -> None:
-    """Begin the log of this process; *kind* is "json" or "text"."""
+    """Let this process log to stderr; *kind* is "json" or "text"."""
     logger = logging.getLogger(NAME)
     for handler in list(logger.handlers):
         logger.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""Figures for Prometheus. With several workers they are those of all of them."""
+"""Figures for Prometheus; with several workers they are the sums of all of them."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from mpota.server.options import METRICS_DIRECTORY
 
 CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 _TIMES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-# What is counted in the database: the figure, its label and a text.
+# The figures that are counted in the database, with their label and a description.
 _COUNTED = {
     "boards": ("state", "Boards, by state."),
     "boards_seen": ("within", "Accepted boards that have asked within this time."),
@@ -42,10 +42,12 @@ class Metrics:
             registry=self.registry,
         )
         self._shed = Counter(
-            "mpota_shed", "Boards that were asked to come back later.", registry=self.registry
+            "mpota_shed", "Boards that were told to come back later.", registry=self.registry
         )
         self._failures = Counter(
-            "mpota_database_failures", "Answers that the database kept.", registry=self.registry
+            "mpota_database_failures",
+            "Questions that the database did not answer.",
+            registry=self.registry,
         )
 
     def answered(self, status: int, began: float, sent: int = 0) -> None:
@@ -59,15 +61,15 @@ class Metrics:
             self._bytes.inc(sent)
 
     def shed(self) -> None:
-        """Count a board that was asked to come back."""
+        """Count a board that was told to come back later."""
         self._shed.inc()
 
     def failed(self) -> None:
-        """Count an answer that the database kept."""
+        """Count a question that the database did not answer."""
         self._failures.inc()
 
     def page(self, counts: dict[str, dict[str, int]]) -> bytes:
-        """Give the text for Prometheus, with *counts* from the database: by figure and label."""
+        """Return the text for Prometheus; *counts* are from the database, by figure and label."""
         registry = self.registry
         if METRICS_DIRECTORY in os.environ:
             registry = CollectorRegistry()
@@ -78,7 +80,7 @@ class Metrics:
 
 
 class _Counted(Collector):
-    """What was counted in the database at this moment."""
+    """The figures that were counted in the database."""
 
     def __init__(self, counts: dict[str, dict[str, int]]) -> None:
         self._counts = counts

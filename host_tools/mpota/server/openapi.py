@@ -10,7 +10,7 @@ from mpota.server.operations import OPERATIONS, Operation
 
 
 def openapi() -> dict[str, Any]:
-    """Give the description of the API, in OpenAPI 3.1."""
+    """Return the description of the API, in OpenAPI 3.1."""
     kinds = {o.gives for o in OPERATIONS} | {o.body for o in OPERATIONS} | {shapes.Problem}
     kinds |= {o.query for o in OPERATIONS}
     ordered = sorted((kind for kind in kinds if kind), key=lambda kind: str(kind.__name__))
@@ -26,13 +26,13 @@ def openapi() -> dict[str, Any]:
             "parameters": _parameters(operation, components),
             "responses": {
                 "default": {
-                    "description": "Why it was not done.",
+                    "description": "Why nothing was done.",
                     "content": {"application/json": {"schema": by_kind[shapes.Problem]}},
                 }
             },
         }
         if operation.gives is None:
-            described["responses"]["204"] = {"description": "It is done."}
+            described["responses"]["204"] = {"description": "The operation is done."}
         else:
             described["responses"]["200"] = {
                 "description": "What was asked for.",
@@ -74,7 +74,7 @@ def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[s
     if operation.query:
         for name, schema in components[operation.query.__name__]["properties"].items():
             schema = {key: value for key, value in schema.items() if key != "default"}
-            if "anyOf" in schema:  # None is that it is left out
+            if "anyOf" in schema:  # None stands for a parameter that is left out
                 (schema,) = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
             made.append({"name": name, "in": "query", "required": False, "schema": schema})
     return made

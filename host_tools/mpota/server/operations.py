@@ -23,7 +23,7 @@ _LIST_LIMIT = 200
 
 @dataclass
 class Call:
-    """A call of an operation: who calls, what the path, the query and the body say."""
+    """A call of an operation: who calls it, and what the path, the query and the body say."""
 
     server: "Server"
     session: Session
@@ -56,12 +56,12 @@ class Operation:
 
     @property
     def summary(self) -> str:
-        """What it does, in a line."""
+        """What the operation does, in a line."""
         return (self.handle.__doc__ or "").strip()
 
 
 class BoardsQuery(msgspec.Struct):
-    """Which boards are listed."""
+    """Which boards `list_boards` lists; *after* is the MAC address before the first."""
 
     after: shapes.Text = ""
     limit: shapes.Limit = 100
@@ -89,12 +89,12 @@ def list_boards(call: Call) -> shapes.BoardList:
 
 
 def get_board(call: Call) -> shapes.BoardShape:
-    """Tell all of a board."""
+    """Show all that is known of a board."""
     return shapes.board(actions.find_board(call.session, call.path["mac"]))
 
 
 def add_board(call: Call) -> shapes.BoardShape:
-    """Name a board before it asks; it is accepted."""
+    """Accept a board before it asks for the first time."""
     body: shapes.NewBoard = call.body
     board = actions.add_board(call.session, call.principal, body.mac, **body.columns())
     return shapes.board(board)
@@ -108,7 +108,7 @@ def change_board(call: Call) -> shapes.BoardShape:
 
 
 def change_boards(call: Call) -> shapes.Changed:
-    """Change what several boards may have: all of them, or none where one is not known."""
+    """Change what several boards may have. Where one of them is not known, none is changed."""
     body: shapes.BoardsChange = call.body
     for mac in body.macs:
         board = actions.find_board(call.session, mac)
@@ -135,13 +135,13 @@ def forget_secret(call: Call) -> None:
 
 
 def retry(call: Call) -> shapes.Changed:
-    """Let a board have again what failed there."""
+    """Offer a board again what has failed on it."""
     board = actions.find_board(call.session, call.path["mac"])
     return shapes.Changed(actions.retry(call.session, call.principal, board))
 
 
 def board_history(call: Call) -> shapes.AttemptList:
-    """Tell what a board was given, and how that ended."""
+    """List the updates that a board was given, and how each of them ended."""
     board = actions.find_board(call.session, call.path["mac"])
     found = sa.select(Attempt).where(Attempt.board_id == board.id).order_by(Attempt.id.desc())
     rows = call.session.scalars(found.limit(_LIST_LIMIT))
@@ -155,7 +155,7 @@ def list_releases(call: Call) -> shapes.ReleaseList:
 
 
 def get_release(call: Call) -> shapes.ReleaseShape:
-    """Tell all of a release."""
+    """Show all that is known of a release."""
     return shapes.release(actions.find_release(call.session, call.number))
 
 
@@ -200,7 +200,7 @@ def list_rollouts(call: Call) -> shapes.RolloutList:
 
 
 def get_rollout(call: Call) -> shapes.RolloutShape:
-    """Tell all of a roll-out."""
+    """Show all that is known of a roll-out."""
     return _shape(call, actions.find_rollout(call.session, call.number))
 
 
@@ -237,7 +237,7 @@ def _moving(move: str, text: str) -> Callable[[Call], shapes.RolloutShape]:
 
 
 def rollout_attempts(call: Call) -> shapes.AttemptList:
-    """Tell which boards a roll-out has come to, and how that ended, the newest first."""
+    """List the updates of a roll-out, and how each of them ended, the newest first."""
     rollout = actions.find_rollout(call.session, call.number)
     found = sa.select(Attempt).where(Attempt.rollout_id == rollout.id).order_by(Attempt.id.desc())
     rows = call.session.scalars(found.limit(_LIST_LIMIT))
@@ -265,9 +265,10 @@ def _new_token(call: Call, principal: Principal, body: shapes.NewToken) -> shape
 
 
 def by_password(server: "Server", body: shapes.Login, address: str) -> Principal:
-    """Give the operator whose name and password `log_in` brings.
+    """Return the operator whose name and password `log_in` brings.
 
-    No other request waits for it: to look at a password takes long. Raises UnauthorizedError, and
+    To check a password takes long, so it is not done in a writing transaction, for whose end all
+    other writers wait. Raises UnauthorizedError, and
     TooManyError after too many wrong ones.
     """
     if server.throttle.wait_s(body.name, address) > 0:
@@ -312,19 +313,19 @@ def add_operator(call: Call) -> shapes.OperatorShape:
 
 
 def remove_operator(call: Call) -> None:
-    """Let somebody no longer log in; their tokens are gone as well."""
+    """Remove an operator, and all tokens of theirs."""
     name = call.path["name"]
     row = call.session.scalar(sa.select(Operator).where(Operator.name == name))
     if row is None:
         raise NotFoundError(f"there is no operator {name[:64]}")
     if row.id == call.principal.operator_id:
-        raise ConflictError("nobody can remove themselves")
+        raise ConflictError("operators cannot remove themselves")
     call.session.execute(sa.delete(Operator).where(Operator.id == row.id))
     accounts.note(call.session, call.principal, "operator removed", name)
 
 
 def list_audit(call: Call) -> shapes.AuditList:
-    """Tell what operators have done, and the server by itself."""
+    """List what operators have done, and what the server has done by itself."""
     rows = call.session.scalars(sa.select(Audit).order_by(Audit.id.desc()).limit(_LIST_LIMIT))
     return shapes.AuditList([shapes.audit(row) for row in rows])
 

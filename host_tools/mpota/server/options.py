@@ -16,13 +16,14 @@ IMAGES = "images"  # the folder of images, in the server's own
 
 @dataclass(frozen=True)
 class Options:
-    """`folder` has the images, and the database unless `database` is another's address.
+    """The options of a server.
 
-    `unknown` is what becomes of boards that nobody has named: "pending", "accept" or "refuse".
-    `images_url` and `accel` send boards for images elsewhere: to another address, or to the web
-    server before this one. With `board_secrets` every board needs a secret of its own; the fleet's
-    is known by its SHA-256. `keys` are files with public keys. `proxies` are addresses of web
-    servers whose X-Forwarded-For is believed.
+    `folder` has the images, and the SQLite database unless `database` is the address of another
+    one. `unknown` is what becomes of boards that the server does not know: "pending", "accept" or
+    "refuse". With `images_url`, boards are redirected to that address for images; with `accel`, the
+    web server before this one sends them. With `board_secrets` every board needs a secret of its
+    own; of the fleet's secret the SHA-256 is known. `keys` are files with public keys. `proxies`
+    are IP addresses of web servers whose X-Forwarded-For is believed.
     """
 
     folder: str
@@ -51,12 +52,12 @@ class Options:
         return Path(self.folder) / IMAGES
 
     def to_environment(self) -> dict[str, str]:
-        """Give what a worker's environment needs for `from_environment`."""
+        """Return the variables from which `from_environment` reads these options."""
         return {ENVIRONMENT: json.dumps(asdict(self))}
 
     @classmethod
     def from_environment(cls) -> "Options":
-        """Give the options of the server that this worker belongs to."""
+        """Return the options of the server that this worker belongs to."""
         values: dict[str, Any] = json.loads(os.environ[ENVIRONMENT])
         lists = {f.name for f in fields(cls) if isinstance(f.default, tuple)}
         for name in lists:

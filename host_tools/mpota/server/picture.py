@@ -1,4 +1,4 @@
-"""Pictures of a roll-out, as numbers for the page to draw: widths, heights, places."""
+"""The pictures of a roll-out as numbers that the page draws: places, widths and heights."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ KINDS = ("confirmed", "reverted", "failed", "open")
 
 @dataclass(frozen=True)
 class Part:
-    """A rectangle of one kind, and how many boards it stands for."""
+    """A rectangle for boards of one kind, and how many they are."""
 
     kind: str
     count: int
@@ -24,7 +24,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars over time: their parts, and when the first begins and the last one ends."""
+    """Bars over time: their rectangles, when the first bar begins and when the last one ends."""
 
     parts: list[Part]
     since: float
@@ -33,7 +33,7 @@ class Bars:
 
 
 def progress(counts: Counts, reach: int) -> list[Part]:
-    """Give one bar of all boards that a roll-out is for, *reach*, by what has become of them."""
+    """Return a bar for the *reach* boards that a roll-out is for, by what has become of them."""
     failed = counts.failed + counts.timed_out
     numbers = (counts.confirmed, counts.reverted, failed, counts.open)
     total = max(reach, sum(numbers), 1)
@@ -47,7 +47,7 @@ def progress(counts: Counts, reach: int) -> list[Part]:
 
 
 def over_time(endings: list[tuple[float, str]]) -> Bars | None:
-    """Give bars over time of updates that ended: when, and how; None where none has ended."""
+    """Return bars for updates that ended, given as when and how; None where none has ended."""
     if not endings:
         return None
     since = min(moment for moment, _ in endings)
@@ -73,6 +73,6 @@ def over_time(endings: list[tuple[float, str]]) -> Bars | None:
 
 
 def versions(counted: list[tuple[str, int]]) -> list[tuple[str, int, float]]:
-    """Give, for each version and its number of boards, the width of its bar in percent."""
+    """Return each version, its number of boards, and the width of its bar in percent."""
     most = max((count for _, count in counted), default=1)
     return [(name, count, round(100 * count / most, 1)) for name, count in counted]

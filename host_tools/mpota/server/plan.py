@@ -11,15 +11,15 @@ from mpota.server import decision
 from mpota.server.database import BAD, DATA, OPEN, Board, Clock, Release, Rollout
 from mpota.server.decision import BoardState, RolloutState
 
-# A pause between two ticks that is longer counts as this long: the server was off, or somebody has
-# set the clock.
+# Where more seconds are between two ticks, the server was off or somebody has set the clock: so
+# many count then.
 LONGEST_PAUSE_S = 60.0
 
 
 def load(session: Session) -> tuple[int, decision.Plan]:
-    """Give the plan's revision and the plan.
+    """Return the plan's revision and the plan.
 
-    Releases that were withdrawn, and roll-outs that have ended, are left out: nobody gets them.
+    Withdrawn releases and roll-outs that have ended are left out: no board gets them.
     """
     revision = session.scalar(sa.select(Clock.revision)) or 0
     releases = session.scalars(sa.select(Release).where(~Release.withdrawn))
@@ -34,7 +34,7 @@ def load(session: Session) -> tuple[int, decision.Plan]:
 
 
 def release(row: Release) -> decision.Release:
-    """Give a release as `decision` takes it."""
+    """Return a release as `decision` takes it."""
     return decision.Release(
         id=row.id,
         application=row.application,
@@ -53,7 +53,7 @@ def release(row: Release) -> decision.Release:
 
 
 def rollout(row: Rollout) -> decision.Rollout:
-    """Give a roll-out as `decision` takes it."""
+    """Return a roll-out as `decision` takes it."""
     return decision.Rollout(
         id=row.id,
         release_id=row.release_id,
@@ -74,7 +74,7 @@ def rollout(row: Rollout) -> decision.Rollout:
 
 
 def board(row: Board, attempts: Iterable[Any], wants_data: bool) -> decision.Board:
-    """Give a board that asks for data, or for an application, as `decision` takes it.
+    """Return a board, which asks for data or for an application, as `decision` takes it.
 
     Of its *attempts* those count that are of the same kind. Each has `state`, `release_id`,
     `tries`, `forgiven` and `is_data`, as an Attempt.
@@ -101,7 +101,7 @@ def board(row: Board, attempts: Iterable[Any], wants_data: bool) -> decision.Boa
 
 
 def running_s(session: Session) -> float:
-    """Give the server's own time: see database.Clock."""
+    """Return the server's own time: see database.Clock."""
     clock = session.get_one(Clock, 1)
     return clock.running_s + _passed_s(clock.wall, time.time())
 

@@ -18,7 +18,7 @@ _MD5 = re.compile(rb"[0-9A-Fa-f]{32}")
 _DATA = re.compile(rb"([0-9a-f]{32,64})?")
 _LABEL = re.compile(r"[!-~]{1,32}")
 _RANGE = re.compile(rb"bytes=([0-9]{1,10})-([0-9]{0,10})")
-# What today's sample server for ESPhttpUpdate insists on, beside the User-Agent.
+# The headers that today's sample server for ESPhttpUpdate insists on, beside the User-Agent.
 _INSISTED_ON = tuple(
     b"x-esp8266-" + name
     for name in (
@@ -26,17 +26,17 @@ _INSISTED_ON = tuple(
         b"sdk-version",
     )
 )  # fmt: skip
-_TEXT_LIMIT = 64  # characters that are kept of a header
+_TEXT_LIMIT = 64  # so many characters of a header are kept
 _OUTCOME_LIMIT = 200
 
 
 class NoBoardError(Exception):
-    """Whoever asks is no board: say in words why."""
+    """The request does not come from a board; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a board tells; what it does not tell is None, or empty.
+    """What a board tells in a request; what it does not tell is None, or empty.
 
     `mac` has 12 upper-case hex digits, `application` is the path's or else the board's own name for
     it. `range` are the first and the last byte that are wanted, `is_ours` is whether it is a board
@@ -76,7 +76,7 @@ class Question:
 
     @property
     def fingerprint(self) -> int:
-        """A number for all that decides the answer; it is another one in each process."""
+        """A number for all that decides the answer; it differs between processes."""
         return hash(
             (
                 self.mode, self.application, self.version, self.sequence, self.md5, self.outcome,
@@ -139,7 +139,7 @@ def read(
 
 
 def label(text: str) -> str:
-    """Give *text* if it can be the name of an application, else an empty text."""
+    """Return *text* if it can be the name of an application, else an empty text."""
     return text if _LABEL.fullmatch(text) else ""
 
 

@@ -1,7 +1,8 @@
 """Answers boards: at once from memory where nothing has changed, else from the database.
 
-Nearly all questions are repeated ones whose answer is that there is nothing. They need neither the
-database nor a decision. Whatever a board is given is decided and written down in one transaction.
+Nearly all questions are repeated ones, and the answer is that there is nothing new. They need
+neither the database nor a decision. What a board is given is decided and written down in one
+transaction.
 """
 
 import hashlib
@@ -31,13 +32,13 @@ from mpota.server.decision import Arduino, BoardState, Kind, Load, Plan, Release
 from mpota.server.options import Options
 from mpota.server.questions import VERSION, Question
 
-TRANSFER_S = 30.0  # so long a download counts as going on
+TRANSFER_S = 30.0  # so long a download counts as one that goes on
 _MINUTE_S = 60.0
-_KNOWN_LIMIT = 200_000  # boards whose last answer is kept in memory
-_SEEN_LIMIT = 200_000  # boards whose last-seen waits for the database
+_KNOWN_LIMIT = 200_000  # so many boards' last answers are kept in memory
+_SEEN_LIMIT = 200_000  # for so many boards the time when they asked last waits to be written
 _RETRIES = 5
 _DIGEST_DIGITS = 16  # of a data image, in a board's history
-# What is written down whenever a board asks: for its row, in batches.
+# The columns that are written whenever a board asks, in batches.
 _SEEN_COLUMNS = ("address", "heap", "uptime_s", "rssi", "boots", "free_space")
 _SEEN_NAMES = ("b_mac", "b_last_seen", *(f"b_{name}" for name in _SEEN_COLUMNS))
 _SEEN = (
@@ -47,8 +48,8 @@ _SEEN = (
 )
 
 
-# A board and those of its updates that count, in one statement: in the morning after a power cut it
-# is run for every board.
+# A board and those of its updates that count in a decision. It is one statement, since it is run
+# for every board on the morning after a power cut.
 _LOOK = (
     sa.select(
         Board.mac, Board.state, Board.group_name, Board.channel, Board.assigned, Board.pin_id,
@@ -65,7 +66,7 @@ _LOOK = (
 
 
 class _Counting(NamedTuple):
-    """What of an Attempt counts in a decision."""
+    """The columns of an Attempt that count in a decision."""
 
     state: str
     release_id: int
@@ -94,7 +95,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The plan, and the answers that were given by it: by the board, its fingerprint and answer."""
+    """The plan, and the last answers by it: by board, the question's fingerprint and the reply."""
 
     revision: int
     plan: Plan
@@ -105,7 +106,7 @@ UNAUTHORIZED = Reply(401, "the secret is missing or wrong")
 
 
 class Reception:
-    """Answers for the server with these *options* and this *database*.
+    """Answers questions of boards for the server with these *options* and this *database*.
 
     `ask` and `quick` may be called from several threads, as may `refresh` and `flush`.
     """
@@ -119,7 +120,7 @@ class Reception:
         self._flushing = threading.Lock()
 
     def quick(self, question: Question) -> Reply | None:
-        """Answer from memory, if the board has asked just this before and nothing has changed."""
+        """Return the answer to the same question before, if nothing has changed; else None."""
         known = self._state.known.get(_key(question))
         if known is None or known[0] != question.fingerprint:
             return None
@@ -127,7 +128,7 @@ class Reception:
         return known[1]
 
     def ask(self, question: Question) -> Reply:
-        """Answer from the database, and write down what the board tells and what it is given.
+        """Return the answer by the database, and write down what the board tells and is given.
 
         Raises sqlalchemy's errors where the database does not answer.
         """
@@ -153,7 +154,7 @@ class Reception:
         return reply
 
     def refresh(self) -> bool:
-        """Take over the plan from the database if it is another one; return whether it was."""
+        """Read the plan from the database if it has changed there; return whether it has."""
         with self.database.reading() as session:
             revision = session.scalar(sa.select(Clock.revision))
             if revision == self._state.revision:
@@ -162,9 +163,9 @@ class Reception:
         return True
 
     def flush(self) -> int:
-        """Write down when boards were last seen; return of how many boards.
+        """Write down when boards asked last; return of how many boards.
 
-        What cannot be written now is kept for the next time.
+        What cannot be written now is written the next time.
         """
         with self._flushing:
             seen, self._seen = self._seen, {}
@@ -188,7 +189,7 @@ class Reception:
             seen[question.mac] = dict(zip(_SEEN_NAMES, row, strict=True))
 
     def _read(self, question: Question) -> Reply | None:
-        # The answer, if nothing need be written for it.
+        # Returns the answer where nothing need be written down for it, else None.
         state = self._state
         with self.database.looking() as connection:
             rows: list[Any] = list(connection.execute(_LOOK, {"mac": question.mac}))
@@ -346,7 +347,7 @@ def _give_up(session: Session, row: Board, question: Question, now: float) -> No
     going_on = _going_on(session, row, question)
     assert going_on is not None
     going_on.state, going_on.ended = FAILED, now
-    going_on.words = going_on.words or f"sent {going_on.tries} times, and it does not run"
+    going_on.words = going_on.words or f"sent {going_on.tries} times, and the board does not run it"
 
 
 def _offer(

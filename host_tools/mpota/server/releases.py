@@ -1,4 +1,4 @@
-"""Releases: what an image says about itself is read and checked before the server keeps it."""
+"""Releases: an uploaded image is read and checked before the server keeps it."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from mpota.server.database import APPLICATION, DATA, SKETCH, Blob, Release
 from mpota.server.errors import ConflictError
 from mpota.server.images import ImageDirectory
 
-SKETCH_LIMIT_BYTES = 4 << 20  # what the largest flash of an ESP8266 board has
+SKETCH_LIMIT_BYTES = 4 << 20  # the largest flash of ESP8266 boards
 _SKETCH_MAGIC = b"\xe9"
 _GZIP_MAGIC = b"\x1f\x8b"
 _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
@@ -29,7 +29,7 @@ _LABEL = re.compile(rf"[!-~]{{1,{LABEL_LIMIT}}}")
 
 @dataclass(frozen=True)
 class Described:
-    """What an uploaded file is: the content is what is in it where it is compressed.
+    """What an uploaded file is; `content` is what is in it where it is compressed.
 
     `data_sha256` is as in database.Release.
     """
@@ -46,7 +46,7 @@ class Described:
 
 
 def fingerprint(key: RSAPublicKey) -> str:
-    """Give the name of a public key: the first 16 hex digits of its SHA-256."""
+    """Return the name of a public key: the first 16 hex digits of its SHA-256."""
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()[:16]
 
@@ -108,9 +108,9 @@ def add(
     channel: str,
     notes: str = "",
 ) -> Release:
-    """Keep the file, then the release; one that is there already must be the same.
+    """Keep the file, then the release of it.
 
-    Raises ConflictError where the application has another release of that sequence or version.
+    Raises ConflictError where the application has a release of that sequence or version.
     """
     # Data have versions and sequences apart from those of their application.
     of_kind = Release.kind == DATA if described.kind == DATA else Release.kind != DATA

@@ -1,4 +1,4 @@
-"""What a board tells of itself is taken into its row, and ends the update that it was given."""
+"""What a board tells: it is written into the board's row, and ends the update it was given."""
 
 from typing import NamedTuple
 
@@ -20,13 +20,13 @@ from mpota.server.database import (
 from mpota.server.questions import Question
 
 _TAKEN_BACK = "taken back: "
-_REPLACED = "replaced by another update"  # before it was tried
+_REPLACED = "replaced by another update"  # the words go on: before it was tried
 _DATA_CONFIRMED = "confirmed: data"
 _DATA_TAKEN_BACK = "taken back: data:"
 
 
 def is_news(row: Board, question: Question, application: str) -> bool:
-    """Tell whether the board says anything that its row does not have yet."""
+    """Return whether the board tells anything that its row does not have yet."""
     return row.application != application or any(
         getattr(row, name) != value for name, value in _told(row, question).items()
     )
@@ -57,7 +57,7 @@ class Ending(NamedTuple):
 
 
 def ending(release: Release, question: Question) -> Ending | None:
-    """Give how the update to *release* ended, as the board tells it; None if it does not say."""
+    """Return how the update to *release* ended, as the board tells it; None if it does not."""
     if release.kind == DATA:
         return _ending_of_data(release, question)
     if question.is_ours:

@@ -10,7 +10,7 @@ from mpota.server.errors import TooLargeError
 
 
 def address_of(scope: Scope, proxies: tuple[str, ...]) -> str:
-    """Give the IP address that a request comes from.
+    """Return the IP address that a request comes from.
 
     Where it comes from one of *proxies*, the last address in its X-Forwarded-For counts.
     """

@@ -1,4 +1,4 @@
-"""Roll-outs: begun, held, and let go on or stopped by the tick."""
+"""Roll-outs: operators begin, pause and cancel them; the tick lets them go on, or stops them."""
 
 import time
 from collections.abc import Iterable
@@ -27,18 +27,18 @@ from mpota.server.decision import Counts, RolloutState
 from mpota.server.errors import ConflictError
 
 PHASES_LIMIT = 20
-_IDLE_TICK_S = 30.0  # where no roll-out goes on, and no board is in an update
-_TIMEOUT_S = decision.Rollout(0, 0).timeout_s  # of an update by a pin
+_IDLE_TICK_S = 30.0  # between ticks while no roll-out goes on and no board is in an update
+_TIMEOUT_S = decision.Rollout(0, 0).timeout_s  # of an update that comes by a pin
 _TICKING = [
     str(state) for state in (RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.COMPLETE)
 ]
 
 
 def start(session: Session, release: Release, made: decision.Rollout) -> Rollout:
-    """Begin the roll-out *made* of *release*; its id, state and phase are not looked at.
+    """Begin the roll-out *made* of *release*; its id, state and phase do not count.
 
-    Raises ConflictError where the release has one that goes on, CommandError for one that makes no
-    sense.
+    Raises ConflictError where the release has another roll-out that goes on, CommandError where
+    *made* makes no sense.
     """
     _check(made)
     if release.withdrawn:
@@ -50,9 +50,9 @@ def start(session: Session, release: Release, made: decision.Rollout) -> Rollout
         )
     )
     if other:
-        raise ConflictError(f"{release.title} has roll-out {other} already: cancel that")
+        raise ConflictError(f"{release.title} has roll-out {other} already: cancel that one")
     now = time.time()
-    plan.tick(session, now)  # what has passed before is no time of this roll-out's
+    plan.tick(session, now)  # the time that has passed before does not count
     waits = made.starts_at is not None and made.starts_at > now
     rollout = Rollout(
         release=release,
@@ -106,7 +106,7 @@ def cancel(session: Session, rollout: Rollout) -> None:
 
 
 def counts(session: Session, rollout_ids: Iterable[int]) -> dict[int, Counts]:
-    """Give how the updates of each roll-out have ended so far."""
+    """Return how the updates of each roll-out have ended so far."""
     found: dict[int | None, dict[str, int]] = {number: {} for number in rollout_ids}
     counted = (
         sa.select(Attempt.rollout_id, Attempt.state, sa.func.count())
@@ -128,10 +128,10 @@ def counts(session: Session, rollout_ids: Iterable[int]) -> dict[int, Counts]:
 
 
 def tick(database: Database, now: float, tick_s: float = 0.0) -> list[str]:
-    """Let time pass for the roll-outs: start, advance, complete and abort what is due.
+    """Let time pass for the roll-outs: start, advance, complete and abort those that are due.
 
-    One worker does it at a time, and not more often than every *tick_s*. *now* is in seconds since
-    1970. Return what has happened, in lines for the log.
+    One worker does it at a time, and all of them together not more often than every *tick_s*.
+    *now* is in seconds since 1970. Return what has happened, in lines for the log.
     """
     if not _is_due(database, now, tick_s):
         return []
@@ -169,7 +169,7 @@ def _is_due(database: Database, now: float, tick_s: float) -> bool:
 
 
 def _time_out(session: Session, now: float) -> None:
-    # Boards that were given a release so long ago that no word of them counts as a failure.
+    # Ends the updates of boards that have said nothing of them for too long.
     running_s = session.get_one(Clock, 1).running_s
     limit = sa.func.coalesce(Rollout.timeout_s, _TIMEOUT_S)
     late = session.scalars(

@@ -1,4 +1,4 @@
-"""Starts a server: its folder, its database, the first operator, and the workers."""
+"""Starts a server: makes its folder, its database and the first operator, and runs the workers."""
 
 import contextlib
 import os
@@ -19,20 +19,20 @@ from mpota.server import accounts
 from mpota.server.database import Database
 from mpota.server.options import METRICS_DIRECTORY, Options
 
-_BACKLOG = 4096  # connections that wait: after a power cut all boards come at once
-_END_S = 20  # that a worker has to end what it does
+_BACKLOG = 4096  # connections that may wait: after a power cut all boards come at once
+_END_S = 20  # so long a worker may take to finish its answers
 
 
 class _Workers(MPServer):
-    """The processes that answer, and the one that starts them and ends them by a signal."""
+    """The process that starts the workers, and ends them when a signal comes."""
 
     interrupt_signal: bool
 
     def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
         """End the server. Further signals change nothing.
 
-        The event has a lock that the interrupted code of this very thread may hold: another thread
-        can wait for it.
+        The event has a lock. The code that the signal has interrupted may hold it, and this thread
+        would wait for itself: so another thread sets the event.
         """
         if not self.interrupt_signal:
             self.interrupt_signal = True
@@ -40,7 +40,7 @@ class _Workers(MPServer):
 
 
 def prepare(options: Options) -> str:
-    """Make what the server needs; return the first operator's password, "" if there was one.
+    """Make what the server needs; return the first operator's password, "" if there was one before.
 
     Raises CommandError.
     """
@@ -69,7 +69,10 @@ def prepare(options: Options) -> str:
 def serve(
     options: Options, bind: str, port: int, workers: int, say: Callable[[str], object]
 ) -> None:
-    """Serve until a signal ends it. *port* 0 is any that is free; *say* is told what happens."""
+    """Serve until a signal ends the server; *port* 0 is any free one.
+
+    *say* is called with lines for whoever has started it. Raises CommandError.
+    """
     try:
         with socket.create_server((bind, port)) as free:
             port = free.getsockname()[1]
@@ -114,7 +117,7 @@ def back_up(options: Options, target: Path) -> None:
     Raises CommandError where the database is PostgreSQL, which has programs of its own for it.
     """
     if options.database:
-        raise CommandError("a PostgreSQL database is saved by its own pg_dump")
+        raise CommandError("save a PostgreSQL database with its own program pg_dump")
     source = Path(options.folder) / "server.db"
     if not source.is_file():
         raise CommandError(f"there is no server's database in {options.folder}")

@@ -26,14 +26,14 @@ Password = Annotated[str, Meta(min_length=10, max_length=200)]
 
 
 class Problem(Struct):
-    """Why something was not done, in one line."""
+    """Why nothing was done, in one line."""
 
     error: str
     message: str
 
 
 class BoardShape(Struct):
-    """A board: what operators say of it, and what it has told last."""
+    """A board: what operators have set, and what the board has told last."""
 
     mac: str
     state: str
@@ -75,7 +75,7 @@ class BoardSecret(Struct):
 
 
 class BoardChange(Struct, forbid_unknown_fields=True):
-    """What is to become of a board; what is left out stays as it is. A pin of null is none."""
+    """What to change of a board; what is left out stays as it is. A pin of null takes it away."""
 
     state: State | UnsetType = UNSET
     label: Text | UnsetType = UNSET
@@ -85,26 +85,26 @@ class BoardChange(Struct, forbid_unknown_fields=True):
     pin: Number | None | UnsetType = UNSET
 
     def columns(self) -> dict[str, object]:
-        """Give the columns to set."""
+        """Return the columns to set."""
         names = {"group": "group_name", "pin": "pin_id"}
         found = {name: getattr(self, name) for name in BoardChange.__struct_fields__}
         return {names.get(k, k): v for k, v in found.items() if v is not UNSET}
 
 
 class BoardsChange(BoardChange, forbid_unknown_fields=True, kw_only=True):
-    """The same for several boards."""
+    """What to change of several boards."""
 
     macs: Annotated[list[Mac], Meta(min_length=1, max_length=1000)]
 
 
 class NewBoard(BoardChange, forbid_unknown_fields=True, kw_only=True):
-    """A board that the server is to know before it asks."""
+    """A board that is accepted before it asks for the first time."""
 
     mac: Mac
 
 
 class Changed(Struct):
-    """How many were changed."""
+    """How many boards or updates were changed."""
 
     count: int
 
@@ -167,20 +167,20 @@ class ReleaseList(Struct):
 
 
 class ReleaseChange(Struct, forbid_unknown_fields=True):
-    """What is to become of a release; what is left out stays as it is."""
+    """What to change of a release; what is left out stays as it is."""
 
     channel: Name | UnsetType = UNSET
     withdrawn: bool | UnsetType = UNSET
     notes: Notes | UnsetType = UNSET
 
     def columns(self) -> dict[str, object]:
-        """Give the columns to set."""
+        """Return the columns to set."""
         found = {name: getattr(self, name) for name in self.__struct_fields__}
         return {k: v for k, v in found.items() if v is not UNSET}
 
 
 class UploadQuery(Struct):
-    """What a sketch and a data image do not say themselves, and an application's image does."""
+    """What a sketch and a data image do not say of themselves, as an application's image does."""
 
     application: NameOrNone = ""
     version: NameOrNone = ""
@@ -226,7 +226,7 @@ class CountsShape(Struct):
 
 
 class RolloutShape(Struct):
-    """A roll-out; `phase` counts from 0, `why` is how it came to its state."""
+    """A roll-out; `phase` counts from 0, `why` tells in words the reason of its state."""
 
     id: int
     release: int
@@ -269,7 +269,7 @@ class TokenShape(Struct):
 
 
 class NewToken(Struct, forbid_unknown_fields=True):
-    """A token to make, for so many days, or for ever."""
+    """A token to make; it ends after `days`, or never where they are null."""
 
     name: Text
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=5)]
@@ -312,7 +312,7 @@ class OperatorList(Struct):
 
 
 class NewOperator(Struct, forbid_unknown_fields=True):
-    """Somebody who is to log in, and must choose another password then."""
+    """Somebody who may log in, and must choose another password with the first login."""
 
     name: Name
     password: Password
@@ -320,7 +320,7 @@ class NewOperator(Struct, forbid_unknown_fields=True):
 
 
 class AuditShape(Struct):
-    """What an operator has done; an empty `operator` is the server itself."""
+    """What an operator has done; where `operator` is empty, the server by itself."""
 
     at: float
     operator: str
@@ -331,20 +331,20 @@ class AuditShape(Struct):
 
 
 class AuditList(Struct):
-    """What was done, the latest first."""
+    """What operators and the server have done, the latest first."""
 
     entries: list[AuditShape]
 
 
 def board(row: Board) -> BoardShape:
-    """Give a board's shape."""
+    """Return the shape of a board."""
     values: dict[str, Any] = {n: getattr(row, n, None) for n in BoardShape.__struct_fields__}
     values |= {"group": row.group_name, "pin": row.pin_id, "has_secret": bool(row.secret_sha256)}
     return BoardShape(**values)
 
 
 def attempt(row: Attempt) -> AttemptShape:
-    """Give the shape of an update."""
+    """Return the shape of an update."""
     return AttemptShape(
         mac=row.board.mac,
         release=row.release_id,
@@ -363,7 +363,7 @@ def attempt(row: Attempt) -> AttemptShape:
 
 
 def release(row: Release) -> ReleaseShape:
-    """Give a release's shape."""
+    """Return the shape of a release."""
     blob = row.blob
     values = {
         name: getattr(row, name) if hasattr(row, name) else getattr(blob, name)
@@ -373,7 +373,7 @@ def release(row: Release) -> ReleaseShape:
 
 
 def rollout(row: Rollout, counts: Counts) -> RolloutShape:
-    """Give a roll-out's shape."""
+    """Return the shape of a roll-out."""
     values = {
         name: getattr(row, name)
         for name in RolloutShape.__struct_fields__
@@ -393,15 +393,15 @@ def rollout(row: Rollout, counts: Counts) -> RolloutShape:
 
 
 def token(row: Token) -> TokenShape:
-    """Give a token's shape."""
+    """Return the shape of a token."""
     return TokenShape(row.id, row.name, row.operator.name, row.scopes, row.created, row.expires)
 
 
 def operator(row: Operator) -> OperatorShape:
-    """Give an operator's shape."""
+    """Return the shape of an operator."""
     return OperatorShape(row.name, row.scopes, row.must_change, row.created)
 
 
 def audit(row: Audit) -> AuditShape:
-    """Give the shape of what was done."""
+    """Return the shape of an entry of the audit."""
     return AuditShape(row.at, row.operator, row.address, row.what, row.target, row.detail)

@@ -1,4 +1,4 @@
-"""`GET /update`: what boards ask and get, on the wire. The protocol is in docs/SPEC.md."""
+"""`GET /update`: the questions of boards and the answers on the wire. Protocol: docs/SPEC.md."""
 
 import asyncio
 import collections
@@ -24,10 +24,10 @@ from mpota.server.requests import address_of
 
 PATH = "/update"
 
-_THREADS = 8  # that speak with the database, in each worker
-_QUEUE_LIMIT = 400  # questions that wait for it; further boards are asked to come back
-_BACK_S = (30, 300)  # when they come back, each at a time of its own
-_CACHE_BYTES = 16 << 20  # of images, in each worker
+_THREADS = 8  # in each worker, for questions to the database
+_QUEUE_LIMIT = 400  # so many questions may wait for the database; other boards come back later
+_BACK_S = (30, 300)  # when those boards come back, each at a time of its own
+_CACHE_BYTES = 16 << 20  # so much of the images each worker keeps in memory
 _CHUNK_BYTES = 64 << 10
 _log = logging.getLogger("mpota.update")
 
@@ -102,7 +102,7 @@ class UpdateEndpoint:
             )
 
     def close(self) -> None:
-        """End the threads, when what they do is done."""
+        """End the threads when they have finished their questions."""
         self._pool.shutdown()
 
     async def _ask(self, question: Question) -> Reply:
@@ -113,7 +113,7 @@ class UpdateEndpoint:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._pool, self._reception.ask, question)
-        except Exception as error:  # whatever it is, the board is to come back
+        except Exception as error:  # whatever it is, the board must be told to come back
             self._metrics.failed()
             _log.error("the database did not answer: %s", error, exc_info=_log.isEnabledFor(10))
             return Reply(503, "the database did not answer", wait_s=_back_s())
@@ -121,7 +121,7 @@ class UpdateEndpoint:
             self._waiting -= 1
 
     async def _answer(self, send: Send, question: Question, reply: Reply) -> tuple[int, int]:
-        # Returns the status and how many bytes of an image were sent.
+        # Sends the answer; returns its status, and how many bytes of an image were sent.
         release = reply.release
         headers: _Headers = []
         file: _File | None = None
@@ -155,8 +155,8 @@ class UpdateEndpoint:
         return await self._send_file(send, question, file, headers)
 
     async def _smaller(self, reply: Reply, release: Release) -> "_File | None":
-        # What has changed since the board's release, or else a gzip: where the board takes that, it
-        # is worth while, and it can be made.
+        # Returns the delta from what the board runs, or else the gzip, if the board takes it and it
+        # saves enough.
         images = self._images
         base = reply.base
         if base is not None:
@@ -171,7 +171,7 @@ class UpdateEndpoint:
         return None
 
     async def _made(self, make: Callable[..., bytes], *digests: str) -> bytes:
-        # What *make* gives of images, by their SHA-256; empty where it cannot be made.
+        # Returns what *make* makes of the images with these digests; nothing where it fails.
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, make, *digests)

@@ -1,4 +1,4 @@
-"""What a worker does beside answering: it hears of changes, writes batches down, lets time pass."""
+"""What a worker does beside answering: it reads a changed plan, writes batches, and ticks."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ _log = logging.getLogger("mpota.worker")
 class Worker:
     """The work that goes on from the start of a worker to its end.
 
-    `is_ready` is whether the database has answered last time; `ending` is set when the worker ends.
+    `is_ready` is whether the database answered the last time; `ending` is set when the worker ends.
     """
 
     def __init__(self, database: Database, reception: Reception, options: Options) -> None:
@@ -28,7 +28,7 @@ class Worker:
         self.ending = asyncio.Event()
 
     async def run(self) -> None:
-        """Do it until the task is cancelled."""
+        """Work until `ending` is set."""
         while True:
             await asyncio.to_thread(self._turn)
             with contextlib.suppress(TimeoutError):
@@ -51,7 +51,7 @@ class Worker:
             if not self.is_ready:
                 _log.info("the database answers")
             self.is_ready = True
-        except Exception as error:  # the database is gone: boards are answered from memory
+        except Exception as error:  # while the database is gone, boards are answered from memory
             if self.is_ready:
                 _log.error("the database does not answer: %s", error)
             self.is_ready = False
