@@ -1,9 +1,8 @@
-"""The mDNS responder: by it the board shows up in the Arduino IDE, in PlatformIO and in `mpota
-discover`, and is found as HOSTNAME.local. RFC 6762 and RFC 6763; what is told is in docs/SPEC.md.
+"""The mDNS responder, which lets the Arduino IDE, PlatformIO and `mpota discover` find the board,
+also as HOSTNAME.local. RFC 6762 and RFC 6763; docs/SPEC.md says what the board tells.
 
-Waits for datagrams, and passes over those that do not concern this board. What the others ask and
-claim, and all that is said, is in talk.py, which is loaded for it. RAM: about 800 bytes, and 500 of
-names.
+This module waits for datagrams, and ignores those that do not concern this board. talk.py reads the
+others and writes all messages; it is loaded for that. RAM: about 800 bytes, and 500 of names.
 """
 
 from micropython import const
@@ -11,24 +10,24 @@ from utime import ticks_add, ticks_diff, ticks_ms
 
 from .. import log
 
-# Of a datagram that many questions and answers make longer, the rest is not read.
+# A datagram with many questions and answers may be longer; the rest is not read.
 _LONGEST = const(512)
-# Between two datagrams that concern this board: a flood must leave the application its time.
+# The pause after a datagram that concerns this board: a flood must leave the application time.
 _REST_MS = const(40)
 _AGAIN_MS = const(1000)  # after what did not succeed
 
-# The Mdns of this board. hal.reset() lets it say goodbye.
+# The Mdns of this board; hal.reset() lets it say goodbye.
 responder = None
 
 
 class Mdns:
     """Answers for the application *ota*; *about* is its name and version, as strings of a TXT.
 
-    It begins when there is a network, and again with every one that is joined later. Of
-    ota.settings: `hostname`, `port`, `web_port`.
+    It begins when a network was joined, and again each time that one is joined. Of ota.settings:
+    `hostname`, `port`, `web_port`.
     """
 
-    session = None  # it never keeps other services from unloading what they have loaded
+    session = None  # mDNS never keeps other services from unloading their modules
 
     def __init__(self, ota, about):
         global responder
@@ -37,22 +36,22 @@ class Mdns:
         self.about = about
         # The name that is claimed, in small letters: in DNS, capital ones are the same.
         self.name = ota.settings["hostname"].lower().encode()
-        # How often it was another host's; the name has a number behind it then, as in `valves-2`.
+        # How often another host had the name; it then has a number behind it, as in `valves-2`.
         self.failures = 0
-        # The UDP socket and what tells that a datagram is there; None before the first network, and
-        # where the port is taken. The count of the networks up to the one that they are of, and the
-        # board's address, four bytes.
+        # The UDP socket and its poll object; None before the first network, or if the port is
+        # taken. The number of the network that the socket belongs to, and the board's address, four
+        # bytes.
         self.socket = self.poll = self.address = None
         self.joins = 0
-        # How far the beginning is: see talk.py. When the next message is to be sent, in ticks;
-        # None: when somebody asks, or when what others are told has changed. The records that are
-        # to be in it, as bits.
+        # The stage of the beginning: see talk.py. When the next message is to be sent, in ticks;
+        # None: when somebody asks, or when a record has changed. The records of that message, as
+        # bits.
         self.stage = self.wanted = 0
         self.deadline = None
-        # Until when nothing more is multicast, and nothing more is taken, in ticks.
+        # The times, in ticks, until which nothing is multicast, and until which nothing is read.
         self.pause_until = self.ask_at = 0
-        # What there is to be told of the board, as bits, of which the lowest are its services and
-        # the host itself; and what of that was told last.
+        # The facts about the board, as bits; the lowest ones are its services and the host itself.
+        # And the facts that were told last.
         self.facts = self.told = 0
         self.error = None  # the kind of the error that was said last
         responder = self
@@ -75,7 +74,9 @@ class Mdns:
                 )
                 now = ticks_ms()
                 if ota.is_updating:
-                    # It has the heap for itself. What comes must not fill the network's meanwhile.
+                    # An update needs the heap. Datagrams are still read, so that they do not fill
+                    # lwIP's
+                    # memory.
                     for _ in self.poll.ipoll(0):
                         self.socket.recvfrom(1)
                     return False
@@ -96,7 +97,7 @@ class Mdns:
 
             step(self, data, address)
         except Exception as e:
-            # The network went, or the heap is full. What is due is tried again.
+            # The network was lost, or the heap is full. The message is tried again.
             self.deadline = ticks_add(ticks_ms(), _AGAIN_MS)
             if type(e) is not self.error:
                 self.error = type(e)
@@ -105,7 +106,7 @@ class Mdns:
         return False
 
     def _concerns(self, data):
-        # A quick look for names of this board: of a response, only its own matters.
+        # Quickly looks for names of this board; in a response, only its own name matters.
         return self.name in data or (
             data[2:3] < b"\x80"
             and (

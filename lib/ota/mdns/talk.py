@@ -1,5 +1,5 @@
-"""mDNS's messages: what others ask and claim, and what is said of this board. Loaded while one is
-read or written. RFC 6762 and RFC 6763; what is told is in docs/SPEC.md.
+"""mDNS's messages: read the questions and claims of other hosts, and write those of this board.
+Loaded while a message is read or written. RFC 6762 and RFC 6763; docs/SPEC.md has the records.
 
 RAM: about 2.2 KB while loaded, a message that is read and one that is written included.
 """
@@ -16,8 +16,8 @@ _PORT = const(5353)
 _GROUP = const(("224.0.0.251", 5353))
 _GROUP_BYTES = const(b"\xe0\x00\x00\xfb")
 
-# Stages: so many messages of the beginning were sent. Three ask whether anybody else has the names;
-# then they are this board's, and two tell all of it.
+# Stages: how many messages of the beginning were sent. The first three ask whether another host has
+# the names; after these the names are the board's, and two messages tell all records.
 _CLAIMED = const(3)
 _TOLD = const(5)
 
@@ -43,11 +43,10 @@ _HOST_BIT = const(4)
 _ALL = const(0xFFFF)  # records in the order of _records(), as bits
 
 _TTL_S = const(4500)
-_HOST_TTL_S = const(120)  # of what has the host's name or address in it
+_HOST_TTL_S = const(120)  # of records that hold the host's name or address
 _LEGACY_TTL_S = const(10)
 
-# Bounds on what is read: the records of a message, the bytes of a name, and how often a pointer in
-# it leads to another place.
+# Limits for reading: the records of a message, the bytes of a name, and the pointers in a name.
 _MOST_RECORDS = const(48)
 _LONGEST_NAME = const(255)
 _MOST_JUMPS = const(10)
@@ -55,7 +54,7 @@ _MOST_JUMPS = const(10)
 _LONGEST_LABEL = const(32)  # the chip's own limit of a host name
 _CLAIM_MS = const(250)  # between two questions whether anybody has the name
 _TELL_MS = const(1000)  # between two messages of the same records
-# With more failures than this, somebody does not want this board to have a name.
+# After more failures than this, another host seems to claim every name.
 _MANY_FAILURES = const(15)
 _FAILURES_MS = const(5000)
 _SETTLE_MS = const(100)  # for the goodbye to leave the chip before it restarts
@@ -65,7 +64,7 @@ _HTTP_TEXT = const(b"\x0cpath=/update")
 
 
 def step(mdns, data, address):
-    """Do what is due: take the message *data* from *address*, if there is one, or send one."""
+    """Read the message *data* from *address*, if there is one, or send the message that is due."""
     now = ticks_ms()
     mdns.address = bytes([int(part) for part in mdns.ota.address.split(".")])
     if mdns.joins != mdns.ota.joins:
@@ -73,13 +72,13 @@ def step(mdns, data, address):
     elif data:
         _take(mdns, data, address, now)
     elif mdns.stage < _CLAIMED:
-        # The next time is set first, so that what fails is not tried again at once.
+        # The next time is set first, so that a failure is not followed by another try at once.
         mdns.deadline = ticks_add(now, _CLAIM_MS)
         mdns.socket.sendto(_message(mdns, _ALL, mdns.facts, count_at=9), _GROUP)
         mdns.stage += 1
     else:
         if mdns.stage == _TOLD and not mdns.wanted:
-            # Something has changed: it is told twice, and what is not there any more is taken back.
+            # Something has changed: it is told twice, and records that are gone are taken back.
             if mdns.told & _SERVICE_BITS & ~mdns.facts:
                 leave(mdns, ~mdns.facts)
             mdns.stage = _CLAIMED
@@ -98,7 +97,7 @@ def step(mdns, data, address):
 
 
 def leave(mdns, services=_SERVICE_BITS):
-    """Say goodbye of what was told of *services*, as bits."""
+    """Say goodbye for those of *services*, as bits, that were told."""
     if mdns.stage > _CLAIMED:
         mdns.socket.sendto(_message(mdns, _ALL, mdns.told & services, 0), _GROUP)
         sleep_ms(_SETTLE_MS)
@@ -143,8 +142,8 @@ def _claim(mdns, now, ms):
 
 
 def _take(mdns, data, address, now):
-    # Answers a message, or finds that another host has this name. One that is not well formed is
-    # passed over; of one that was cut off, the questions count.
+    # Answers a message, or finds that another host has this name. A malformed message is ignored;
+    # in a message that was cut off, the questions count.
     flags, questions, answers, claims, more = unpack_from(">HHHHH", data, 2)
     is_response = flags >> 15
     asked = known = asks_directly = end = conflict = 0
@@ -166,7 +165,8 @@ def _take(mdns, data, address, now):
                 if name != own:
                     pass
                 elif i < questions:
-                    # NSEC says what there is of the host: it answers questions for all else.
+                    # NSEC says which records of the host exist: it answers questions for all
+                    # others.
                     if class_ & 0x7FFF in (_IN, _ANY) and (
                         kind in (own_kind, _ANY) or own_kind == _NSEC and kind != _A
                     ):
@@ -193,7 +193,8 @@ def _take(mdns, data, address, now):
             return
     if conflict:
         if mdns.stage < _CLAIMED:
-            # The name is another host's. One that was this board's is asked for once more first.
+            # Another host has the name. If it was this board's, the board first asks for it once
+            # more.
             mdns.failures += 1
             taken = mdns.name
             end = b"-%d" % (mdns.failures + 1)
@@ -207,17 +208,17 @@ def _take(mdns, data, address, now):
     if is_response or mdns.stage < _CLAIMED or not asked:
         return
     if address[1] != _PORT:
-        # A resolver that knows no mDNS: it wants its question back, with its number.
+        # The asking resolver knows no mDNS: the answer must repeat its question and number.
         answer = _message(mdns, asked, mdns.facts, _LEGACY_TTL_S, data[:end])
         mdns.socket.sendto(answer, address)
     elif asks_directly:
         mdns.socket.sendto(_message(mdns, ~known, mdns.facts), address)
-    # All others hear it, too: the Arduino IDE lists what it has heard of in the last minute. Not
-    # all boards answer at the same moment, and none of them twice in a second, unless somebody
-    # claims its name.
+    # The answer is multicast as well, since the Arduino IDE lists boards that it has heard of in
+    # the last minute. Boards answer at different moments, and none of them twice in a second,
+    # unless another host claims its name.
     wait_ms = ticks_diff(mdns.pause_until, now)
     if not 0 < wait_ms <= _TELL_MS:
-        wait_ms = 0  # ticks come round after 12 days
+        wait_ms = 0  # ticks start again after 12 days
     if claims:
         wait_ms -= _TELL_MS - _CLAIM_MS
     deadline = ticks_add(now, max(wait_ms, 20 + urandom(1)[0] // 4))
@@ -253,7 +254,7 @@ def _records(mdns, services):
             yield service, _PTR, b"", instance
             yield _SERVICES, _PTR, b"", service
     if services & _HOST_BIT:
-        # At the end: some resolvers know what to do with it only when they have seen the SRV.
+        # The A record comes last: some resolvers can use it only when they have seen the SRV.
         yield host, _A, mdns.address, b""
         yield host, _NSEC, b"", host
 
@@ -283,8 +284,8 @@ def _name(data, at):
 
 def _message(mdns, wanted, services, ttl=_TTL_S, legacy=b"", count_at=7):
     # Returns a response with the records *wanted*, as bits, that live for *ttl* seconds at most.
-    # *legacy* are the head and the questions of a query that is answered as DNS does it. Where
-    # *count_at* is 9, the message asks whether the names are free, and tells what is claimed.
+    # *legacy* is the head and the questions of a query that is answered in the way of plain DNS. If
+    # *count_at* is 9, the message asks whether the names are free, and tells the claimed records.
     is_response = count_at == 7
     message = bytearray(legacy or 12)
     message[6:12] = bytes(6)
@@ -314,7 +315,7 @@ def _message(mdns, wanted, services, ttl=_TTL_S, legacy=b"", count_at=7):
 
 
 def _append_name(message, name):
-    # Appends *name*; its end by a pointer, where the same stands in the message already.
+    # Appends *name*; its end as a pointer, if the same bytes stand in the message already.
     at = 0
     while name[at]:
         found = message.find(name[at:])

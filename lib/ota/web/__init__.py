@@ -1,7 +1,7 @@
 """The update page's listener, on port 80. Protocol: docs/SPEC.md.
 
-Waits for connections. They are served by connection.py, which is loaded when one comes; what an
-application calls is in calls.py. RAM: about 800 bytes.
+This module waits for connections. connection.py serves them, and is loaded when one comes; calls.py
+holds the methods that an application calls. RAM: about 800 bytes.
 """
 
 from .. import Callbacks, check_room, log
@@ -15,15 +15,15 @@ class Web(Callbacks):
     are `begin`, `end`, `route` and `take`: see calls.py.
     """
 
-    # Whether an update goes on, until its client has been told the result.
+    # Whether an update is running; true until its client has been told the result.
     is_updating = False
     # What the application has registered: path → (function, whether it needs no password), or None.
     routes = None
     # Wrong passwords and nonces, for auth.py; None: nobody has been asked for a password.
     guard = None
-    # Whether nothing is listened for until the application calls `begin`.
+    # Whether the application has called `end`: the page stays off until it calls `begin`.
     is_off = True
-    # The TCP socket, None while nothing is listened for, and what tells that a connection is there.
+    # The TCP socket, None while the page is off, and the poll object that tells of connections.
     socket = poll = None
     is_short = False  # of memory, which has been said
 
@@ -45,7 +45,7 @@ class Web(Callbacks):
         return call
 
     def handle(self):
-        """Do what can be done now, for `step_ms` or one piece; return whether it was anything."""
+        """Do what can be done now, for `step_ms` or one piece; return whether that was anything."""
         if self.socket is None and not self.is_off:
             self.start()
         is_wanted = bool(self.session)
@@ -66,5 +66,5 @@ class Web(Callbacks):
             try:
                 self.turn_away()
             except MemoryError:
-                pass  # the client waits until there is some
+                pass  # the client waits until there is memory
             return False

@@ -24,7 +24,7 @@ def act(connection, method, path, query, fields):
 
 
 def _act(ota, action):
-    # Returns the HTTP status, what is answered, and whether the board restarts then.
+    # Returns the HTTP status, the text of the answer, and whether the board restarts afterwards.
     if ota.is_updating:
         return 409, str(OTAError(_RUNNING)), False
     if not ota.trial and action in (b"confirm", b"reject"):

@@ -1,4 +1,4 @@
-"""The answers with a page: that of the board, and those of the application. Protocol: docs/SPEC.md.
+"""Answers with a page: the board's update page, or the application's. Protocol: docs/SPEC.md.
 
 RAM: about 0.8 KB while loaded.
 """
@@ -9,7 +9,7 @@ import uerrno
 from micropython import const
 
 _HTML = const("text/html; charset=utf-8")
-# For clients that take no gzip, and where the page itself is not there.
+# A plain form, for clients that take no gzip, and if the file with the page is missing.
 _PLAIN_PAGE = const(
     "<!DOCTYPE html><title>Update</title><form method=post enctype=multipart/form-data>"
     "<input type=file name=image> <button>Update</button></form>\n"
@@ -20,7 +20,7 @@ _POLICY = const(
 
 
 def go_to_page(connection, method, path, query, fields):
-    """Answer where the page is."""
+    """Redirect the client to the update page."""
     yield from connection.say(302, "see /update", "Location: /update\r\n")
 
 
@@ -29,7 +29,7 @@ def page(connection, method, path, query, fields):
     found = _PLAIN_PAGE
     headers = _POLICY
     if b"gzip" in fields.get(b"accept-encoding", b""):
-        for folder in sys.path:  # it lies beside this package
+        for folder in sys.path:  # the file lies beside this package
             try:
                 found = open(folder + "/ota/web/page.html.gz", "rb")
                 headers = "Content-Encoding: gzip\r\n" + _POLICY

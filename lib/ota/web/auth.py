@@ -1,8 +1,8 @@
-"""Who may use the update page: whether a password is needed, what is asked of a client, and what
-becomes of its answer, which credentials.py checks. Loaded before that and after it.
+"""Decide who may use the update page: whether a password is needed, which login the client is asked
+for, and what follows a wrong one. credentials.py checks the login; this is loaded before and after.
 
-Protocol: docs/SPEC.md. RAM: about 0.6 KB while loaded, and 0.3 KB of what is kept of nonces and
-wrong passwords.
+Protocol: docs/SPEC.md. RAM: about 0.6 KB while loaded, and 0.3 KB that stay, for nonces and wrong
+passwords.
 """
 
 import uos
@@ -14,27 +14,27 @@ from utime import ticks_diff, ticks_ms
 from .. import log
 from ..clock import after
 
-# After one wrong password of a client, its next one is looked at after twice this, after two after
-# twice as long again, and so on.
+# After one wrong password of a client, its next one is checked after twice this time, after two
+# wrong ones after four times, and so on.
 _DELAY_MS = const(250)
 _MAX_DELAY_MS = const(8000)
-# Clients whose wrong passwords are remembered, and nonces whose use is.
+# How many clients with wrong passwords, and how many used nonces, are remembered.
 _PEERS = const(8)
 _NONCES = const(4)
-# Nonces are good for so long at most.
+# Nonces are valid for this time at most.
 _NONCE_MS = const(3600000)
 
 
 def admit(connection, value):
-    """Return what is to be said to a client that may not go on, and which proofs are taken of it.
+    """Return the answer to a client that may not continue, and the kinds of proof that it may use.
 
-    *value* is that of its header Authorization, or None. What is to be said are the arguments of
-    Connection.say(), or None. The proofs are "SHA-256", "MD5" and "Basic"; none where no password
-    is needed. A generator: after wrong passwords from the same address it waits.
+    *value* is the client's header Authorization, or None. The answer is the arguments of
+    Connection.say(), or None. The proofs are "SHA-256", "MD5" and "Basic"; none if no password is
+    needed. A generator: it waits after wrong passwords from the same address.
     """
     web = connection.web
     get = web.ota.settings.get
-    # A password in plain; the one that the listener has counts where there is none for the page.
+    # A password as plain text; without one for the page, the listener's password counts.
     own = get("web_password") or get("web_ha1_sha256") or get("web_ha1_md5")
     password = get("web_password") if own else get("password")
     if not own and not web.ota.has_password():
@@ -58,9 +58,9 @@ def admit(connection, value):
 
 
 def judge(connection, proofs, proof):
-    """Return what is to be said to a client whose password is not proved, as `admit` does.
+    """Return the answer to a client that has not proved the password, as `admit` does, or None.
 
-    *proof* is what credentials.check() has returned, with *proofs* of `admit`.
+    *proof* is the result of credentials.check(), with *proofs* of `admit`.
     """
     guard = _guard(connection.web)
     if proof is None:
@@ -76,7 +76,7 @@ def judge(connection, proofs, proof):
 
 
 def _wait(guard, connection):
-    # One connection at a time waits, and is not counted as one that is served.
+    # Only one connection at a time waits; it does not count as one that is served.
     if guard["waits"]:
         wait_s = _wait_ms(guard, connection.address) // 1000 + 1
         text = "wrong passwords; try again in %d s" % wait_s
@@ -92,7 +92,8 @@ def _wait(guard, connection):
 
 
 def _guard(web):
-    # What is remembered. A dict, since an object of a class would keep this module in memory.
+    # The state that is remembered. A dict, since an object of a class would keep this module in
+    # memory.
     guard = web.guard
     if guard is None or ticks_diff(ticks_ms(), guard["made"]) > _NONCE_MS:
         web.guard = guard = {
@@ -118,7 +119,7 @@ def _fail(guard, address):
 
 
 def _wait_ms(guard, address):
-    # How long *address* has to wait until its next password is looked at.
+    # Returns how long *address* has to wait until its next password is checked.
     if address not in guard["failures"]:
         return 0
     wait_ms = ticks_diff(guard["failures"][address][1], ticks_ms())
@@ -126,14 +127,14 @@ def _wait_ms(guard, address):
 
 
 def _nonce(guard, number):
-    # A number, and a proof that this board has made it: to ask for a nonce takes no memory here.
+    # A nonce is a number, and a proof that this board has made it: no nonce needs to be remembered.
     number = b"%08x" % number
     return number + hexlify(sha256(guard["secret"] + number).digest()[:12])
 
 
 def _uses_up(guard, nonce, count):
-    # Whether *nonce* was made here, and its client, which counts its uses, has come to a higher
-    # count than before: what was recorded on the network cannot be sent again.
+    # Returns whether this board has made *nonce*, and whether the client's count of its uses is
+    # higher than before: a request that was recorded on the network cannot be sent again.
     number = int(nonce[:8], 16)
     if nonce != _nonce(guard, number):
         return False

@@ -1,4 +1,4 @@
-"""What is seldom called of the update page, a Web: loaded for each of these calls.
+"""Methods of the update page, a Web, that are seldom called: this is loaded for each such call.
 
 RAM: about 0.7 KB while loaded.
 """
@@ -10,7 +10,7 @@ from micropython import const
 
 from .. import log
 
-# Connections that may wait to be taken.
+# How many connections may wait to be accepted.
 _BACKLOG = const(4)
 
 
@@ -35,22 +35,22 @@ def begin(web):
 
 
 def start(web):
-    """Begin, where the settings ask for the page. Raises OSError for what may pass."""
+    """Begin, if the settings ask for the page. Raises OSError for errors that may pass."""
     try:
         begin(web)
     except OSError as e:
         if e.errno != uerrno.EADDRINUSE:
             raise
-        # The application has a server of its own on this port.
+        # The application has its own server on this port.
         web.is_off = True
         log.error("web: there is no page: port: %s", e)
 
 
 def end(web):
-    """Close all connections, and listen for none until `begin`; an update is discarded."""
+    """Close all connections, and stop listening until `begin`; an update is discarded."""
     web.is_off = True
     while web.session:
-        web.session.pop().close()  # one that asks for it itself is closed by `serve`
+        web.session.pop().close()  # if its own callback has called this, `serve` closes it
     if web.socket:
         web.socket.close()
         web.socket = web.poll = None
@@ -82,7 +82,7 @@ def take(web, connection, address, line=b""):
 
 
 def turn_away(web):
-    """Close a connection that there is no memory for, so that its client is not kept waiting."""
+    """Close a connection for which there is no memory, so that its client does not wait."""
     try:
         web.socket.accept()[0].close()
     except OSError:

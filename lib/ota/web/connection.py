@@ -1,7 +1,7 @@
-"""The connections to the update page: reading and answering, with bounds. Loaded when one comes.
+"""The connections to the update page: read and answer them, within limits. Loaded when one comes.
 
-The request is read in request.py, and answered in answers.py or upload.py. RAM: about 1.4 KB while
-loaded, and 1.2 KB for each connection that has sent something.
+request.py reads the request; answers.py or upload.py answers it. RAM: about 1.4 KB while loaded,
+and 1.2 KB for each connection that has sent something.
 """
 
 import gc
@@ -14,12 +14,12 @@ from ustruct import calcsize
 from .. import log
 from ..clock import after, is_past
 
-# Connections that are held, and that are served at a time.
+# How many connections are open at a time, and how many of them are served.
 _HELD = const(4)
 _SERVED = const(2)
-# The free heap that a connection needs beside an update, in words; the update needs none of it.
+# The free heap, in words, that a connection beside an update needs.
 _BESIDE_WORDS = const(1800)
-# With less than that an upload does not even try to begin beside the application.
+# With less free heap than this, in words, an upload does not try to begin beside the application.
 _UPLOAD_WORDS = const(2000)
 # The longest header that is looked at, and the most that is sent at a time; and the same for a
 # connection that is turned away.
@@ -28,8 +28,8 @@ _SCRAP_BYTES = const(64)
 
 # How long a connection may be silent.
 _IDLE_MS = const(10000)
-# How long, and how much, a client that is refused may go on sending, and how long it may pause; how
-# long one has to take the answer, and its end, before the board restarts.
+# How long, and how much, a refused client may continue to send, and how long it may pause; how long
+# a client has to read the answer, and its end, before the board restarts.
 _DRAIN_MS = const(5000)
 _QUIET_MS = const(1000)
 _REFUSED_BYTES = const(200000)
@@ -76,13 +76,13 @@ def _free_words():
 def serve(web):
     """Take the connections that wait, and do for all of them what can be done now.
 
-    That lasts for `step_ms`, or one piece of each. Return whether it was anything.
+    This lasts for `step_ms`, or one piece of each. Return whether something was done.
     """
     for _ in web.poll.ipoll(0) if web.poll else ():
         try:
             _accept(web)
         except OSError:
-            pass  # the client has gone already, or lwIP has no memory for one more
+            pass  # the client has gone already, or lwIP has no memory for the connection
     busy = False
     end = after(web.ota.settings.get("step_ms", 25))
     while web.session:
@@ -100,7 +100,7 @@ def serve(web):
 
 def _accept(web):
     if len(web.session) >= _HELD:
-        # One that has sent nothing gives way: browsers open one to spare.
+        # A connection that has sent nothing is closed for a new one: browsers open a spare one.
         spare = [held for held in web.session if held.buffer is None]
         if not spare:
             return
@@ -118,21 +118,21 @@ def _accept(web):
 class Connection:
     """One connection, *tcp*, of the page *web*, and the one request that it brings.
 
-    *address* is its client's IP address, *line* what was read from it. What is a generator here
-    yields whether it has done something.
+    *address* is its client's IP address, *line* the bytes that were read already. The generators
+    here yield whether they have done something.
     """
 
-    # What is read and sent goes through here; None while nothing has come.
+    # The buffer for everything that is read and sent; None until something has come.
     buffer = None
     filled = 0  # bytes of the body that are in the buffer, at its front
     left = 0  # bytes of the body that have not been read yet
     late_at = None  # when the body must have come, in ticks; None: there is no body
     is_served = False  # whether it counts as one of those that are served
     is_reading = False  # whether its request is being read
-    is_proved = False  # whether the client has proved to know the password
-    is_upload = False  # whether it brings an update, of a client that may
-    is_updating = False  # whether that has begun
-    # What was asked for: whether the answer is to be JSON, whether its head alone is to be sent.
+    is_proved = False  # whether the client has proved the password
+    is_upload = False  # whether it brings an update, and the client may bring one
+    is_updating = False  # whether the update has begun
+    # What the request asks for: whether the answer must be JSON, and whether only its head.
     wants_json = is_head = False
     _is_closing = _is_refused = False
 
@@ -152,10 +152,10 @@ class Connection:
         except StopIteration:
             pass
         except OSError:
-            pass  # the client is gone, or too slow
+            pass  # the client has gone, or is too slow
         except MemoryError:
             if self.is_upload and not self.is_updating:
-                self.is_upload = False  # it is tried once
+                self.is_upload = False  # this is tried only once
                 self._steps = self._restart()
                 return True
             if not self.web.is_short:  # said once
@@ -169,7 +169,7 @@ class Connection:
         return False
 
     def _say_no(self):
-        # Returns whether the client was told, once, and may take it in peace.
+        # Returns whether the client was told so, once, and gets time to read it.
         if self._is_refused:
             return False
         self._is_refused = True
@@ -188,7 +188,7 @@ class Connection:
         try:
             self._steps.close()
         except ValueError:
-            return  # a callback of its own asks for it: `step` does it after the call
+            return  # called by a callback of this update: `step` closes it afterwards
         if self.is_updating:
             self.web.is_updating = False
         self.tcp.close()
@@ -218,8 +218,9 @@ class Connection:
         yield from self.drain()
 
     def _serve(self, line):
-        # In stages, of which each is loaded when the one before has left: a request must need
-        # little heap. What was loaded leaves in the next step, since it is in use until then.
+        # In stages: the modules of each are loaded when those of the one before were unloaded, so
+        # that a request needs little heap. They are unloaded in the next step, since they are in
+        # use until then.
         from .request import read
 
         self.is_reading = True
@@ -249,7 +250,7 @@ class Connection:
             self.web.ota.unload(*modules)
 
     def _prove(self, method, target, value):
-        # Returns what is to be said where the password is not proved, though it is needed.
+        # Returns the answer if the password is needed and was not proved.
         from .auth import admit
 
         refusal, proofs = yield from admit(self, value)
@@ -274,7 +275,7 @@ class Connection:
             yield from self.say(409, "Update error: ERROR[15]: Update already running")
             return
         self.is_upload = True
-        # What another connection may have loaded, and no update needs.
+        # Unloads modules that another connection may have loaded, and that no update needs.
         ota.unload(
             "ota.web.answers",
             "ota.web.report",
@@ -284,14 +285,14 @@ class Connection:
             "ota.restart",
         )
         if _free_words() < _UPLOAD_WORDS:
-            raise MemoryError  # what would be loaded for it would leave its names behind
+            raise MemoryError  # the modules loaded for it would leave their names in the heap
         from .upload import receive
 
         yield from receive(self, *arguments)
 
     def _restart(self):
-        # The heap is too full for the update. In a step of its own, since what that has loaded was
-        # in use as long as the one before lasted.
+        # The heap is too full for the update. This is a step of its own, since the modules of the
+        # last step were in use until its end.
         yield True
         self.web.ota.unload(
             "ota.web.upload", "ota.web.form", "ota.web.parameter", "ota.pause", "ota.slots",
@@ -303,9 +304,10 @@ class Connection:
         yield from self.drain()
 
     def readinto(self, view):
-        """Read what has come of the body into *view*; return its size; None: nothing; 0: the end.
+        """Read a part of the body into *view*; return its size, None if nothing came, 0 at the end.
 
-        What is in the buffer is not given again. Raises OSError when the client is gone or slow.
+        The bytes that are already in the buffer are not read again. Raises OSError when the client
+        has gone, or is too slow.
         """
         if self.left < len(view):
             view = view[: self.left]
@@ -322,7 +324,7 @@ class Connection:
         return n
 
     def say(self, status, text, headers=""):
-        """Answer *text*, in JSON where that is wanted; *headers* are whole lines."""
+        """Answer *text*, in JSON if the client wants that; *headers* are whole lines."""
         kind = "text/plain; charset=utf-8"
         if self.wants_json:
             from ujson import dumps
@@ -369,9 +371,9 @@ class Connection:
             yield bool(n)
 
     def drain(self):
-        """Read what the client still sends.
+        """Read the rest that the client sends.
 
-        To close with something unread resets the connection, which may destroy the answer.
+        Closing a connection with unread bytes resets it, and the client may lose the answer.
         """
         self.late_at = after(_DRAIN_MS)
         quiet_at = after(_QUIET_MS)
@@ -384,13 +386,13 @@ class Connection:
             yield bool(n)
 
     def linger(self):
-        """Yield the client time to take the answer, before the board restarts. Never raises."""
+        """Give the client time to read the answer, before the board restarts. Never raises."""
         try:
             late_at = after(_LINGER_MS)
             while not is_past(late_at) and self.tcp.readinto(self.buffer) != 0:
                 yield False
         except OSError:
-            return  # it has gone
+            return  # the client has gone
         self.tcp.close()
         late_at = after(_CLOSE_MS)
         while not is_past(late_at):

@@ -1,5 +1,5 @@
-"""The check of what a client of the update page says to prove its password: HTTP Digest (RFC 7616)
-with SHA-256 and MD5, and Basic. Loaded for that alone.
+"""Check the login of a client of the update page: HTTP Digest (RFC 7616) with SHA-256 and MD5, and
+Basic. Loaded for this only.
 
 RAM: about 0.6 KB while loaded.
 """
@@ -15,8 +15,8 @@ _REALM = b"mpota"
 def check(get, proofs, method, target, value):
     """Check *value*, of the header Authorization, against the settings that *get* gives.
 
-    *proofs* are those that are taken, as auth.admit() says. Return the nonce and its count, both
-    empty for Basic; None: it is wrong.
+    *proofs* are the kinds that are allowed, as auth.admit() returns them. Return the nonce and its
+    count, both empty for Basic; None if the login is wrong.
     """
     if value[:7].lower() == b"digest ":
         return _check_digest(get, proofs, method, target, value)
@@ -79,5 +79,5 @@ def _hex(algorithm, data):
 
 
 def _is_same(a, b):
-    # By digests of the two, so that the time taken tells nothing.
+    # Compares digests of the two, so that the time taken tells nothing.
     return sha256(a).digest() == sha256(b).digest()

@@ -1,5 +1,5 @@
-"""The form of the update page, with the image in it: multipart/form-data (RFC 7578). Loaded when
-one is posted. Protocol: docs/SPEC.md.
+"""Read the form of the update page, which holds the image: multipart/form-data (RFC 7578). Loaded
+when a form is posted. Protocol: docs/SPEC.md.
 
 RAM: about 0.8 KB while loaded.
 """
@@ -12,7 +12,7 @@ from ..errors import OTAError
 from ..slots import IMAGE_LIMIT_BYTES
 from .parameter import parameter
 
-# What may follow the image in a form; it makes the image look too large, and browsers send less.
+# The most bytes that may follow the image in a form; browsers send less.
 _FORM_BYTES = const(2048)
 _LONGEST_BOUNDARY = const(70)  # RFC 2046, 5.1.1
 
@@ -25,7 +25,7 @@ _DAMAGED = const(37)
 
 
 def is_too_large(size):
-    """Return whether no form of *size* bytes can have an image that fits, or data that do."""
+    """Return whether a form of *size* bytes is too large for any image, or for data."""
     _, block_bytes, _, blocks = uos.statvfs("/")[:4]
     return size > max(IMAGE_LIMIT_BYTES, blocks * block_bytes) + _FORM_BYTES
 
@@ -33,8 +33,8 @@ def is_too_large(size):
 class Form:
     """The form in the body of the request on *connection*, of the content type *kind*.
 
-    Its methods that read are generators, which yield whether something has come. Raises OTAError
-    37 where the form is cut off.
+    Its methods that read are generators, which yield whether something has come. They raise
+    OTAError 37 if the form is cut off.
     """
 
     def __init__(self, connection, kind):
@@ -46,13 +46,13 @@ class Form:
         self._use(connection.buffer, connection.filled)
 
     def find(self):
-        """Go to the image; return its update command, or None where no file was chosen."""
+        """Go to the image; return its update command, or None if no file was chosen."""
         first = self._delimiter[2:]
         yield from self._fill(len(first))
         if self._view[: len(first)] == first:
             self._drop(len(first))
         else:
-            yield from self._pass(None)  # what stands before the first part
+            yield from self._pass(None)  # the bytes before the first part
         while True:
             command = yield from self._enter()
             if command is not None or self._is_at_end:
@@ -60,7 +60,7 @@ class Form:
             yield from self._pass(None)
 
     def image_bytes(self, command):
-        """Return how large the image for *command* is at most; 0: there is none of it."""
+        """Return the largest possible size of the image for *command*; 0 if it is empty."""
         size = self._filled + self._connection.left
         if size <= len(self._delimiter) + 4:  # "--\r\n"
             return 0
@@ -95,7 +95,7 @@ class Form:
         self._view[: self._filled] = self._view[count : count + self._filled]
 
     def _fill(self, count):
-        # Sees to it that *count* bytes are in the buffer at least.
+        # Reads until at least *count* bytes are in the buffer.
         while self._filled < count:
             n = self._connection.readinto(self._view[self._filled :])
             if n == 0:  # the buffer is full, or the body at its end
@@ -104,8 +104,8 @@ class Form:
             yield bool(n)
 
     def _enter(self):
-        # Goes behind the headers of the next part, or to the end. Returns the update command of the
-        # part, if a file was chosen for it.
+        # Reads the headers of the next part, or to the end of the form. Returns the update command
+        # of the part, if a file was chosen for it.
         yield from self._fill(2)
         self._is_at_end = self._view[:2] == b"--"
         if self._is_at_end:
@@ -123,12 +123,12 @@ class Form:
         return _U_FS if b' name="filesystem"' in headers else _U_FLASH
 
     def _pass(self, sink):
-        # Gives *sink*, a generator, all up to the next delimiter, and goes behind that; None: drops
-        # it.
+        # Passes everything up to the next delimiter to *sink*, a generator function, or drops it if
+        # *sink* is None; then skips the delimiter.
         delimiter = self._delimiter
         while True:
             at = self._buffer.find(delimiter, 0, self._filled)
-            # So much at the end of the buffer may be the beginning of the delimiter.
+            # The last bytes in the buffer may be the beginning of the delimiter.
             count = self._filled - len(delimiter) + 1 if at < 0 else at
             if count > 0:
                 if sink:

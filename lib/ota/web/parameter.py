@@ -2,7 +2,7 @@
 
 
 def parameter(value, name):
-    """Return the parameter *name* of the header *value*, without quotes; None: it is not there.
+    """Return the parameter *name* of the header *value*, without quotes; None if it is missing.
 
     All are bytes. A value is like `form-data; name="image"` or `Digest realm="x", nc=00000001`.
     """

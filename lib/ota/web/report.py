@@ -1,13 +1,13 @@
 """The status of the board, as the update page shows it. Protocol: docs/SPEC.md.
 
-RAM: about 0.3 KB while loaded, beside what the status is made of.
+RAM: about 0.3 KB while loaded, beside the modules that the status needs.
 """
 
 from ..errors import OTAError
 
 
 def status(connection, method, path, query, fields):
-    """Answer with what the board says of itself, in JSON."""
+    """Answer with the status of the board, in JSON."""
     from ujson import dumps
 
     ota = connection.web.ota
@@ -29,7 +29,7 @@ def status(connection, method, path, query, fields):
 
 
 def _before(ota):
-    # The version that revert() would try; None: there is none, as far as the marks tell.
+    # Returns the version that revert() would try; None if the slot's marks exclude one.
     from .. import slots
     from ..record import load
 

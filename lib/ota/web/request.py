@@ -1,5 +1,5 @@
-"""What a request to the update page asks for, and whether it may. Loaded when one comes, and given
-back before the password is asked for. Protocol: docs/SPEC.md.
+"""Read a request to the update page, and decide whether it is allowed. Loaded when one comes, and
+unloaded before the password is asked for. Protocol: docs/SPEC.md.
 
 RAM: about 1.5 KB while loaded.
 """
@@ -17,10 +17,10 @@ _LONGEST_MS = const(200000)
 
 # Bytes of the body of a request that brings no update.
 _SMALL_BYTES = const(256)
-# Of a body whose length is not known, so much is read before the connection is closed.
+# If the length of a body is not known, this much is read before the connection is closed.
 _SOME_BYTES = const(65536)
 
-# The headers that are looked at.
+# The headers that are used.
 _NAMES = const(
     b" host origin authorization accept accept-encoding content-type content-length "
     b"transfer-encoding expect x-md5 x-sha256 "
@@ -28,11 +28,11 @@ _NAMES = const(
 
 
 def read(connection, line):
-    """Read the request that begins with *line*; return what answers it, and what must be proved.
+    """Read the request that begins with *line*; return how to answer it, and what must be proved.
 
-    That is the module and the name of the function, its arguments after the connection, and the
-    method, the target and the header Authorization, or None where no password is needed. A
-    generator. Raises OSError when the client is gone.
+    The result is the module and the name of the function that answers, its arguments after the
+    connection, and (method, target, header Authorization), or None if no password is needed. A
+    generator. Raises OSError when the client has gone.
     """
     try:
         return (yield from _read(connection, line))
@@ -84,7 +84,7 @@ def _words(line):
 
 
 def _expect_body(connection, fields):
-    # Returns the length of the body, and tells the connection; None: it is not announced.
+    # Returns the length of the body, and sets it at the connection; None if it is not announced.
     size = fields.get(b"content-length")
     is_chunked = b"transfer-encoding" in fields
     if size is not None and not (size.isdigit() and len(size) < 10):
@@ -99,13 +99,13 @@ def _expect_body(connection, fields):
 
 
 def _check_origin(ota, fields):
-    # A page of another server must not make a browser send something here, whether the browser
-    # says so (Origin) or that server has given its own name this board's address (Host).
+    # A page of another server must not make a browser send requests here. The browser tells the
+    # server in Origin; if that server's name points at this board's address, Host tells it.
     host = fields.get(b"host", b"").lower()
     colon = host.find(b":")
     name = host[:colon] if colon >= 0 and host[colon + 1 :].isdigit() else host
     hostname = ota.settings["hostname"].lower().encode()
-    # Where another host has the name, mDNS knows this board by one with a number behind it.
+    # If another host has this name, the board's name in mDNS has a number behind it.
     local = ota.mdns.name if ota.mdns else hostname
     if name not in (ota.address.encode(), hostname, hostname + b".local", local + b".local"):
         raise HTTPError(403, "this board is not the host that the request is for")
@@ -114,8 +114,8 @@ def _check_origin(ota, fields):
 
 
 def _route(web, path):
-    # Returns the name of the function that answers, the methods that there are, and whether no
-    # password is needed.
+    # Returns the name of the function that answers, the allowed methods, and whether no password is
+    # needed.
     if web.routes and path in web.routes:
         return "answers.application", "GET, HEAD, POST", web.routes[path][1]
     if path == b"/update":

@@ -1,5 +1,5 @@
 """The restart into the services alone, for an upload that has too little heap beside the
-application. Loaded for that alone.
+application. Loaded for this only.
 """
 
 import gc
@@ -10,9 +10,9 @@ from ..restart import PAGE, needed_heap, prepare
 
 
 def restart(connection):
-    """Answer that the heap is too full; restart where the client has proved to know a password.
+    """Answer that the heap is too full; restart if the client has proved the password.
 
-    It is told to try again then. A generator.
+    The client is told to try again after the restart. A generator.
     """
     web = connection.web
     nothing = 0, 0, 0, "0" * 32, "0" * 64

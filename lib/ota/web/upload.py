@@ -26,13 +26,14 @@ _STREAM_TIMEOUT = const(6)
 _NO_MEMORY = const(14)
 _NOT_NOW = const(33)
 
-# What scripts look for, in the words of Arduino's ESP8266HTTPUpdateServer.
+# The words of Arduino's ESP8266HTTPUpdateServer, which scripts look for.
 _SUCCESS = const("Update Success! Rebooting...")
 _REFRESH = const('<META http-equiv="refresh" content="15;URL=/update">')
 _LATER = const("Update Success! It is tried after the next restart.")
 _FAILURE = const("Update error: %s")
 
-# An HTTP status, and the numbers of the errors that it is for; for all others 422: the image.
+# Each line: an HTTP status, and the numbers of its errors. All other errors, of the image, have
+# 422.
 _STATUSES = const("400 5 13 16\n403 32 33\n408 6\n409 15 34\n413 4\n500 1 2 3\n503 14")
 _BAD_IMAGE = const(422)
 
@@ -80,7 +81,7 @@ def receive(connection, query, fields):
         stage = _RECEIVE_ERROR
         if form:
             yield from form.receive(updater)
-            form = None  # it has used the Updater's block, which must have one owner only
+            form = None  # the form has used the Updater's block, which must have only one owner
         else:
             yield from _go_on(connection, fields)
             yield from _receive(connection, updater)
@@ -90,7 +91,7 @@ def receive(connection, query, fields):
         stage = _SUCCEEDED
     except MemoryError:
         error = OTAError(_NO_MEMORY)
-    except Exception as e:  # whatever it was, the application must hear of it
+    except Exception as e:  # the application must be told of any error
         error = e
     except GeneratorExit:  # the application has closed the page
         if connection.is_updating:
@@ -106,14 +107,14 @@ def receive(connection, query, fields):
     if error is None:
         yield from _succeed(connection)
     elif getattr(error, "code", 0) == _NO_MEMORY and not updater.has_started:
-        raise MemoryError  # the connection goes on from there
+        raise MemoryError  # the connection handles this
     else:
         yield from _fail(connection, updater, stage, error)
 
 
 def _expect(updater, query, fields):
-    # What is announced of the image: in headers, or in the address, which Digest proves. Returns
-    # the command.
+    # Takes the announced digests from the headers, or from the address, which Digest proves.
+    # Returns the command.
     command = _U_FLASH
     md5 = fields.get(b"x-md5")
     sha256 = fields.get(b"x-sha256")
@@ -143,7 +144,7 @@ def _go_on(connection, fields):
 
 
 def _receive(connection, updater):
-    # A body that is the image and nothing else.
+    # The body is the image and nothing else.
     if connection.filled:
         for _ in updater.writing(memoryview(connection.buffer)[: connection.filled]):
             yield True
@@ -170,7 +171,7 @@ def _succeed(connection):
             yield from connection.linger()
     except OSError as e:
         log.error("web: the client is gone: %s", e)
-    finally:  # also when the application closes the page meanwhile
+    finally:  # even when the application closes the page meanwhile
         ota.call("end", connection.web)
     if reboots:
         log.info("web: restart")
@@ -179,7 +180,7 @@ def _succeed(connection):
 
 
 def _fail(connection, updater, stage, error):
-    # Tells the log, the client and the application why it ended.
+    # Tells the log, the client and the application why the update has ended.
     ota = connection.web.ota
     gc.collect()
     log.error("web: %s", error)
