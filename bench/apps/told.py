@@ -1,5 +1,5 @@
-"""An application that says, when it is sent a datagram, how much heap is in use, the most since it
-said so last, and whether a host is asked for the password.
+"""An application that answers each datagram with the heap in use, the most heap that was in use
+since the last answer, and whether a host is being asked for the password.
 """
 
 import gc

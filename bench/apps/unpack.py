@@ -1,4 +1,4 @@
-"""Times how an image gets into the pages of the Updater on this board: as it is, and out of each
+"""Measures how long an image takes to get into the Updater's pages: plain, and out of each
 gzip of it; and finds out what heap the unpacking takes. Prints for each: name, µs, bytes.
 """
 

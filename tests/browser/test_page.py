@@ -257,7 +257,7 @@ def test_files_that_are_no_data_are_told_before_they_are_sent(browser, tmp_path)
             ("s.bin", data_files.spiffs_image(), "SPIFFS. /data takes a tar", False),
             ("f.img", data_files.fat_image(), "FAT. /data takes a tar", False),
             ("a.img", device.image(), "an application. /data takes a tar", False),
-            ("x", b"text" * 300, "no such image. /data takes a tar", False),
+            ("x", b"text" * 300, "not a data image. /data takes a tar", False),
             ("empty", b"", "empty, 0 bytes: the file is empty.", False),
         ):  # fmt: skip
             choose(page, save(tmp_path, name, content), "2")
@@ -292,7 +292,7 @@ def test_a_trial_is_ended_by_its_buttons(browser, tmp_path):
         expect(fact(page, "Last update")).to_have_text("confirmed: 1")
         choose(page, save(tmp_path, "new.img", release(device)))
         page.locator("#go").click()
-        page.get_by_role("button", name="Take it back").click()
+        page.get_by_role("button", name="Take this version back").click()
         expect(said(page)).to_have_text(
             "3 did not stay: taken back: 3: the owner wished it. 1 runs."
         )

@@ -1,4 +1,4 @@
-// The update page: without it, the form alone posts the image. See docs/SPEC.md for the board's side.
+// The update page. Without this script, the form alone posts the image. docs/SPEC.md: the board's side.
 const $ = (id) => document.getElementById(id);
 const show = (id, is = true) => ($(id).hidden = !is);
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -9,7 +9,7 @@ const kb = (n) => (n / 1024).toFixed(1) + " KB";
 let board = {};
 let chosen = null;
 let form = "";
-// Whether an update goes on, which then says itself what it does.
+// Whether an update is running; it then shows its own messages.
 let busy = false;
 
 function say(text, kind = "") {
@@ -17,7 +17,7 @@ function say(text, kind = "") {
   $("say").className = kind;
 }
 
-// Ask the board, and give up after 4 s: one that restarts does not answer.
+// Send a request to the board, and give up after 4 s: a board that restarts does not answer.
 async function ask(path, method = "GET") {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), 4000);
@@ -95,7 +95,7 @@ async function refresh() {
   return true;
 }
 
-// SHA-256 (FIPS 180-4): crypto.subtle is there for https only.
+// SHA-256 (FIPS 180-4): browsers have crypto.subtle only for https.
 function sha256(data) {
   const root = (p, n) => (Math.pow(p, 1 / n) % 1) * 2 ** 32 | 0;
   const primes = [];
@@ -128,7 +128,7 @@ function sha256(data) {
   return hash.map((x) => (x >>> 0).toString(16).padStart(8, "0")).join("");
 }
 
-// Return what MANIFEST says, the first file of the ROMFS that *data* begins with; null: it is none.
+// Return the fields of MANIFEST, the first file of the ROMFS in *data*; null if it is not a ROMFS.
 function manifest(data) {
   if (data[0] !== 0xd2 || data[1] !== 0xcd || data[2] !== 0x31) return null;
   let at = 3;
@@ -167,7 +167,7 @@ function judge() {
     if (isGood) text += `: ${kind || "a gzip"}. It replaces all files in /data.`;
     else {
       const what = { PK: "a zip", "\x01\x80": "SPIFFS" }[String.fromCharCode(...data.slice(0, 2))];
-      text += `: ${image ? "an application" : at(510, "\x55\xaa") ? "FAT" : what || "no such image"}.`;
+      text += `: ${image ? "an application" : at(510, "\x55\xaa") ? "FAT" : what || "not a data image"}.`;
       text += " /data takes a tar or a littlefs; 'mpota mkdata' makes one.";
     }
     if (board.data && sha256(data).startsWith(board.data)) text += " These files are there already.";
@@ -198,7 +198,7 @@ function judge() {
 
 async function choose(file, to) {
   if (!file || busy) return;
-  // More than that fits no slot, or no flash: its beginning says what it is.
+  // A larger file fits into no slot, or into no flash: its beginning tells what it is.
   const part = file.size > 2 ** (to ? 24 : 20) ? file.slice(0, 1024) : file;
   const data = new Uint8Array(await part.arrayBuffer());
   if (to !== form) reset();
@@ -217,7 +217,7 @@ function reset() {
   $("go" + form).disabled = true;
 }
 
-// Send the image; return the status and what was said, and after how many seconds to try again.
+// Send the image; return the status, the text, and after how many seconds to try again.
 function send(onSent) {
   return new Promise((done) => {
     const request = new XMLHttpRequest();
@@ -236,14 +236,14 @@ function send(onSent) {
   });
 }
 
-// Show how far the board is. The browser's own count runs ahead of it, by what the network holds.
+// Show the progress. The browser's own count is ahead of the board's, by the bytes on their way.
 function progress(done, begun) {
   const seconds = (Date.now() - begun) / 1000;
   $("bar").value = done / chosen.size;
   $("speed").textContent = `${kb(done)} of ${kb(chosen.size)}, ${kb(done / Math.max(seconds, 0.1))}/s`;
 }
 
-// Send the image once; return whether that is the end of it. *before* is the board as it was.
+// Send the image once; return false to try again. *before* is the board's status before the update.
 async function update(before) {
   const begun = Date.now();
   let sent = 0;
@@ -275,7 +275,7 @@ async function update(before) {
     for (let i = 0; i < 30 && !(await refresh()); i++) await wait(1000);
     return false;
   } else if (status === 0) {
-    const end = sent < chosen.size ? "keeps the version that it has" : "has not said how it ended: look above";
+    const end = sent < chosen.size ? "keeps the version that it has" : "has not said how the update ended: see above";
     say(`The connection was lost. The board ${end}.`, "bad");
   } else if (status === 401) say("The password is wrong.", "bad");
   else say("Refused: " + text.replace("Update error: ", ""), "bad");
@@ -285,7 +285,7 @@ async function update(before) {
 // Follow the new version, or the new data, until they are confirmed or taken back.
 async function follow(before) {
   show("run", false);
-  // Of a gzip, and of data, only the board knows what is in it.
+  // Only the board knows what is in a gzip, or in a data image.
   const { version } = chosen.image || { version: chosen.name };
   const from = before.version && !form ? `${before.version} → ${version}` : version;
   say(`${from}: verified. The board restarts …`);
@@ -300,7 +300,7 @@ async function follow(before) {
       continue;
     }
     last = Date.now();
-    // Before it restarts, it has been on for longer than that.
+    // A board that has been on for longer than this has not restarted yet.
     if (board.state === "updating" || board.uptime > (last - begun) / 1000) continue;
     if (/^trial/.test(board.state)) say(`${from}: on trial. It is confirmed when it has been healthy for a while.`);
     else if (/^confirmed/.test(board.outcome)) {
@@ -329,7 +329,7 @@ for (const to in LABELS) {
   $("file" + to).onchange = () => choose($("file" + to).files[0], to);
   $("go" + to).disabled = true;
 }
-// What is dropped elsewhere on the page is for the first form.
+// A file that is dropped elsewhere on the page is for the first form.
 const over = (e) => (e.target.closest("#form2") ? "2" : "");
 document.ondragover = (e) => {
   e.preventDefault();
@@ -346,8 +346,8 @@ document.ondrop = (e) => {
 };
 
 const SURE = {
-  reject: "Take this version back, and restart with the one before?",
-  revert: "Restart with the version before this one?",
+  reject: "Take this version back, and restart with the previous one?",
+  revert: "Restart with the previous version?",
   restart: "Restart the board?",
 };
 for (const action of ["confirm", "reject", "revert", "restart"]) {
@@ -359,7 +359,7 @@ for (const action of ["confirm", "reject", "revert", "restart"]) {
   };
 }
 
-// The status is asked for anew, at shorter intervals on trial, while somebody looks.
+// The status is asked for again and again while the page is visible, more often during a trial.
 let timer = 0;
 function poll(ms) {
   clearTimeout(timer);

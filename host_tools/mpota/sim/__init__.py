@@ -1,5 +1,5 @@
 """The simulated board: MicroPython's unix port with the flash, the heap and the modules of an
-ESP8266 that runs the very same device code. `Board` is the Python API; `mpota sim` the command.
+ESP8266. It runs the same device code. `Board` is the Python API, `mpota sim` the command.
 """
 
 from mpota.board.flash import create_flash, read_flash

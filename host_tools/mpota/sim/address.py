@@ -1,4 +1,4 @@
-"""The address of a simulated board, one of this computer's own."""
+"""The address of a simulated board: one of this computer's own addresses."""
 
 import ipaddress
 import socket
@@ -9,7 +9,7 @@ _OTA_PORT = 8266
 
 
 def check_address(ip: str) -> None:
-    """Raise CommandError where no simulated board can have the address *ip*, or one has it."""
+    """Raise CommandError if a simulated board cannot have the address *ip*, or if it is in use."""
     try:
         fits = ipaddress.IPv4Address(ip).is_loopback
     except ValueError:

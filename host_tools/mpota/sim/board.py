@@ -1,4 +1,4 @@
-"""The keeper of one simulated board: its power, its resets, and what it says."""
+"""The keeper of one simulated board: it switches the board on, resets it, and reads its console."""
 
 import re
 import threading
@@ -23,11 +23,11 @@ SOFT_RESTART = 4
 DEEP_SLEEP = 5
 RESET_PIN = 6
 
-DEFAULT_HEAP = "56k"  # as much as 38 KiB are on the board: objects are larger on a 64-bit machine
+DEFAULT_HEAP = "56k"  # corresponds to 38 KiB on the chip: objects are larger on a 64-bit machine
 WATCHDOG_MS = 5000
 
 _SOFT_RESET = "MPY: soft reboot"
-# As the boot ROM says it; what is in flash is no program.
+# The boot ROM's message when there is no program in flash.
 _NOTHING_TO_START = "ets Jan  8 2013,rst cause:1, boot mode:(3,6)"
 
 
@@ -73,7 +73,7 @@ class Board:
         self._port = port
         self._given_chip = chip
         self._is_in_boot_mode = boot_mode
-        self._sync = b""  # what came from the port of a program that wants the boot ROM
+        self._sync = b""  # the first bytes of a program at the port that wants the boot ROM
         self._changed = threading.Condition()
         self._process: BoardProcess | None = None
         self._thread: threading.Thread | None = None
@@ -172,7 +172,7 @@ class Board:
 
     @property
     def flash_time_ms(self) -> float:
-        """What the programs and erases so far take on a flash chip, by its data sheet."""
+        """How long the programs and erases so far take on a flash chip, by its data sheet."""
         programs_us = self.pages * control.PAGE_PROGRAM_US
         return (programs_us + self.erases * control.SECTOR_ERASE_US) / 1000
 
@@ -188,7 +188,7 @@ class Board:
 
     @property
     def power_failed(self) -> bool:
-        """Whether the power cut that was asked for has come."""
+        """Whether the power has failed as `cut_power_after` has asked for."""
         return self.control[control.REQUEST] == control.REQUEST_POWER_CUT
 
     @property
@@ -205,7 +205,7 @@ class Board:
         self.control[control.NETWORK] = control.KEY_IS_WRONG
 
     def use_name_server(self, ip: str, port: int) -> None:
-        """Look names up there from now on, with lwIP's patience."""
+        """Ask the name server at *ip* and *port* from now on, with lwIP's timeouts."""
         self.control.set_text(control.NAME_SERVER, f"{ip}:{port}", control.TEXT_SIZE)
 
     def wait_for(self, pattern: str, timeout_s: float = 30, start: int = 0) -> re.Match[str]:
@@ -279,7 +279,7 @@ class Board:
                     break
                 if self._wanted:
                     self._on_restart()
-        except BaseException as e:  # told to who waits for the board
+        except BaseException as e:  # raised again in the thread that waits for the board
             self._failure = e
         with self._changed:
             self._changed.notify_all()

@@ -20,9 +20,9 @@ from mpota.sim.serial_port import SerialPort
 
 _CHECK_S = 0.02
 
-# What every board's process gets. Left to itself, the process would get what is in force when it
-# starts, which another thread may be changing at that very moment: execv then fails now and then.
-# Without HOME, where the interpreter would read what was typed at earlier prompts.
+# The environment of every board's process. It is a copy, since another thread may change os.environ
+# just when a process starts, and execv then fails now and then. HOME is missing: the interpreter
+# would read there what was typed at earlier prompts.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "HOME"}
 
 
@@ -32,9 +32,9 @@ class BoardProcess:
     The interpreter's heap has room for `heap_bytes`, and beside them for the `own_bytes` of the
     simulated board's modules. `say` is called with every line of the serial port, and all of its
     bytes go to and come from `port`, if there is one. `bitten` is whether the watchdog ended the
-    process, `status` what it ended with, `sync` what came from the port when it was ended because a
-    program wants to talk to the boot ROM. Raises CommandError where there is no interpreter, and
-    `run` where the process cannot become the board.
+    process, `status` its exit status. If the process was ended because a program wants to talk to
+    the boot ROM, `sync` holds that program's first bytes. Raises CommandError if there is no
+    interpreter; `run` raises it if the process cannot become the board.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BoardProcess:
         self._page = page
         self._say = say
         self._port = port
-        self._came = b""  # last from the port, where the beginning of a frame may be
+        self._came = b""  # the last bytes from the port, which may begin a frame
         # Three bits for each block of 32 bytes (gc_setup_area() of MicroPython's py/gc.c).
         collector_bytes = own_bytes * 3 // 256
         self._process = subprocess.Popen(
@@ -82,7 +82,7 @@ class BoardProcess:
             try:
                 self._watch(process)
             except BaseException:
-                process.kill()  # or its end would be waited for
+                process.kill()  # otherwise its end would be waited for
                 raise
         self.status = process.returncode
         if self.status == control.CANNOT_START:
@@ -125,7 +125,7 @@ class BoardProcess:
         return any(fd == output.fileno() for fd, _ in poll.poll(_CHECK_S * 1000))
 
     def _take(self, data: bytes, process: subprocess.Popen[bytes]) -> None:
-        # Hands over what was typed, unless a program wants to talk to the boot ROM.
+        # Passes on what was typed, unless a program wants to talk to the boot ROM.
         if self.sync:
             self.sync += data
             return

@@ -1,4 +1,4 @@
-"""A stay of the simulated board in the serial mode of its boot ROM."""
+"""The simulated board in the serial mode of its boot ROM."""
 
 import math
 import mmap
@@ -20,10 +20,10 @@ _BLANK = b"\xff" * SECTOR_BYTES
 
 
 def has_program(flash: Path) -> bool:
-    """Whether there is something to start in *flash*.
+    """Whether *flash* holds a program that the chip can start.
 
-    Firmware has to be whole. Flash images without one are started all the same, since the simulated
-    board has its own, unless their file system is blank as well.
+    Firmware must be complete. A flash image without firmware is started as well, since the
+    simulated board has its own interpreter, unless its file system is blank too.
     """
     content = flash.read_bytes()
     if content.startswith(_BLANK):
@@ -52,7 +52,7 @@ def serve(
     first: bytes,
     is_wanted: Callable[[], bool],
 ) -> None:
-    """Answer as the boot ROM does, beginning with *first*, which has come already.
+    """Answer as the boot ROM does, beginning with the bytes *first*, which have come already.
 
     Return when the chip was told to start what is in *flash*, when the program that spoke to it has
     closed the port, or when *is_wanted* returns False. Operations are counted in *page*. Raises

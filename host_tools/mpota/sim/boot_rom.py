@@ -1,5 +1,5 @@
-"""The chip's boot ROM in its serial mode, and the stub that esptool has it run, as esptool sees
-them. The protocol is that of esptool's documentation, "Serial Protocol".
+"""The chip's boot ROM in its serial mode, and the stub that esptool runs there, as esptool sees
+them. The protocol is described in esptool's documentation, "Serial Protocol".
 """
 
 import struct
@@ -56,10 +56,10 @@ ESP8266_MAGIC = 0xFFF0C101
 
 @dataclass(frozen=True)
 class Chip:
-    """What the boot ROM tells of the chip and of the flash chip beside it.
+    """What the boot ROM tells about the chip and about its flash chip.
 
-    *embedded_flash* makes it an ESP8285 with 2 MiB. *flash_id* is as the flash chip gives it: the
-    manufacturer in the lowest byte, the size in the highest, as a power of 2.
+    *embedded_flash* makes it an ESP8285 with 2 MiB. *flash_id* is the id that the flash chip tells:
+    the manufacturer in the lowest byte, the size in the highest one, as a power of 2.
     """
 
     mac: bytes
@@ -116,7 +116,7 @@ class BootRom:
         self._reading: _Reading | None = None
 
     def feed(self, data: bytes) -> None:
-        """Take what came over the line and answer it."""
+        """Read bytes from the line and answer them."""
         for packet in self._frames.feed(data):
             if self.has_left:
                 return

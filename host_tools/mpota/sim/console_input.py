@@ -1,7 +1,7 @@
-"""The receiver of the board's serial port: what is typed reaches the program, Ctrl-C interrupts it.
+"""The receiver of the board's serial port: it passes bytes to the program; Ctrl-C interrupts.
 
 As on the chip, a Ctrl-C that comes while a program runs raises KeyboardInterrupt in it and is not
-among the bytes that it reads; at the prompt it is a byte like others.
+among the bytes that it reads; at the prompt it is a byte like any other.
 """
 
 import _signal  # threading and signal themselves would make every boot a tenth longer

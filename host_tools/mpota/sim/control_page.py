@@ -29,5 +29,5 @@ class ControlPage:
         return self._map[offset : offset + size].split(b"\0", 1)[0].decode(errors="replace")
 
     def clear_rtc(self) -> None:
-        """Forget what a power cut forgets: RTC memory comes up as garbage on the chip."""
+        """Clear what a power cut clears: on the chip, RTC memory then holds random bytes."""
         self._map[control.RTC : control.RTC + control.RTC_SIZE] = b"\xa5" * control.RTC_SIZE

@@ -1,4 +1,4 @@
-"""A stand-in for MicroPython's firmware: laid out as the real file is, and not able to run.
+"""A stand-in for MicroPython's firmware: it has the layout of the real file, and cannot run.
 
 The simulated board starts MicroPython's unix port whatever firmware its flash holds.
 """
@@ -43,7 +43,7 @@ def stand_in_firmware(
 
 
 def _code(version: str, has_partition: bool) -> bytes:
-    # What the check of a firmware looks for, where the real file has it: in the code's constants.
+    # The constants that the check of a firmware looks for.
     code = _INIT_DATA + f"MicroPython {version} on {DATE}; ESP module with ESP8266\0".encode()
     code += bytes(-len(code) % 4)
     if has_partition:

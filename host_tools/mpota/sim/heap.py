@@ -27,7 +27,7 @@ _ROOMY_BYTES = 256 * 1024
 
 
 def size_in_bytes(size: str) -> int:
-    """Return the bytes that *size* is, which is like 56k, as in `micropython -X heapsize=56k`.
+    """Return *size*, a text such as 56k in `micropython -X heapsize=56k`, in bytes.
 
     Raises ValueError.
     """
@@ -39,7 +39,7 @@ def size_in_bytes(size: str) -> int:
 
 @functools.cache
 def own_bytes() -> int:
-    """Return what a board has in its heap just before boot.py and a bare interpreter has not.
+    """Return how much more heap a board uses just before boot.py than a bare interpreter.
 
     The same script measures both, once in this process.
     """

@@ -27,7 +27,7 @@ class NorFlash:
         return len(self._image)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return *size* bytes; behind its end the flash begins anew, as the chip's address does."""
+        """Return *size* bytes; after the flash's end comes its beginning, as on the chip."""
         return b"".join(
             bytes(self._image[at : at + length]) for at, length in self._pieces(offset, size)
         )

@@ -1,5 +1,5 @@
-"""The serial port of a simulated board: a pseudo-terminal that programs open as they open an
-adapter's device. What no program reads is lost, as with an adapter that nobody has opened.
+"""The serial port of a simulated board: a pseudo-terminal, which programs open like an
+adapter's device. Bytes that no program reads are lost, as with an adapter that no program has opened.
 """
 
 import os
@@ -10,8 +10,8 @@ import tty
 from pathlib import Path
 
 _CHUNK = 65536
-_LONGEST_QUEUE = 256 * 1024  # bytes that wait for a program that reads nothing
-_PROBE_S = 0.02  # how often it is looked whether a program has opened the port
+_LONGEST_QUEUE = 256 * 1024  # bytes kept for a program that does not read them
+_PROBE_S = 0.02  # how often to check whether a program has opened the port
 
 # Speeds as termios knows them.
 _BAUDS = {
@@ -49,7 +49,7 @@ class SerialPort:
         self.plug()
 
     def close(self) -> None:
-        """Take the adapter away for good."""
+        """Remove the adapter for ever."""
         self._remove_link()
         os.close(self._master)
 

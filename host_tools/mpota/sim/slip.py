@@ -7,7 +7,7 @@ _LONGEST = 64 * 1024  # bytes of a frame; the longest that esptool sends has 16 
 
 
 def frame(packet: bytes) -> bytes:
-    """Return *packet* as it goes over the line."""
+    """Return the frame for *packet*, as it is sent over the line."""
     escaped = packet.replace(_ESCAPE, _ESCAPED_ESCAPE).replace(END, _ESCAPED_END)
     return END + escaped + END
 
@@ -20,7 +20,7 @@ class FrameReader:
         self._inside = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the packets that are complete now. What stands outside of frames is skipped."""
+        """Return the packets that are complete now. Bytes outside of frames are skipped."""
         packets = []
         self._pending += data
         while END in self._pending:

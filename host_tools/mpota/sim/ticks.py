@@ -1,4 +1,4 @@
-"""The interpreter's ticks as the chip has them: 30 bits, and they begin anew with every boot.
+"""The interpreter's ticks as on the chip: they have 30 bits, and begin again at every boot.
 
 The unix port's have 62 bits, and begin when the computer starts. Code that takes ticks for plain
 numbers, or that waits for half of 2**30 ms (6.2 days) at once, works with those and fails on the
@@ -54,7 +54,7 @@ _CONSTANTS = (
 
 
 def begin_ticks(interpreter: ctypes.CDLL, start_ms: int) -> None:
-    """Let the ticks of *interpreter* begin with *start_ms* now, and come round after 2**30.
+    """Let the ticks of *interpreter* begin with *start_ms* now, and start again after 2**30.
 
     Raises RuntimeError when it is not the interpreter that this was written for.
     """

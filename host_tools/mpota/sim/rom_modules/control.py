@@ -1,4 +1,4 @@
-"""The control page: what the board and its keeper know of each other beyond the flash.
+"""The control page: what the board and its keeper tell each other, beside the flash.
 
 One page of memory, shared by the process that keeps the board and the process that is the board
 for one boot. Words are unsigned, 32 bits, little-endian; the numbers below are byte offsets.

@@ -1,4 +1,4 @@
-"""The board's `esp`: flash that keeps the rules of NOR, and loses power where it was told to."""
+"""The board's `esp`: flash with the rules of NOR, whose power fails when the keeper wants it."""
 
 import control
 import machine_rtc
@@ -42,8 +42,8 @@ def _fill(at: ptr8, value: int, n: int):
 
 
 def _check(action, offset, n, buf=None):
-    # The chip itself looks at the length of a program alone. With an offset or a buffer that is
-    # not aligned to 4 it reads and writes something else than was asked for, and says nothing.
+    # The chip itself checks only the length of a program. With an offset or a buffer that is not
+    # aligned to 4, it reads or writes other bytes than asked for, without an error.
     if offset < 0 or offset + n > len(_flash):
         violation(action + " outside the flash", offset, n)
     if n % 4:

@@ -1,4 +1,5 @@
-"""Flash calls that the chip would not carry out as asked, and what a power cut leaves of one."""
+"""Flash calls that the chip would carry out in another way than asked, and those that a power cut
+interrupts."""
 
 import control
 import shared

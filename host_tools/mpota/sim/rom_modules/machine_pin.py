@@ -1,4 +1,4 @@
-"""The board's pins, which remember their level, and what is done by pins: ADC and PWM."""
+"""The board's pins, which remember their level, and what uses them: ADC and PWM."""
 
 import machine  # the interpreter's own
 

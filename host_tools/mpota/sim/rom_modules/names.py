@@ -25,5 +25,6 @@ FROZEN = (
     "webrepl",
 )
 
-# Modules of the firmware that the simulated board has not: an import says so.
+# Modules of the firmware that the simulated board lacks: importing one raises an error that says
+# so.
 MISSING = ("_espnow", "_onewire", "_webrepl", "espnow", "lwip", "port_diag", "upysh")

@@ -1,4 +1,4 @@
-"""The board's power: what chip, firmware and the frozen `_boot.py` do before boot.py runs."""
+"""The board's start: what the chip, the firmware and the frozen `_boot.py` do before boot.py."""
 
 import gc
 import os

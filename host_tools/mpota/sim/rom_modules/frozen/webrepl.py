@@ -1,4 +1,4 @@
-"""The prompt in a browser, which the simulated board has not."""
+"""The prompt in a browser, which the simulated board does not have."""
 
 
 def start(port=8266, password=None, accept_handler=None):
