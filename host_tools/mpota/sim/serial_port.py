@@ -1,5 +1,5 @@
-"""The serial port of a simulated board: a pseudo-terminal, which programs open like an
-adapter's device. Bytes that no program reads are lost, as with an adapter that no program has opened.
+"""The serial port of a simulated board: a pseudo-terminal, which programs open like the device of
+an adapter. Bytes that no program reads are lost, as with an adapter that no program has opened.
 """
 
 import os
