@@ -22,8 +22,8 @@ ROOT = Path(__file__).parent.parent
 GARDEN = ROOT / "examples" / "garden"
 _LOGGER = ROOT / "examples" / "logger"
 
-# What tests set differently from a board in the field: a trial is over at once; and no board has to
-# do with the mDNS of all others that are tested at the same time.
+# The settings of tests: a trial ends at once, and mDNS is off, so that a board does not hear all
+# the others that are tested at the same time.
 SETTINGS = {"ssid": "simulated", "confirm_s": 0.3, "mdns": False}
 
 # An application that says what it is, and does nothing else.
@@ -38,12 +38,12 @@ _numbers = itertools.count()
 
 
 def chip_kb(kilobytes: float) -> int:
-    """Return the bytes of a simulated board's heap that are as many *kilobytes* of the chip's."""
+    """Return the bytes of a simulated board's heap that correspond to *kilobytes* on the chip."""
     return round(kilobytes * 1024 * BYTES_PER_CHIP_BYTE)
 
 
 def own_ip() -> str:
-    """Return an address of 127.0.0.0/8 that no other board has: by this process, then by number."""
+    """Return an address of 127.0.0.0/8 that no other board uses, of this or another process."""
     number = os.getpid() % 2**15 << 9 | next(_numbers) % 2**9
     return f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
@@ -68,7 +68,7 @@ def application_image(files: dict[str, bytes], **fields: object) -> bytes:
 
 
 def compiled(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Return *files* of an application with a `.mpy` in place of every source."""
+    """Return *files* of an application, with every source compiled to a `.mpy`."""
     made = {}
     for name, content in files.items():
         if name.endswith(".py"):

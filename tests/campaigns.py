@@ -7,7 +7,7 @@ import pytest
 
 
 class Campaign:
-    """Which of its cases a campaign runs: all of them, or a sample by *seed*."""
+    """Chooses the cases that a campaign runs: all of them, or a sample by *seed*."""
 
     def __init__(self, is_whole: bool, seed: int) -> None:
         self.is_whole = is_whole

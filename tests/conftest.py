@@ -20,8 +20,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    # Nothing is kept between tests, nor beside what the user has there; a test that is about the
-    # cache gives itself a folder.
+    # Tests keep nothing in the user's cache; a test of the cache sets a folder of its own.
     os.environ["XDG_CACHE_HOME"] = "/dev/null"
     config.addinivalue_line("markers", "campaign: a test that samples its cases, or runs them all")
     # Workers get the options of the process that starts them, so all have the same seed.

@@ -1,4 +1,4 @@
-"""Data images as different tools make them: littlefs, tar; and file systems that are none."""
+"""Data images as different tools make them (littlefs, tar), and other file systems."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Find what code for the board uses that a stock MicroPython on an ESP8266 lacks, or that costs.
+"""Find code for the board that uses what MicroPython on an ESP8266 lacks, or that is costly.
 
 The unix port has most of it, so that code using it passes on the simulated board and dies on a
 real one. `python tests/device_subset.py` checks the tree; `check_source` checks one file.
@@ -50,8 +50,8 @@ INSTEAD_OF_MODULE = {
     "zlib": "deflate",
 }
 
-# What a module has on the board, for the modules where the unix port or CPython has more. The
-# sources are the port's mpconfigport.h and the globals tables of the modules themselves
+# The contents of modules on the board, for those modules that have more in the unix port or in
+# CPython. The sources are the port's mpconfigport.h and the globals tables of the modules
 # (MicroPython v1.29-preview).
 MODULE_ATTRIBUTES = {
     "asyncio": """
@@ -136,7 +136,7 @@ INSTEAD_OF_NAME = {
     "vars": "__dict__",
 }
 
-# Methods that objects on the board have not, by name; a call is enough to be reported.
+# Names of methods that objects on the board lack; any call of such a name is reported.
 MISSING_METHODS = {
     "partition": "find() or split(separator, 1)",
     "rpartition": "rfind() or rsplit(separator, 1)",
@@ -189,7 +189,7 @@ MISSING_ATTRIBUTES = {
 
 MISSING_HOOKS = {"__delattr__", "__setattr__"}
 
-# Each of these reads all there is when it is not told how much.
+# Each of these methods reads everything if it is called without a limit.
 BOUNDED_CALLS = {"read", "readline", "recv", "recvfrom"}
 UNBOUNDED_CALLS = {"readlines": "readline(bound) in a loop", "readall": "readinto()"}
 

@@ -16,7 +16,7 @@ _BAD_KINDS = (0, POINTER, 6, 7, 127, 128, 0x14A6B1)
 
 
 def uint(value: int, bytes_before: int = 0) -> bytes:
-    """Return a number as ROMFS has it, with bytes before it that change nothing."""
+    """Return a number as a ROMFS writes it, with leading bytes that do not change its value."""
     encoded = [value & 0x7F]
     while value := value >> 7:
         encoded.insert(0, 0x80 | value & 0x7F)
@@ -162,7 +162,7 @@ def a_number_that_does_not_end(rng):
 
 
 def a_number_that_32_bits_do_not_hold(rng):
-    # A board that went on shifting would read what is right.
+    # A board that kept shifting would read a correct number.
     kind, length = 2**32 + FILE, len(_named(b"x")) + 3
     data = _named(b"x") + record(DATA, b"a")
     return rng.choice(

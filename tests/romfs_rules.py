@@ -1,4 +1,4 @@
-"""The rules of docs/SPEC.md for the ROMFS of an image, by themselves: no code of board or host."""
+"""The rules of docs/SPEC.md for the ROMFS of an image, without code of the board or the host."""
 
 import re
 
@@ -44,7 +44,7 @@ def _is_file(records: bytes) -> bool:
 
 
 def _bytes(data: bytes) -> tuple[bytes, bytes]:
-    """Take a length and as many bytes from *data*; return these, and what is behind them."""
+    """Read a length and that many bytes from *data*; return these bytes, and the rest."""
     length, data = _number(data)
     if length > len(data):
         raise ValueError

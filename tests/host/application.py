@@ -1,4 +1,4 @@
-"""An application for tests of `mpota pack`, and how to have it refused."""
+"""An application for tests of `mpota pack`, and a helper for directories that are refused."""
 
 import pytest
 from mpota.errors import CommandError
@@ -14,7 +14,7 @@ def names(packed):
 
 
 def refusal(directory, **fields):
-    """Pack what cannot be packed, and give the error's one line."""
+    """Pack a directory that cannot be packed; return the error's line."""
     fields = {"name": "a", "version": "1", "sequence": 1} | fields
     with pytest.raises(CommandError) as caught:
         pack_directory(directory, **fields)

@@ -1,4 +1,4 @@
-"""What the tests of the host's tools share."""
+"""Fixtures for the tests of the host's tools."""
 
 import pytest
 from application import MAIN, TABLE
@@ -15,13 +15,13 @@ def quick_resends(monkeypatch):
 
 @pytest.fixture
 def quick_fallback(monkeypatch, quick_resends):
-    """Let the classic handshake follow soon where the other gets no answer."""
+    """Let the classic handshake follow soon if the other one gets no answer."""
     monkeypatch.setattr(Invitation, "strong_answer_s", 0.15)
 
 
 @pytest.fixture
 def impatient(monkeypatch, quick_resends):
-    """Let what never comes be missed soon."""
+    """Give up waiting soon."""
     monkeypatch.setattr(Invitation, "strong_answer_s", 0.2)
     for name in ("answer_s", "connect_s", "restart_s"):
         monkeypatch.setattr(Invitation, name, 0.4)
@@ -37,7 +37,7 @@ def quick_polls(monkeypatch):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write files into an application's directory, and give the directory."""
+    """Return a function that writes files into an application's directory, and returns it."""
 
     def write_files(files):
         for name, content in files.items():

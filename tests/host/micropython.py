@@ -1,4 +1,4 @@
-"""MicroPython's own reader of ROMFS, on the unix port, which the host's reader is compared with."""
+"""MicroPython's own reader of ROMFS, on the unix port, to compare the host's reader with."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The real openssl, which the tool's keys and signatures are compared with."""
+"""The real openssl, to compare the tool's keys and signatures with."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 KEYS = Path(__file__).parent.parent / "vectors" / "keys"
 
-# A copy: other threads' tests change the process's own while a child takes it over.
+# A copy of the environment: other threads may change os.environ while a child process starts.
 _ENVIRONMENT = dict(os.environ)
 
 
@@ -19,7 +19,7 @@ test_key.__test__ = False  # pytest takes it for a test by its name
 
 
 def openssl(*arguments, stdin=b""):
-    """Run openssl; return what it prints to stdout. A failure of it is a failure of the test."""
+    """Run openssl; return what it prints to stdout. If openssl fails, the test fails."""
     process = tried(*arguments, stdin=stdin)
     assert process.returncode == 0, process.stderr.decode()
     return process.stdout

@@ -74,7 +74,7 @@ class ScriptedBoard:
             self._failure = error
 
     def invited(self, within_s=None):
-        """Wait for an invitation, of either handshake; None where it may be missing and is."""
+        """Wait for an invitation, of either handshake; return None if none comes *within_s*."""
         self._udp.settimeout(within_s or _PATIENCE_S)
         try:
             text, sender = self._udp.recvfrom(512)
@@ -114,7 +114,7 @@ class ScriptedBoard:
         self._udp.sendto(data, self.invitations[-1].sender)
 
     def response(self):
-        """Wait for the answer to a nonce; give cnonce and response."""
+        """Wait for the answer to a nonce; return cnonce and response."""
         while not (text := self._udp.recv(512)).startswith(b"200 "):
             assert text.startswith(b"0 "), text  # an invitation sent before the nonce arrived
         digits = 64 if self.invitations[-1].sha256 else 32
@@ -133,7 +133,7 @@ class ScriptedBoard:
             return False
 
     def response_or_invitation(self):
-        """Wait for a datagram; give cnonce and response, or None if it is an invitation."""
+        """Wait for a datagram; return cnonce and response, or None if it is an invitation."""
         text = self._udp.recv(512)
         if text.startswith(b"0 "):
             return None
@@ -142,7 +142,7 @@ class ScriptedBoard:
         return fields.groups()
 
     def authenticated(self, password, nonce=None):
-        """Ask for the password as the invitation has it; tell whether the answer is right."""
+        """Ask for the password in the invitation's handshake; tell whether the answer is right."""
         if self.invitations[-1].sha256:
             return self._authenticated_strongly(password, nonce or STRONG_NONCE)
         nonce = nonce or NONCE
@@ -160,7 +160,7 @@ class ScriptedBoard:
         return response == hmac.digest(key, signed.encode(), "sha256").hex()
 
     def asked(self, within_s=None):
-        """Wait for a request; return its words. None where it may be missing and is."""
+        """Wait for a request; return its words, or None if none comes *within_s*."""
         self._udp.settimeout(within_s or _PATIENCE_S)
         try:
             data, self._asker = self._udp.recvfrom(512)
@@ -179,9 +179,9 @@ class ScriptedBoard:
         self._udp.sendto(text.encode(), self._asker)
 
     def proven(self, password, nonce=STRONG_NONCE):
-        """Ask for the password as a request has it; tell whether the answer is right.
+        """Ask for the password in answer to a request; tell whether the proof is right.
 
-        Requests that were sent before the nonce arrived are passed over.
+        Requests that were sent before the nonce arrived are ignored.
         """
         self.reply(f"AUTH2 {nonce}")
         while len(words := self.asked()) != 3:
@@ -281,9 +281,9 @@ def well_behaved(board):
 
 
 def tried(*told):
-    """Make the script of a board that takes an update, and then tells its status so, in turn.
+    """Make the script of a board that takes an update, and then tells these statuses one by one.
 
-    Without any, it has confirmed the update when it is asked.
+    Without any, the board has confirmed the update when it is asked.
     """
 
     def script(board):
@@ -303,7 +303,7 @@ def classic(board):
 def sketch(password):
     """Make the script of Arduino's library with a password.
 
-    What is no answer to its nonce makes it forget the nonce.
+    Any datagram that is not an answer to its nonce makes it forget the nonce.
     """
 
     def script(board):
@@ -348,7 +348,7 @@ def transferred(script, **options):
 
 
 def failure(script, kind, data=IMAGE, **options):
-    """Upload to a board that fails, and give the error's one line."""
+    """Upload to a board that fails; return the error's line."""
     with ScriptedBoard(script) as board, pytest.raises(kind) as caught:
         send(board, data, **options)
     line = str(caught.value)

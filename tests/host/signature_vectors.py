@@ -95,7 +95,7 @@ def good_cases():
 
 
 def forged_blocks(signer: Signer, message: str) -> dict[str, bytes]:
-    """Return blocks that only a lax check takes, which the private key is then applied to."""
+    """Return blocks that only a careless verifier accepts; the private key is applied to them."""
     found, size = digest(message), signer.size
     info = SHA256 + found
     good = signer.block(info)

@@ -1,4 +1,4 @@
-"""A terminal for tests, of 80 columns, with a clock of its own."""
+"""A terminal for tests, with 80 columns and its own clock."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""docs/ARDUINO.md: its recipes make an image of a folder, and its commands are commands of ours."""
+"""docs/ARDUINO.md: its recipes make an image of a folder, and mpota has its commands."""
 
 import configparser
 import re
@@ -21,7 +21,7 @@ def blocks(kind):
 
 
 def parses(words):
-    """Parse a command line of mpota as the tool does; fail where the tool would."""
+    """Parse a command line of mpota as the tool does; fail if the tool would fail."""
     name, command, *arguments = words
     assert name == "mpota"
     group = typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""Several boards at a time: how many, and when no other is begun."""
+"""Several boards at a time: how many there are, and when no other one is begun."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The settings that the host writes to a board, and what of them people see."""
+"""The settings that the host writes to a board, and how they are shown to people."""
 
 import hashlib
 import json

@@ -20,7 +20,7 @@ def run(*arguments, password=None):
 
 @contextmanager
 def boards(scripts):
-    """Run scripted boards, by their addresses, which listen on one and the same port; give it."""
+    """Run scripted boards at several addresses, all on the same port; yield the port."""
     with ExitStack() as stack:
         first = stack.enter_context(ScriptedBoard(scripts[FIRST], FIRST))
         for ip in list(scripts)[1:]:

@@ -24,7 +24,7 @@ def built(sequence=1, **files):
 
 
 def made(old, new):
-    """Return the delta from *old* to *new* and see to it that it makes *new*."""
+    """Return the delta from *old* to *new*, after a check that it makes *new*."""
     changed = delta.make(old, new)
     content, rest = compression.unpack(changed)
     assert rest == b""

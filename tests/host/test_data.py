@@ -23,7 +23,7 @@ def run(*arguments):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with FILES, and what is left out."""
+    """A folder with FILES, and with files that are left out."""
     for name, content in FILES.items() | {(".hidden", b"x"), ("fonts/.DS_Store", b"x")}:
         path = tmp_path / "files" / name
         path.parent.mkdir(parents=True, exist_ok=True)

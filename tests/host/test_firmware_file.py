@@ -1,4 +1,4 @@
-"""Firmware files: what is taken for MicroPython with ROMFS, and what is said of all else."""
+"""Firmware files: which are accepted as MicroPython with ROMFS, and what is told of others."""
 
 import hashlib
 import struct
@@ -24,7 +24,7 @@ def refusal(data: bytes) -> str:
 
 
 def with_md5(data: bytes) -> bytes:
-    """Return *data* the MD5 that fits it, as one gets it who means it badly."""
+    """Return *data* with an MD5 that fits, as in a file that somebody has forged."""
     return data[:-16] + hashlib.md5(data[4:-16]).digest()
 
 

@@ -1,4 +1,4 @@
-"""A board's flash image: everything lies where the flash map has it, and is read back."""
+"""A board's flash image: everything lies where the flash map says, and can be read back."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""When the classic handshake may take the place of the SHA-256 one, against a scripted board."""
+"""When the classic handshake may be used instead of the SHA-256 one, against a scripted board."""
 
 import pytest
 from mpota.arduino import outcomes
@@ -42,7 +42,8 @@ def test_auto_proves_the_password_in_the_classic_way(quick_fallback):
 
 
 def test_a_sketch_with_a_password_costs_three_seconds_and_no_more():
-    # The SHA-256 handshake is not answered once before the other one, and once after it.
+    # The sketch does not answer the SHA-256 handshake, once before the classic one and once after
+    # it.
     assert 2 * Invitation.strong_answer_s <= 3
 
 
@@ -65,7 +66,7 @@ def test_a_board_that_missed_the_first_invitation_is_asked_again_before_a_passwo
 
 
 def test_a_board_that_answers_now_and_then_gets_no_password_in_the_classic_way(quick_fallback):
-    # As one does that a stranger's wrong guesses make pause.
+    # As a board that pauses, since a stranger has guessed wrong passwords.
     def script(board):
         board.invited_classically()
         board.say(f"AUTH {NONCE}")

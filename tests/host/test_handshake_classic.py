@@ -1,4 +1,4 @@
-"""ArduinoOTA's classic handshake: its responses, and challenges that are none."""
+"""ArduinoOTA's classic handshake: its responses, and a challenge of another kind."""
 
 import json
 from pathlib import Path

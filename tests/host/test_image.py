@@ -1,4 +1,4 @@
-"""The application image: what is built is read back, and nothing that is not whole is taken."""
+"""The application image: a built image can be read, and an incomplete one is refused."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""`mpota inspect`: what is in an image, and what is wrong with one that is not whole."""
+"""`mpota inspect`: what is in an image, and what is wrong with a damaged one."""
 
 import hashlib
 

@@ -92,7 +92,7 @@ def test_a_closed_port_is_told(impatient):
 
 
 class Filtered(socket.socket):
-    """A UDP socket that gets "administratively prohibited" from a firewall for an answer."""
+    """A UDP socket that gets the answer "administratively prohibited" from a firewall."""
 
     def recv(self, *_):
         super().recv(1)

@@ -1,4 +1,4 @@
-"""`mpota keygen`: keys as openssl makes them, for one's own eyes only."""
+"""`mpota keygen`: keys as openssl makes them, readable only by their owner."""
 
 import os
 import stat

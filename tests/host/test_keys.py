@@ -1,4 +1,4 @@
-"""Keys in PEM files: which are read, and what is told of those that are not."""
+"""Keys in PEM files: which are accepted, and what is told about others."""
 
 import struct
 
@@ -18,7 +18,7 @@ def public(tmp_path):
 
 @pytest.fixture
 def pem(tmp_path):
-    """Have openssl write a PEM file, and give its path."""
+    """Return a function that lets openssl write a PEM file, and returns its path."""
 
     def written_by(*arguments):
         path = tmp_path / "a.pem"

@@ -1,4 +1,4 @@
-"""ROMFS: what is built, MicroPython lists as it is; what lies is refused before it is read."""
+"""ROMFS: MicroPython reads what was built; a hostile ROMFS is refused before it is read."""
 
 import random
 

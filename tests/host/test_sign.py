@@ -1,4 +1,4 @@
-"""`mpota sign`: in the place of Arduino's signing.py, option by option and line by line."""
+"""`mpota sign` replaces Arduino's signing.py: the same options, and the same lines."""
 
 import hashlib
 import struct
@@ -14,7 +14,7 @@ BINARY = bytes(range(256)) * 20
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Work in a folder with a key that is nobody else's to read, and a binary."""
+    """Work in a folder with a binary, and with a key that nobody else can read."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.bin").write_bytes(BINARY)
     (tmp_path / "private.key").write_bytes(KEY.read_bytes())

@@ -1,4 +1,4 @@
-"""Signatures: the bytes of openssl's, and nothing taken that is none."""
+"""Signatures: they have the same bytes as openssl's, and no bad one is accepted."""
 
 import hashlib
 import json

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("quick_polls")
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Miss an answer soon."""
+    """Give up waiting for an answer soon."""
     for name, seconds in (("_PATIENCE_S", 0.2), ("_SILENCE_S", 0.5)):
         monkeypatch.setattr(f"mpota.arduino.trial.{name}", seconds)
 

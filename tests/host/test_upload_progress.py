@@ -16,7 +16,7 @@ def terminal():
 
 
 def sent(terminal, done, seconds):
-    """Show an upload that has come to `done` bytes, a tenth each in a tenth of the time."""
+    """Show an upload of `done` bytes so far, which came in ten equal steps in `seconds`."""
     with Display(terminal.console, [BOARD], TOTAL, tell_steps=False) as display:
         shown = display[BOARD]
         shown.step("waiting for the board to connect to TCP port 43210")

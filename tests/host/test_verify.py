@@ -1,4 +1,4 @@
-"""`mpota verify`: a good signature is status 0, and each bad one has a line of its own."""
+"""`mpota verify`: a good signature gives status 0, and each kind of bad one its own line."""
 
 import hashlib
 import struct

@@ -1,4 +1,4 @@
-"""The answer to a 401: RFC 7616's own example, what is chosen, and what strangers are not shown."""
+"""The answer to a 401: RFC 7616's own example, the choice of a login, and what is kept secret."""
 
 import hashlib
 import re
