@@ -24,21 +24,24 @@ def main(ota):
         ota.handle()
         time.sleep_ms(10)
 """
-# The same, and evaluates what it is told by UDP.
-COMMANDED_APP = """
-import network, socket, time
-
-def main(ota):
-    ota.on_error(lambda code: print("update failed, code", code))
-    ota.on_end(lambda: print("update ended"))
-    print("app {version} runs")
+# A part of applications that are given commands by UDP: opens the socket `commands`.
+TAKES_COMMANDS = """
     while not network.WLAN(network.WLAN.IF_STA).isconnected():
         ota.handle()
     commands = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     commands.bind(("", 7000))
     commands.settimeout(0)
     print("takes commands")
-    while True:
+"""
+# The same application, which also evaluates the commands that it is given.
+COMMANDED_APP = f"""
+import network, socket, time
+
+def main(ota):
+    ota.on_error(lambda code: print("update failed, code", code))
+    ota.on_end(lambda: print("update ended"))
+    print("app {{version}} runs")
+{TAKES_COMMANDS}    while True:
         ota.handle()
         try:
             command = commands.recvfrom(400)[0]
@@ -46,7 +49,7 @@ def main(ota):
             time.sleep_ms(10)
             continue
         try:
-            print("gives", eval(command, globals(), {"ota": ota}))
+            print("gives", eval(command, globals(), {{"ota": ota}}))
         except Exception as e:
             print("raises", type(e).__name__, e)
 """

@@ -1,4 +1,6 @@
-"""Applications that hold nearly all of the heap, and what is left beside them."""
+"""Applications that hold nearly all of the heap."""
+
+from device import TAKES_COMMANDS
 
 # Holds all of the heap but {leaves} bytes, in small pieces, from when the services listen.
 APP = """
@@ -28,10 +30,9 @@ def leaving(free_bytes: int) -> str:
     return APP.replace("{leaves}", str(free_bytes))
 
 
-# Evaluates what it is told by UDP, as device.COMMANDED_APP does, and can be told to hold the heap:
-# `leave(free, phase, ms)` holds all but so many bytes for so long, from now on or from when the
-# update that comes is in that phase.
-HOLDING_APP = """
+# Evaluates commands, as device.COMMANDED_APP does, and has the command `leave(free, phase, ms)`: it
+# holds all but *free* bytes of the heap for *ms*, from now on or from a phase of the next update.
+HOLDING_APP = f"""
 import gc, network, socket, time
 
 held = wanted = until = None
@@ -62,14 +63,8 @@ def main(ota):
     ota.on_progress(lambda done, total: at("last" if done == total else "progress"))
     ota.on_error(lambda code: print("update failed, code", code))
     ota.on_end(lambda: print("update ended"))
-    print("app {version} runs")
-    while not network.WLAN(network.WLAN.IF_STA).isconnected():
-        ota.handle()
-    commands = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    commands.bind(("", 7000))
-    commands.settimeout(0)
-    print("takes commands")
-    while True:
+    print("app {{version}} runs")
+{TAKES_COMMANDS}    while True:
         ota.handle()
         try:
             at("now")
@@ -81,7 +76,7 @@ def main(ota):
                 time.sleep_ms(2)
                 continue
             command = commands.recvfrom(400)[0]
-            print("gives", eval(command, globals(), {"ota": ota}))
+            print("gives", eval(command, globals(), {{"ota": ota}}))
         except OSError:
             time.sleep_ms(2)
         except Exception as e:
