@@ -1,8 +1,8 @@
-"""An image of data files, for the folder /data: received into a file, checked as an application's
-image is, and unpacked beside /data. For the Updater.
+"""A data image, for the folder /data: it is received into a file, checked like an application's
+image, and unpacked beside /data. Part of the Updater.
 
-Nothing of an image is looked into before its digests and its signature are good, but for its first
-bytes, which may refuse it. RAM: about 2 KB while loaded, beside the Updater's.
+The content of an image is used only after its digests and its signature were checked; its first
+bytes can only refuse it. RAM: about 2 KB while loaded, beside the Updater's.
 """
 
 import uos
@@ -17,7 +17,7 @@ from . import littlefs, tar
 from .copy import COPY_BYTES, copying, keeping, made_folders
 from .tar import bad
 
-# What an image may hold.
+# The limits of an image's content.
 _MAX_NAME = const(100)
 _MAX_DEPTH = const(8)
 _MAX_ENTRIES = const(1000)
@@ -26,8 +26,8 @@ _MAX_ENTRIES = const(1000)
 _FAULTS = const(b"\x02\x11\x14\x15\x54")
 _DIGEST = const(b".mpota")  # what exchange.py writes into the folder
 
-# In the file system: a block, of which a file's data have nearly all; a file up to so many bytes
-# lies in its folder; what a folder takes, and what must be left for the file system's own work.
+# The file system: the size of a block, nearly all of which holds a file's data; files up to a size
+# lie in their folder; the room for a folder, and what must stay free for littlefs itself.
 _BLOCK_BYTES = const(4096)
 _DATA_BYTES = const(4080)
 _INLINE_BYTES = const(128)
@@ -50,7 +50,7 @@ _WRONG_DATA = const(48)
 
 
 def begin(updater, boot_record):
-    """Remove what updates before have left; raise OTAError 4 if there is no room for the image."""
+    """Remove the rests of earlier updates; raise OTAError 4 if there is no room for the image."""
     if not boot_record.data:
         exchange.remove_rest()
     updater.ota.has_staged_data = False
@@ -58,7 +58,7 @@ def begin(updater, boot_record):
 
 
 def free_space():
-    """Return how many bytes there is room for in the file system."""
+    """Return how many bytes the file system has room for."""
     return max(0, uos.statvfs("/")[3] - _SPARE_BLOCKS) * _DATA_BYTES
 
 
@@ -80,7 +80,7 @@ def refuse_by_head(head, updater):
 
 
 def _what_it_is(head):
-    # What a file that is no data image seems to be, and what to do.
+    # Returns what a file that is not a data image seems to be, and what to do.
     what = ""
     if head[:3] == b"\xd2\xcd\x31":
         what = "an application; "
@@ -94,7 +94,7 @@ def _what_it_is(head):
 
 
 def append(updater):
-    """Write the pages that *updater* has gathered behind what it has written before."""
+    """Append the pages that *updater* has gathered to the file."""
     if updater.file is None:
         refuse_by_head(updater.pages[: updater.filled], updater)
         if not exchange.is_there(exchange.FOLDER):
@@ -144,7 +144,7 @@ def read_stored(updater, at, view):
 
 
 def _opened(updater):
-    # Returns what the image is, which knows where it ends.
+    # Returns an object for the kind of image, which knows where the image ends.
     head = updater.pages[:512]
     updater.read_stored(0, head)
     if littlefs.is_head(head):

@@ -1,5 +1,5 @@
-"""Files that go into the folder that becomes /data: those of an image, and those of /data that an
-application wants to be kept. RAM: about 0.4 KB while loaded.
+"""Copy files into the folder that becomes /data: those of an image, and those of /data that the
+application wants to keep. RAM: about 0.4 KB while loaded.
 """
 
 import uerrno
@@ -17,9 +17,9 @@ _DAMAGED = const(37)
 
 
 def keeping(manifest):
-    """Copy the files of /data that *manifest* wants to be kept into NEW. A generator.
+    """Copy the files of /data that *manifest* wants to keep into NEW. A generator.
 
-    The file that tells where /data came from is none of them: NEW has its own.
+    The file with the digest of /data's image is not copied: NEW has its own.
     """
     patterns = manifest.get("keep", ())
     if not patterns or not is_there(DATA):

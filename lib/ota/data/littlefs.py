@@ -1,4 +1,4 @@
-"""A littlefs, mounted from a file to be read. RAM: about 0.3 KB while loaded.
+"""A littlefs in a file, mounted read-only. RAM: about 0.3 KB while loaded.
 
 Format: github.com/littlefs-project/littlefs, SPEC.md, versions 2.0 and 2.1.
 """
@@ -18,7 +18,7 @@ _HEAD_BYTES = const(32)
 
 _LEAST_BLOCK_BYTES = const(512)
 _MOST_BLOCK_BYTES = const(65536)
-# What is read at once.
+# How many bytes are read at once.
 _READ_BYTES = const(32)
 _LOOKAHEAD_BYTES = const(32)
 
@@ -34,7 +34,7 @@ def is_head(head):
 class LittleFS:
     """The littlefs in *file*, which begins with *head*, and ends at byte `end`.
 
-    It is a block device, too, that can be read and nothing else.
+    This object is also the block device, which can only be read.
     """
 
     _fs = _source = None
@@ -92,7 +92,7 @@ class LittleFS:
             raise OSError(uerrno.EIO)
 
     def ioctl(self, request, _):
-        """Return how many blocks there are (4), or how long they are (5)."""
+        """Return the number of blocks (request 4), or the size of a block (5)."""
         if request == 4:
             return self._blocks
         return self._block_bytes if request == 5 else 0

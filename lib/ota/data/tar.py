@@ -1,7 +1,7 @@
-"""A tar, read from a file: POSIX's ustar, GNU's form of it, and the one before both. RAM: about
-0.5 KB while loaded.
+"""A tar in a file: POSIX's ustar, GNU's form of it, and the older form. RAM: about 0.5 KB while
+loaded.
 
-Only files and folders are taken: no links, no devices, and nothing that needs further headers.
+Only files and folders are accepted: no links, no devices, and nothing that needs further headers.
 """
 
 from micropython import const
@@ -24,13 +24,13 @@ _PREFIX_AT = const(345)
 _PREFIX_END = const(500)
 
 _HOW = const("%s: make it with 'mpota mkdata' or 'tar --format=ustar'")
-# What a further header (POSIX's pax) may not say, since the name or size before it is not right
-# then. What else it says, such as a time, is passed over.
+# Fields that a further header (POSIX's pax) must not have, since they replace the name or size of
+# the entry. Its other fields, such as a time, are ignored.
 _MEANINGS = const((b" path=", b" linkpath=", b" size=", b" GNU.sparse"))
 
 
 def bad(what):
-    """Return the OTAError for an image in which *what* is wrong."""
+    """Return the OTAError for a bad image; *what* says what is wrong."""
     return OTAError(_BAD_DATA_IMAGE, what)
 
 
@@ -114,7 +114,7 @@ class Tar:
         return self._file
 
     def close(self):
-        """Do nothing: what `open` returns is the file that the tar is in."""
+        """Do nothing: `open` returns the file that holds the tar, which stays open."""
 
     def _read(self, at, view):
         self._file.seek(at)

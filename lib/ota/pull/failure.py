@@ -1,5 +1,5 @@
-"""Why a question to a server failed, for the log, the application and the boot after this one;
-loaded when it has.
+"""Tell why a question to a server has failed: the log, the application, and the next boot; loaded
+when one has failed.
 
 RAM: about 500 bytes while loaded.
 """
@@ -16,7 +16,7 @@ _WRITE_FAILED = const(1)
 _STREAM_TIMEOUT = const(6)
 _NO_MEMORY = const(14)
 _NO_RAM = const(-8)
-# After these, what has come of a download is still good.
+# After these errors, the received part of a download is still good.
 _KEPT = const((-1, -5, -7, -8, -11, 6, 14))
 
 # Of ESP8266httpUpdate.h and ESP8266HTTPClient.h of the Arduino core.

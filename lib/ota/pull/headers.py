@@ -1,6 +1,6 @@
-"""What a board tells a server of itself in each request. Headers: docs/SPEC.md.
+"""The headers in which a board tells a server about itself in each request: docs/SPEC.md.
 
-Loaded until they are put together. RAM: about 1 KB while loaded, beside the record and the slots.
+Loaded until they are composed. RAM: about 1 KB while loaded, beside the record and the slots.
 """
 
 import gc
@@ -96,7 +96,7 @@ def composing(session, start):
             line = line % values[taken]
             taken += 1
         at = _put(block, at, line)
-    # The server is to send the rest of a file, or nothing where that has not changed.
+    # Asks the server for the rest of a file, or for nothing if the file has not changed.
     place = session.place
     if start:
         at = _put(block, at, b"Range: bytes=%d-" % start)
@@ -141,7 +141,7 @@ def _put(block, at, line):
 
 
 def _printable(text):
-    # What an exception said is in it at times, and would end the header with a line feed.
+    # The text may hold the message of an exception, and a line feed in it would end the header.
     return bytes([c if c >= 32 and c != 127 else 63 for c in text.encode()]).decode()
 
 

@@ -1,4 +1,4 @@
-"""When a board asks its server next; loaded when a question has ended, and at the start.
+"""Decide when the board asks its server next; loaded at the start, and when a question has ended.
 
 RAM: about 300 bytes while loaded.
 """
@@ -66,7 +66,7 @@ def _interval_s(service):
 
 
 def _share():
-    # This board's own number from 0 to 1; those of boards with similar ids are far apart.
+    # Returns a number from 0 to 1 for this board; boards with similar ids get very different ones.
     from ..hal import chip_id
 
     return (int(chip_id(), 16) * 40503 & 0xFFFF) / 0xFFFF

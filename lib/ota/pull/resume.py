@@ -1,5 +1,5 @@
-"""What is kept of a download, so that one that breaks goes on where it stopped, after a power cut
-too; and of the last one that is complete, so that it is not fetched again. Format: docs/SPEC.md.
+"""The file that describes a download, so that an interrupted one continues where it stopped, even
+after a power cut, and a complete one is not fetched again. Format: docs/SPEC.md.
 
 RAM: about 500 bytes while loaded.
 """
@@ -24,12 +24,12 @@ _CHECK = const(8)
 _MAGIC = const(b"MPL1")
 VALIDATOR_LIMIT = const(_LONGEST - _HEAD - _CHECK)  # bytes; a longer one is not kept
 
-# So many bytes of the image are programmed between two writes of the file, at least.
+# At least this many bytes of the image are programmed between two writes of the file.
 STEP_BYTES = const(16384)
 
 
 class Place:
-    """How far the download from *url* has come; what another address has left counts as nothing."""
+    """How far the download from *url* has come; a file for another address is ignored."""
 
     validator = ""  # the file's ETag, or the date of its last change; "": it cannot be resumed
     size = 0  # of the file, in bytes
@@ -84,7 +84,7 @@ class Place:
         self.position += STEP_BYTES
 
     def may_resume(self):
-        """Return whether the validator says that not a byte of the file has changed."""
+        """Return whether the validator guarantees that no byte of the file has changed."""
         return bool(self.validator) and self.validator[:2] != "W/"
 
     def begin(self, validator="", size=0, sequence=0):

@@ -1,9 +1,9 @@
 """One question to a server, from the request to the end of the update that it may bring; loaded
 while the board asks.
 
-What goes into the request is in headers.py, how it is sent in request.py, the update in
-download.py, why it failed in failure.py: one after the other is loaded, since a question must need
-little heap. RAM: about 1 KB while loaded.
+headers.py composes the request, request.py sends it, download.py installs the image, failure.py
+tells of errors. They are loaded one after the other, since a question must need little heap. RAM:
+about 1 KB while loaded.
 """
 
 import sys
@@ -20,7 +20,7 @@ _OVER = const(
 )
 
 _WAIT_MS = const(2)
-# A question takes so many times the service's `timeout_ms` at most.
+# The longest time of a question, in multiples of the service's `timeout_ms`.
 _GRACE = const(8)
 
 _LONGEST_LINE = const(64)  # of a chunk's size
@@ -101,12 +101,12 @@ class Session:
         try:
             self.steps.close()
         except ValueError:
-            return  # one of the update's own callbacks asks for it: `step` does it after the call
+            return  # called by a callback of this update: `step` closes it afterwards
         if self.service.session is self:
             self.service.finish(self.service.FAILED, _LOST, "broken off")
 
     def listen(self):
-        """Let the time begin anew in which something must come."""
+        """Start the time again within which something must come."""
         self.deadline = after(self.service.timeout_ms)
 
     def waiting(self):
@@ -125,7 +125,7 @@ class Session:
             self.tcp = None
 
     def unload(self):
-        """Take out of memory what has had its use: what comes now needs its place."""
+        """Unload the modules of the previous stage: the next one needs their memory."""
         ota = self.service.ota
         if not ota.is_updating:
             ota.unload(*_OVER.split())
@@ -156,10 +156,10 @@ class Session:
             redirects += 1
 
     def reading(self, view):
-        """Read what comes of the reply's body into *view*, a memoryview.
+        """Read a part of the reply's body into *view*, a memoryview.
 
-        A generator whose value is how many bytes have come; 0: there are no more. Raises OTAError
-        with a number below 0.
+        A generator whose value is the number of bytes, 0 at the end. Raises OTAError with a number
+        below 0.
         """
         if self.is_chunked and self.left == 0:
             yield from self._enter()
@@ -247,7 +247,7 @@ class Session:
             if self.place and self.place.failures:
                 self.place.failures = 0
                 self.place.store()
-        except Exception as e:  # whatever it was, the application must hear of it
+        except Exception as e:  # the application must be told of any error
             result = service.FAILED
             self.close_tcp()
             if self.updater is None:
