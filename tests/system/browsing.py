@@ -1,4 +1,4 @@
-"""Somebody who has an application's own page open."""
+"""A browser that has an application's own page open."""
 
 import contextlib
 import http.client
@@ -7,7 +7,7 @@ import time
 
 
 class Browser:
-    """Has the page of a board open: asks for it again and again, and counts what it gets."""
+    """Loads the page of a board again and again, and counts the answers."""
 
     def __init__(self, ip: str, port: int) -> None:
         self._address = (ip, port)
@@ -24,7 +24,7 @@ class Browser:
         self._thread.join()
 
     def wait_for_pages(self, count: int) -> None:
-        """Wait until there were *count* more of them."""
+        """Wait until *count* more pages have come."""
         wanted = self.pages + count
         while self.pages < wanted:
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What the system tests share: the fleet of boards that are left as they were found."""
+"""Fixtures of the system tests: the fleet of boards that several tests share."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A board under test: what it is known to run, and the proof that it came to no harm."""
+"""A board under test: what it must be running, and the proof that a test has done it no harm."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ from mpota.arduino.outcomes import RefusedError, UploadError
 from mpota.board.flash import SLOT_BYTES, SLOT_STARTS, read_flash, read_slot
 from mpota.board.record import NAME, Record
 
-# Says what it is, and when a session has ended: the listener is free again then.
+# Prints its version, and when a session has ended: then the listener is free again.
 APP = """
 import time
 
@@ -55,14 +55,14 @@ def main(ota):
 """
 _COMMAND_PORT = 7000
 FAILED = r"update failed, code (\d)"
-REFUSED = r"arduino: refused: "  # before it has begun, which the application does not hear of
+REFUSED = r"arduino: refused: "  # refused before it has begun, of which the application is not told
 
 
 class Device:
     """A switched-on board and the release it runs; `sequence` is the number of both.
 
-    The first release is `app` with further `files`; other arguments are settings. `spoiled` is set
-    while it is not proven that the board is as it should be.
+    The first release is `app` with further `files`; other arguments are settings. `spoiled` is true
+    while it is not proven that the board still works.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class Device:
         return boards.small_image(str(self.sequence), self.sequence, files)
 
     def next_image(self, app: str | None = None, files: dict[str, bytes] | None = None) -> bytes:
-        """Count the sequence up and give the release of that number."""
+        """Increase the sequence, and return the release of that number."""
         self.sequence += 1
         return self.image(app, files)
 
     @property
     def said(self) -> int:
-        """The number of lines so far: where to wait from."""
+        """The number of lines so far, to wait for later ones."""
         return len(self.board.lines)
 
     def line(self, pattern: str, start: int = 0) -> int:
@@ -120,7 +120,7 @@ class Device:
         arduino.upload(data, **{"board_ip": self.board.ip, "password": self.password} | options)
 
     def command(self, expression: str, start: int = 0) -> int:
-        """Let the board, whose application is COMMANDED_APP since line *start*, evaluate it.
+        """Let COMMANDED_APP, which runs since line *start*, evaluate *expression*.
 
         Wait until it has, or restarts; return where the lines of that begin.
         """
@@ -137,7 +137,7 @@ class Device:
         self.board.wait_for("is confirmed", start=start)
 
     def update(self, data: bytes | None = None) -> None:
-        """Upload `data`, or just the next release, and see it confirmed."""
+        """Upload `data`, or the next release, and wait until it is confirmed."""
         start = self.said
         self.upload(self.next_image() if data is None else data)
         self.confirmed(start)
@@ -158,7 +158,7 @@ class Device:
 
     @contextlib.contextmanager
     def unharmed(self) -> Iterator[None]:
-        """See to it that what is done inside changes nothing, and that a good update succeeds.
+        """Check that the code inside changes nothing, and that a good update succeeds afterwards.
 
         The version that runs goes on without a restart. Its slot and all files stay as they are,
         and what was written into the other slot counts as nothing.

@@ -42,7 +42,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def device(self) -> Iterator[Device]:
-        """Lend a board that is on, without a password; one that comes back spoiled is given up."""
+        """Lend a board that is on, without a password; a spoiled one is not used again."""
         with self._lock:
             device = self._free.pop() if self._free else None
             self._made += device is None
@@ -59,7 +59,7 @@ class Fleet:
                 self._free.append(device)
 
     def run(self, item: pytest.Function) -> None:
-        """Run the test *item*, with those that are parallel to it; it fails as it did."""
+        """Run the test *item* together with those that are parallel to it; pass on its result."""
         if item.path not in self._modules:
             self._modules.add(item.path)
             for other in item.session.items:

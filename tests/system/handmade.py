@@ -1,4 +1,4 @@
-"""Images put together by hand, with a MANIFEST that is as a test wants it."""
+"""Images made by hand, with any MANIFEST that a test wants."""
 
 import io
 import tarfile
@@ -23,7 +23,7 @@ def image_with(manifest: bytes, files: dict[str, bytes]) -> bytes:
 
 
 def tar_of_mpota_1() -> bytes:
-    """Return an image of the format before this one."""
+    """Return an image of the previous format."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in {

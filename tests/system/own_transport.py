@@ -1,4 +1,4 @@
-"""An application with a transport of its own for updates, and a host for that."""
+"""An application with its own transport for updates, and a host for it."""
 
 import contextlib
 import socket

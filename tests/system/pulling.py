@@ -1,4 +1,4 @@
-"""A board that asks servers when the test says so, and tells what came of it."""
+"""A board that asks servers when the test wants it, and tells the results."""
 
 import re
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ RESULTS = FAILED, NO_UPDATES, OK = 0, 1, 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a question came to: the result, the number and the text of the error, the callbacks."""
+    """The outcome of a question: the result, the error's number and text, the callbacks."""
 
     result: str
     error: int
@@ -100,7 +100,7 @@ class PullingDevice(Device):
 
 
 def filler(size_bytes: int) -> bytes:
-    """Return bytes of which no two places look the same."""
+    """Return bytes that do not repeat."""
     return b"".join(n.to_bytes(4, "big") for n in range(size_bytes // 4))
 
 

@@ -1,4 +1,4 @@
-"""A host that does ArduinoOTA's protocol step by step, as badly as a test wants it."""
+"""A host that does ArduinoOTA's protocol step by step, correctly or not, as a test wants it."""
 
 import hashlib
 import hmac
@@ -9,13 +9,13 @@ import struct
 from mpota.arduino.transfer import CHUNK
 
 BOARD_PORT = 8266
-PASSWORD = "geheim"  # what the hosts know, unless said otherwise
+PASSWORD = "geheim"  # the hosts' password, if no other is given
 CNONCE = "c" * 64
 _PATIENCE_S = 20
 
 
 class RawHost:
-    """One host with a UDP socket and a TCP listener of its own, for the board at `board_ip`.
+    """One host with its own UDP socket and TCP listener, for the board at `board_ip`.
 
     Use it as a context manager: at the end everything is closed, with FIN.
     """
@@ -81,7 +81,7 @@ class RawHost:
         return bool(select.select([self.listener], [], [], 0)[0])
 
     def begin(self, data: bytes, size: int | None = None) -> None:
-        """Announce `data`, or `size` bytes of it, prove to know the password, and be connected."""
+        """Announce `data`, or `size` bytes of it, prove the password, and accept the connection."""
         self.invite(len(data) if size is None else size, hashlib.md5(data).hexdigest())
         said = self.answer()
         if said.startswith("AUTH "):
@@ -98,14 +98,14 @@ class RawHost:
             assert self.tcp.recv(16) == b"%d" % len(chunk)
 
     def result(self) -> str:
-        """Wait for the board to say what it has to say and to close."""
+        """Return everything that the board still sends until it closes."""
         said = b""
         while b"\n" not in said and not said.endswith(b"OK") and (data := self.tcp.recv(256)):
             said += data
         return said.decode().strip()
 
     def finish(self) -> None:
-        """Close the connection in good order."""
+        """Close the connection normally."""
         self.tcp.close()
 
     def reset(self) -> None:
@@ -138,12 +138,12 @@ class StrongHost(RawHost):
         return f"200 {CNONCE} {hmac.new(key, message, 'sha256').hexdigest()}\n".encode()
 
     def verdict(self, datagram: bytes) -> str:
-        """Send what is to be a response, and wait for what the board says to it."""
+        """Send a datagram as a response, and return the board's answer."""
         self.say(datagram)
         return self.answer()
 
     def send_all(self, data: bytes) -> str:
-        """Be connected, send `data`, and give the result."""
+        """Accept the connection, send `data`, and return the result."""
         self.accept()
         self.send(data)
         return self.result()

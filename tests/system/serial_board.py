@@ -16,7 +16,7 @@ FIRMWARE = stand_in_firmware()
 
 
 def firmware():
-    """Return the stand-in as what `mpota flash` has checked."""
+    """Return the stand-in firmware, as `mpota flash` reads and checks it."""
     return check_firmware(FIRMWARE, "firmware.bin")
 
 
@@ -78,7 +78,7 @@ class SerialBoard:
 
 
 class Report:
-    """What set_up() tells, kept."""
+    """Collects what set_up() tells."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

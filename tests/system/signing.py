@@ -57,7 +57,7 @@ def signed(folder: Path, image: bytes, key: Path | int = FIRST, *, legacy: bool 
 
 
 def flipped(data: bytes, at: int, bit: int = 0) -> bytes:
-    """Return *data* with one bit that is another."""
+    """Return *data* with one bit flipped."""
     changed = bytearray(data)
     changed[at] ^= 1 << bit
     return bytes(changed)
@@ -77,7 +77,7 @@ class SignedDevice(Device):
         boards.change_files(self.board.flash, lambda files: files.update({"/ota.keys": keys}))
 
     def next_image(self, app: str | None = None, files: dict[str, bytes] | None = None) -> bytes:
-        """Count the sequence up and give the release of that number, signed."""
+        """Increase the sequence, and return the release of that number, signed."""
         return signed(self.folder, super().next_image(app, files), self.key)
 
     @property

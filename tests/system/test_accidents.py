@@ -1,4 +1,4 @@
-"""What an application does by accident, and never undoes: the next update gets in all the same."""
+"""An application does something by accident, and never undoes it: updates still succeed."""
 
 import pytest
 from device import APP, Device

@@ -1,4 +1,4 @@
-"""Files that are no image, damaged images and images that lie: refused, each with its error."""
+"""Files that are not images, damaged images and hostile images are refused, each with its error."""
 
 import gzip
 import hashlib
@@ -163,7 +163,7 @@ def flipped(data, at, bit=0):
 
 
 def damaged_images(image):
-    """Return what can become of *image*, whose beginning is good, on its way."""
+    """Return damaged copies of *image* whose beginning is still good."""
     numbers = random.Random(SEED)
     footer_at = len(image) - FOOTER_BYTES
     content, footer = image[:footer_at], image[footer_at:]

@@ -1,4 +1,4 @@
-"""Who does not know the password gets as far as neither a flash operation nor a connection."""
+"""Without the password, a host causes neither a flash operation nor a connection."""
 
 import contextlib
 import random
@@ -19,7 +19,7 @@ HEARS = APP.replace(
 
 @contextlib.contextmanager
 def guarded(folder, **settings):
-    """Yield a board with a password; see to it that nothing done inside reaches its flash."""
+    """Yield a board with a password; check that nothing done inside reaches its flash."""
     with Device(folder, HEARS, **settings) as device:
         operations, files, said = device.board.operations, device.files(), device.said
         yield device

@@ -1,4 +1,4 @@
-"""What a boot runs when something is wrong: safe mode, the other slot, services alone."""
+"""What a boot runs when something is wrong: safe mode, the other slot, or the services alone."""
 
 import pytest
 from device import APP, COMMANDED_APP, Device

@@ -1,4 +1,4 @@
-"""What the application hears of an update, and how it refuses one."""
+"""What the application is told of an update, and how it can refuse one."""
 
 import pytest
 from device import APP, COMMANDED_APP, Device

@@ -7,8 +7,8 @@ from device import Device
 from raw_host import PASSWORD
 
 BOARDS, SAMPLE = 8, 24
-# Any of these may be what is found wrong first: 10 no image, 35 rejected before, 36 below the
-# floor, 37 damaged, 38 MANIFEST, 41 board, 43 sequence, 44 application.
+# The errors that may be found first: 10 not an image, 35 rejected before, 36 below the floor, 37
+# damaged, 38 MANIFEST, 41 board, 43 sequence, 44 application.
 CODES = (10, 35, 36, 37, 38, 41, 43, 44)
 
 

@@ -1,4 +1,4 @@
-"""Random datagrams to an idle board: nothing happens, and nothing piles up."""
+"""Random datagrams to an idle board: nothing happens, and no memory is lost."""
 
 import random
 

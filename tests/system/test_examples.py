@@ -1,4 +1,4 @@
-"""What the example and the documents say of valves and gates, on a board as it stands there."""
+"""The promises of the example and the documents about valves and gates, on a simulated board."""
 
 import re
 import socket

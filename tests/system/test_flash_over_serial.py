@@ -1,4 +1,4 @@
-"""`mpota flash`: a blank board over serial, to one that is updated over the air."""
+"""`mpota flash`: a blank board is set up over serial, and then updated over the air."""
 
 import contextlib
 import hashlib

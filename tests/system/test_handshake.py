@@ -1,4 +1,4 @@
-"""The SHA-256 handshake: who proves the password updates the board, and nobody else can disturb."""
+"""The SHA-256 handshake: a host that proves the password updates the board, whatever others do."""
 
 import hashlib
 import socket

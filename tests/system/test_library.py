@@ -1,4 +1,4 @@
-"""OTA in a program that keeps its own main.py, as README has it."""
+"""OTA in a program with its own main.py, as README describes it."""
 
 import boards
 import pytest

@@ -1,4 +1,4 @@
-"""Many updates, one after the other: each is as the first."""
+"""Many updates, one after the other: each takes as much heap as the first."""
 
 import pytest
 from device import APP, COMMANDED_APP, Device

@@ -1,4 +1,4 @@
-"""Files and modules that bear the names of others: the update services go on all the same."""
+"""Files and modules that have the names of others: the update services still work."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Ordinary applications take one update after the other, beside what they do."""
+"""Ordinary applications take one update after the other, beside their work."""
 
 import boards
 import pytest

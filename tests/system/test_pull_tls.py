@@ -1,4 +1,4 @@
-"""https: what the chip can do of it, and what it says where it cannot."""
+"""https: what the chip can do, and what it says about what it cannot do."""
 
 import datetime
 import ipaddress
@@ -30,7 +30,7 @@ __import__("sys").modules["tls"] = tls
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """Return the file of a certificate that nobody has a reason to trust, and its key."""
+    """Return the file of a self-signed certificate and its key."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody.example.org")])
     now = datetime.datetime.now(datetime.UTC)

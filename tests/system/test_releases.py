@@ -1,4 +1,4 @@
-"""Which releases a board takes: not too far ahead, of its own kind, and back only where allowed."""
+"""Which releases a board takes: of its own kind, not too far ahead, and older only if allowed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Going back to the version before, at the owner's wish."""
+"""Going back to the previous version, at the owner's wish."""
 
 import pytest
 from device import APP, COMMANDED_APP, Device

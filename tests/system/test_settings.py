@@ -1,4 +1,4 @@
-"""Settings that are missing or wrong: each is named, and all runs all the same."""
+"""Settings that are missing or wrong: each is named, and everything still runs."""
 
 import json
 

@@ -83,7 +83,7 @@ def unsigned_images(device):
 
 
 def damaged_images(device):
-    """Yield (name, image): signed releases that came to harm afterwards."""
+    """Yield (name, image): signed releases that were damaged afterwards."""
     device.sequence += 1
     good = device.image(files={"data.bin": b"x" * 3000})
     device.sequence -= 1

@@ -1,4 +1,4 @@
-"""The simulated board keeps to what a real one does."""
+"""The simulated board behaves as a real one does."""
 
 import shutil
 import socket

@@ -1,4 +1,4 @@
-"""Modules that ordinary applications use: the simulated board has them, or says that it has not."""
+"""Modules that ordinary applications use: the simulated board has them, or says it does not."""
 
 import socket
 import threading

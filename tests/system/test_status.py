@@ -1,4 +1,4 @@
-"""What becomes of an upload, and of a board, as the host tools learn it from simulated boards."""
+"""The status of simulated boards, and the end of uploads, as the host tools tell them."""
 
 import json
 import os

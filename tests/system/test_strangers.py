@@ -1,4 +1,4 @@
-"""What those who do not know the password cost a board: next to nothing, and only for a while."""
+"""Hosts without the password cost a board next to nothing, and only for a while."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""What a traceback says, of an application and of the package: the file, the line, the function."""
+"""Tracebacks of the application and of the package name the file, the line and the function."""
 
 import re
 

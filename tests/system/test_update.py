@@ -1,4 +1,4 @@
-"""The good way: a new version over the air, tried, confirmed, and the next one after it."""
+"""A new version over the air is tried and confirmed, and so is the next one after it."""
 
 import hashlib
 

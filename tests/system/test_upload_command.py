@@ -1,4 +1,4 @@
-"""`mpota upload` as a user runs it, against a board: what its lines promise and advise holds."""
+"""`mpota upload` as a user runs it: the promises and the advice in its lines are true."""
 
 import gzip
 import subprocess

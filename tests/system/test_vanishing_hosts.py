@@ -1,4 +1,4 @@
-"""Hosts that go away in the middle: by FIN, by RST, and by silence."""
+"""Hosts that go away in the middle of an update: by FIN, by RST, and by silence."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor

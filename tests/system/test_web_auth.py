@@ -43,7 +43,7 @@ def ask(ip, **headers):
 
 
 def ask_from(number, ip, value):
-    """Ask with the credentials *value*, as someone with an address of his own."""
+    """Ask with the credentials *value*, from an address of its own."""
     with socket.socket() as connection:
         connection.settimeout(20)
         connection.bind((f"127.9.{number // 250}.{number % 250 + 1}", 0))
@@ -58,12 +58,12 @@ def status_of(said):
 
 
 def challenge(ip, algorithm="SHA-256"):
-    """Be asked for the password; return the challenge for *algorithm*."""
+    """Let the board ask for the password; return the challenge for *algorithm*."""
     return challenges(ask(ip))[algorithm]
 
 
 def log_in(ip, algorithm="SHA-256", **changes):
-    """Ask for a challenge and meet it; return the status."""
+    """Ask for a challenge and answer it; return the status."""
     changes = {"uri": "/update/status"} | changes
     return status_of(ask(ip, Authorization=digest(challenge(ip, algorithm), **changes)))
 

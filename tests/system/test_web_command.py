@@ -1,4 +1,4 @@
-"""mpota upload --http and mpota status --http: by the update page, in the words of the others."""
+"""mpota upload --http and mpota status --http: by the update page, with the usual words."""
 
 import hashlib
 import json

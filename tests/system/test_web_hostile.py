@@ -1,4 +1,4 @@
-"""Hundreds of requests that nobody should send: the page, the heap and the version come to no harm.
+"""Hundreds of hostile requests: the page, the heap and the running version are not harmed.
 
 They come from many addresses, as strangers do, to a board with a password.
 """

@@ -1,4 +1,4 @@
-"""The update page where an application has left little heap, and in no one's way elsewhere."""
+"""The update page beside an application that leaves little heap."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""Pages of the application's own: beside the update page, and around it."""
+"""The application's own pages, beside the update page or served by its own server."""
 
 import boards
 import pytest

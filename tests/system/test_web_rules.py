@@ -1,4 +1,4 @@
-"""What the page's server lets in and what not: hosts, origins, methods, sizes, and time."""
+"""Which requests the page's server accepts: hosts, origins, methods, sizes, and time."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""A release that brings this package in a version of its own, beside its application."""
+"""A release that brings its own version of this package, beside its application."""
 
 import shutil
 import struct

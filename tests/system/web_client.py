@@ -1,4 +1,4 @@
-"""Boards with the update page, and clients of it: curl, and one that says bytes as a test wants."""
+"""Boards with the update page, and its clients: curl, and one that sends any bytes a test wants."""
 
 import base64
 import hashlib
@@ -64,7 +64,7 @@ class WebDevice(Device):
 
 
 def curl(*arguments: str | Path) -> Answer:
-    """Run Debian's curl and give the last answer; *arguments* end with the URL."""
+    """Run Debian's curl and return the last answer; *arguments* end with the URL."""
     command = ["curl", "--silent", "--show-error", "--include", "--max-time", "60", *arguments]
     done = subprocess.run([str(word) for word in command], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
