@@ -1,4 +1,4 @@
-"""Measure mpota on simulated boards: `make bench`. Ratios first, since they hold on any computer.
+"""Measure mpota on simulated boards: `make bench`. Ratios come first: they hold on any computer.
 
 Every figure comes from this run. The budgets are in budgets.py.
 """

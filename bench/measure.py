@@ -1,4 +1,4 @@
-"""What is measured of mpota on simulated boards, for `make bench` and for the tests of its budgets.
+"""Measurements of mpota on simulated boards, for `make bench` and for the tests of its budgets.
 
 Each function takes a folder to put a board's flash in.
 """
@@ -74,7 +74,7 @@ def heap(folder: Path, *, key_bits: int = 0, password: str = "", auth: str = "au
     With *key_bits*, the board has a key of that length and the image is signed; *password* and
     *auth* are those of the upload.
     """
-    # What the application itself takes up is taken off: it is there in the bare run as well.
+    # The heap of the application itself is subtracted: a bare run measures it.
     source = (APPS / "idle.py").read_text()
     bare_script = source + "\ngc.collect()\nprint('bare', gc.mem_alloc())\n"
     with script_board(folder, bare_script) as board:
@@ -179,8 +179,8 @@ def verification(folder: Path, bits: int) -> Verification:
 def throughput(folder: Path, rounds: int) -> tuple[float, float]:
     """Measure the bytes a second of an upload, and of a loop that does no more than it must.
 
-    They are the fastest of each: what slows one down is the machine, and it is not the same for
-    both.
+    Each is the fastest of *rounds*: only other load on the computer makes one slower, and that is
+    not the same for both.
     """
     data = image_of("quick", 2, IMAGE_BYTES)
     ours, theirs = [], []

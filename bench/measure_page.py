@@ -1,4 +1,4 @@
-"""What is measured of the update page, for `make bench` and for the tests of budgets."""
+"""Measurements of the update page, for `make bench` and for the tests of budgets."""
 
 import hashlib
 import http.client

@@ -1,4 +1,4 @@
-"""What is measured of boards that ask a server, for `make bench` and for the tests of budgets."""
+"""Measurements of boards that ask a server, for `make bench` and for the tests of budgets."""
 
 import contextlib
 import socket

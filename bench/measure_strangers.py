@@ -1,5 +1,5 @@
-"""What is measured of a board to which strangers send datagrams, for `make bench` and for the tests
-of budgets.
+"""Measurements of a board to which strangers send datagrams, for `make bench` and for the tests of
+budgets.
 """
 
 import random

@@ -1,8 +1,8 @@
 """A blank board is flashed over serial and updated over the air: run by `make demo-flash`.
 
-Gives a simulated ESP8266 that nobody has flashed a serial port, a pseudo-terminal; runs
-`mpota flash` for it, then `mpota upload`, and ends with status 0 when the board has confirmed what
-came over the air. MicroPython's firmware is a stand-in: nothing is downloaded.
+Connects a simulated ESP8266 that nobody has flashed to a serial port, a pseudo-terminal; runs
+`mpota flash` for it, then `mpota upload`, and ends with status 0 when the board has confirmed the
+version that came over the air. MicroPython's firmware is a stand-in: nothing is downloaded.
 """
 
 import os

@@ -108,7 +108,7 @@ def main(folder: Path) -> int:
         if not board.wait_for_power_cut():
             return 1
         board.cut_power_after(None)
-        say("and is back")
+        say("the power is back")
         board.power_on()
         server.wait_for("garden 3.0.0, .* from 32768 on")
         board.wait_for("slot a is confirmed")

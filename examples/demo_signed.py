@@ -1,7 +1,7 @@
 """A board with a public key takes what its owner signed and nothing else: `make demo-signed`.
 
-Makes a key, shows a tampered and an unsigned image refused and a signed one confirmed, and ends
-with status 0 only if all of it came out so.
+Makes a key, and shows that a tampered and an unsigned image are refused, and that a signed one is
+confirmed. Ends with status 0 only if all of this was so.
 """
 
 import shutil

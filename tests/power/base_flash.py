@@ -1,4 +1,4 @@
-"""Flash images to start the power tests from: boards whose /data holds the images to come.
+"""The flash images that the power tests start from: boards whose /data holds the next images.
 
 Images come in from the flash itself: scripts between boot.py and main.py feed them to an Updater
 at power-on, as a transport does.
@@ -119,7 +119,7 @@ _STORES_LEFT = 3
 
 
 class StaleEditError(Exception):
-    """The text of an edit is not in its file just once: the code has moved on."""
+    """The text of an edit does not stand in its file exactly once: the code has changed."""
 
 
 @functools.cache
@@ -194,7 +194,7 @@ def _base_flash(scenario: Scenario, edits: tuple[Edit, ...]) -> Path:
 
 
 def edit_rom(path: Path, edits: tuple[Edit, ...]) -> None:
-    """Give the board whose flash is *path* the device code with *edits*."""
+    """Write the device code with *edits* to the board whose flash is *path*."""
     _overwrite(path, SYSTEM_START, system_rom(edits).ljust(SYSTEM_BYTES, b"\xff"))
 
 

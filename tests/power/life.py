@@ -68,7 +68,7 @@ class Life:
 
     @property
     def last_lines(self) -> str:
-        """What the board said last."""
+        """The last lines of the board."""
         return "\n".join(self.lines[-_LAST_LINES:])
 
     def board(self, script: str = "", **settings: object) -> Board:
@@ -86,7 +86,7 @@ class Life:
         return board
 
     def keep_rtc_of(self, board: Board) -> None:
-        """Let the next board begin with what RTC memory has when the power of *board* goes."""
+        """Let the next board begin with the RTC memory that *board* has when its power fails."""
         clear = board.control.clear_rtc
 
         def clear_rtc() -> None:

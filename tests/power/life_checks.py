@@ -1,4 +1,4 @@
-"""What must hold in an update's life; a seeded bug must break one of these.
+"""Checks of an update's life; a seeded bug must make one of them fail.
 
 Each check is called with the edits made to the device code and how long to wait for the board, and
 raises AssertionError or TimeoutError.
@@ -67,7 +67,7 @@ def bad_is_taken_back(edits: Edits, timeout_s: float) -> None:
 
 
 def hang_is_reset(edits: Edits, timeout_s: float) -> None:
-    """A release that hangs meets the watchdog, and is taken back."""
+    """A release that hangs is reset by the watchdog, and taken back."""
     with _to_the_end("hangs", edits, timeout_s):
         pass
 
@@ -208,7 +208,7 @@ def unsigned_data_are_refused(edits: Edits, timeout_s: float) -> None:
 
 
 def wrong_password_is_refused(edits: Edits, timeout_s: float) -> None:
-    """Who does not know the password gets as far as no flash operation, by either handshake."""
+    """Without the password, no host causes a flash operation, by either handshake."""
     with Life(SCENARIOS["update"], edits=edits) as life:
         replace_files(life.flash, settings_file(SETTINGS | {"password": "right"}))
         with life.board() as board:

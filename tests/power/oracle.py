@@ -35,7 +35,7 @@ class BrokenError(AssertionError):
 
 @dataclass(frozen=True)
 class Received:
-    """What the record says of what came into a slot."""
+    """What the record says about the file that was received into a slot."""
 
     sequence: int
     size_bytes: int

@@ -75,7 +75,7 @@ def _repeat_bug(name: str) -> None:
 
 
 def main() -> None:
-    """Run what the command line names; the exit status is 1 when it fails."""
+    """Run the case that the command line names; the exit status is 1 when it fails."""
     parser = _parser()
     options = parser.parse_args()
     named = (

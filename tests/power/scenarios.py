@@ -1,4 +1,4 @@
-"""The lives in which the power is cut: what the board was before, and what it is told to do."""
+"""The scenarios in which the power is cut: the board's state before, and its commands."""
 
 from dataclasses import dataclass
 

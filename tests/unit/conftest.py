@@ -97,7 +97,7 @@ class DeviceTestFile(pytest.File):
 
 
 def _data_images() -> dict[str, bytes]:
-    """Return littlefs images of each kind, one that is signed, and what are no such images."""
+    """Return littlefs images of each kind, a signed one, and files that are not such images."""
     images = {f"littlefs/{name}": data for name, data in data_files.images().items()}
     images["signed-littlefs"] = sign(images["littlefs/2.1-4096-python"], _key(2048))
     images["spiffs"] = data_files.spiffs_image()
@@ -113,7 +113,7 @@ def _data_images() -> dict[str, bytes]:
 
 
 def _words() -> bytes:
-    """Return a text that a gzip refers back far in."""
+    """Return a text in whose gzip references reach far back."""
     numbers = random.Random(1)
     words = [numbers.randbytes(40) for _ in range(200)]
     return b"".join(numbers.choice(words) for _ in range(600))
@@ -150,7 +150,7 @@ class DeviceTest(pytest.Item):
 
 
 def _judge(data: bytes) -> None:
-    """Look by other eyes at the ROMFS in *data*, an image that the board has taken."""
+    """Check the ROMFS in *data*, an image that the board has taken, by independent code."""
     problem = "" if romfs_rules.is_good(data) else "it breaks the rules"
     try:
         romfs.read(data)
@@ -163,7 +163,7 @@ def _judge(data: bytes) -> None:
 
 
 def _figures(said: list[str], test: str) -> list[tuple[str, str]]:
-    """Return what *test* put on record: its lines `figure NAME: VALUE`."""
+    """Return the figures that *test* has printed: its lines `figure NAME: VALUE`."""
     figures: list[tuple[str, str]] = []
     for line in said[: said.index(f"ok {test}")]:
         if line.startswith("ok ") or line.startswith("bad "):

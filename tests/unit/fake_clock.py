@@ -1,4 +1,4 @@
-"""The time that the package goes by: the real one, or one that a test sets.
+"""The package's time: the real one, or one that a test sets.
 
 run_tests.py puts this module in the place of `utime` before it imports the package.
 """
@@ -13,7 +13,7 @@ _clock = None
 
 
 def take_the_place_of_utime():
-    """Let `utime` mean this module from now on."""
+    """Replace `utime` by this module from now on."""
     sys.modules["utime"] = sys.modules[__name__]
 
 

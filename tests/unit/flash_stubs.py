@@ -6,7 +6,7 @@ from ota import hal
 
 
 class Os:
-    """`os` with some of its functions replaced: a module is given it in place of its own."""
+    """`os` with some of its functions replaced, to be set in a module instead of its own `os`."""
 
     def __init__(self, **functions):
         self._functions = functions
@@ -21,7 +21,7 @@ def fails(*args):
 
 
 class Watched:
-    """While it is entered, what is done to the flash besides the file system is in `done`.
+    """While this is entered, `done` lists the operations on the flash outside of the file system.
 
     `done` is a list of ("read" | "program" | "erase", offset, bytes). `before(action, offset,
     bytes)`, if set, is called first and may raise; `spoil(offset, buffer)` may change what was

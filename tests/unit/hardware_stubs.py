@@ -1,4 +1,4 @@
-"""The chip's parts that end a test or do something by themselves: reset, timer, Wi-Fi."""
+"""Stubs for parts of the chip that would end a test or act by themselves: reset, timer, Wi-Fi."""
 
 import machine
 import network
@@ -6,7 +6,7 @@ from own_address import OWN_IP  # read while there is a network
 
 
 class Reset(BaseException):
-    """The board restarts; nothing of the device code catches it."""
+    """The board restarts; the device code does not catch this exception."""
 
 
 class Timer:

@@ -1,4 +1,4 @@
-"""A network of mDNS messages in place of the responder's socket, and a reader for them."""
+"""A network of mDNS messages that replaces the responder's socket, and a reader for them."""
 
 import ustruct
 from fake_clock import Clock
@@ -106,7 +106,7 @@ class Message:
 
     @property
     def names(self):
-        """What is answered: a list of (name, kind)."""
+        """The records of the answer: a list of (name, kind)."""
         return sorted([r.what for r in self.answers])
 
 

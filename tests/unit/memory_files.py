@@ -1,4 +1,5 @@
-"""A file system in memory, with what the package uses of `uos`, for the tests on the board."""
+"""A file system in memory, with the functions of `uos` that the package uses, for the tests on the
+board."""
 
 from io import BytesIO
 

@@ -1,4 +1,4 @@
-"""Runs on the simulated board in place of boot.py: calls the tests of one file and reports."""
+"""Runs on the simulated board instead of boot.py: calls the tests of one file and reports."""
 
 import gc
 import sys

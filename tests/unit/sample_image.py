@@ -102,7 +102,7 @@ def image_of(size, sequence=7):
 
 
 def fill_slot(slot, data, accepted=True, rejected=False):
-    """Leave *data* and its marks in *slot*, and nothing else."""
+    """Write *data* and its marks to *slot*, and erase everything else in it."""
     clear_slot(slot)
     start = SLOTS[slot]
     flash_write(start, bytearray(data + bytes(-len(data) % 4)))
@@ -113,7 +113,7 @@ def fill_slot(slot, data, accepted=True, rejected=False):
 
 
 def clear_slot(slot):
-    """Erase *slot*, where it is not blank."""
+    """Erase *slot*, if it is not blank."""
     for at in range(SLOTS[slot], SLOTS[slot] + SLOT_BYTES, SECTOR_BYTES):
         if flash_read(at, SECTOR_BYTES) != b"\xff" * SECTOR_BYTES:
             flash_erase(at // SECTOR_BYTES)
@@ -130,7 +130,7 @@ def marks_of(slot):
 
 
 def runs(slot, is_trial=False):
-    """Let this boot be one that runs *slot*, or no application (None)."""
+    """Set the state of a boot that runs *slot*, or no application (None)."""
     what = slot or hal.NOTHING
     hal.set_state(0, what.upper() if is_trial else what)
 
@@ -158,7 +158,7 @@ def error_of(function, *args, **named):
 
 
 def empty_board():
-    """Leave a board as after a power cut, without a record, with both slots blank."""
+    """Set the state of a board after a power cut, without a record, with both slots blank."""
     for name in ("/.ota/record", "/.ota/record.new"):
         try:
             os.remove(name)

@@ -1,4 +1,4 @@
-"""The ArduinoOTA listener: its steps are bounded, and its end leaves nothing behind."""
+"""The ArduinoOTA listener: its steps are bounded, and after its end nothing is left in memory."""
 
 import errno
 import socket
@@ -15,7 +15,7 @@ _RUNNING = b"ERR: ERROR[15]: Update already running\n"
 
 
 class Session:
-    """A session at work: a step takes *each_ms*; *more* says after it whether there is more."""
+    """A running session: each step takes *each_ms*, and returns *more*."""
 
     address = HOST
 
@@ -73,7 +73,7 @@ def test_without_a_session_no_update_goes_on():
 
 
 class Flood(Clock):
-    """A network in which there always is another datagram, which takes a millisecond to read."""
+    """A network that always has another datagram; reading one takes a millisecond."""
 
     read = 0
 

@@ -1,4 +1,4 @@
-"""The handshakes: the responses, what is done with a host's answer, the delays, and who waits."""
+"""The handshakes: the responses, the handling of a host's answer, the delays, and who waits."""
 
 import json
 from binascii import hexlify

@@ -1,4 +1,4 @@
-"""The boot decision, with records and slots made by hand: which slot runs, what becomes of them."""
+"""The boot decision, with records and slots made by hand: which slot runs, and how they change."""
 
 import json
 import os

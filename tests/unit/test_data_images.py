@@ -1,4 +1,4 @@
-"""Images of data files through the Updater: what becomes of them, what is refused, what is kept."""
+"""Data images through the Updater: what is unpacked, what is refused, what is kept."""
 
 import os
 from binascii import hexlify
@@ -34,7 +34,7 @@ _LITTLEFS = [
 
 
 class Ota(ota.OTA):
-    """An `ota.OTA` that has not begun, with settings of the test's."""
+    """An `ota.OTA` that has not begun, with the test's settings."""
 
     def __init__(self, **settings):
         self.settings = settings
@@ -363,7 +363,7 @@ def test_policy_is_asked_before_anything_is_written():
 
 
 class Room(Os):
-    """An `os` whose file system has so many blocks left."""
+    """An `os` whose file system has a given number of free blocks."""
 
     def __init__(self, blocks):
         super().__init__(statvfs=lambda path: (4096, 4096, 700, blocks, blocks, 0, 0, 0, 0, 255))

@@ -1,4 +1,4 @@
-"""An image that is sent as what has changed: made of the slot that runs, or refused."""
+"""Deltas: the new image is made of the delta and of the slot that runs, or the delta is refused."""
 
 import gc
 from binascii import hexlify

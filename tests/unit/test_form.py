@@ -1,4 +1,4 @@
-"""The form of the update page: whatever is in it, and in whatever pieces it comes."""
+"""The form of the update page, with any content, and in pieces of any size."""
 
 from ota.errors import OTAError
 from ota.web.form import Form, is_too_large
@@ -40,7 +40,7 @@ class Body:
 
 
 class Updater:
-    """Takes what is written to it."""
+    """Collects the bytes that are written to it."""
 
     def __init__(self):
         self.buffer = memoryview(bytearray(1460))

@@ -1,4 +1,4 @@
-"""The head of an HTTP message: read in whatever pieces it comes, and never more than its bounds."""
+"""The head of an HTTP message: read in pieces of any size, and never beyond its limits."""
 
 from ota.http import Head, HTTPError
 from ota.web.parameter import parameter
@@ -18,7 +18,7 @@ _BODY = b"Host: body\n\n"
 
 
 class Stream:
-    """Gives one of *pieces* a read, and nothing, once, between two of them."""
+    """Returns one of *pieces* at each read, and nothing, once, between two of them."""
 
     def __init__(self, *pieces):
         self._pieces = list(pieces)

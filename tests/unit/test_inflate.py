@@ -1,4 +1,4 @@
-"""Unpacking a gzip: any that zlib makes, whatever pieces it comes in, and nothing else."""
+"""Unpacking a gzip: any that zlib makes, in pieces of any size; everything else is refused."""
 
 import gc
 import os
@@ -26,7 +26,7 @@ _RING = 1024
 
 
 class _Sink:
-    # What an Unpacker needs of an Updater; the slot is in memory.
+    # The part of an Updater that an Unpacker needs; the slot is in memory.
     expected_sha256 = signature = md5_state = None
     stored = filled = 0
 

@@ -1,4 +1,4 @@
-"""What a datagram asks for: which ones invite, which ask for more, and what refuses an update."""
+"""Datagrams to the listener: invitations, other requests, and when an update is refused."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Log lines: on the serial port, and by datagrams where the setting says to whom."""
+"""Log lines: on the serial port, and by datagrams to the address in the setting."""
 
 import socket
 
@@ -7,7 +7,7 @@ from own_address import OWN_IP
 
 
 class Host:
-    """A host that hears what is sent to its `port`."""
+    """A host that receives datagrams at its `port`."""
 
     def __init__(self, port):
         self.port = port

@@ -80,7 +80,7 @@ def _import_with(hashlib, native_error=None):
 
 
 class NoMD5:
-    """The board's `hashlib`, as far as it matters here."""
+    """The board's `hashlib`, which has no md5."""
 
 
 def test_digests_the_vectors_of_rfc_1321():

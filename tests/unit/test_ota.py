@@ -1,4 +1,4 @@
-"""OTA: when a boot is healthy, how long a trial may last, what is said, and what is unloaded."""
+"""OTA: when a boot is healthy, how long a trial may last, what is logged, and what is unloaded."""
 
 import json
 import socket
@@ -64,7 +64,7 @@ class Board(Clock):
 
 
 class Said:
-    """While it is entered, the exceptions that the services print are counted in `count`."""
+    """While this is entered, `count` counts the exceptions that the services print."""
 
     count = 0
 
@@ -315,7 +315,7 @@ def test_a_trial_is_confirmed_after_60_healthy_seconds_unless_set_otherwise():
 
 
 class Page:
-    """Stands for the update page, with two browsers that look at it."""
+    """Replaces the update page, with two browsers that have it open."""
 
     socket = None
 

@@ -1,4 +1,4 @@
-"""The boot record: what is stored is what is loaded, and nothing else is; how it changes."""
+"""The boot record: only a valid record is loaded, as it was stored; and how it changes."""
 
 import os
 from binascii import unhexlify

@@ -41,7 +41,7 @@ class Network:
 
 
 class Services:
-    """What the listener knows of a board's OTA."""
+    """The part of a board's OTA that the listener uses."""
 
     slot, trial, healthy, has_ended, is_alone, is_updating = "a", False, False, False, False, False
     begun, uptime_s = 0, 4711
@@ -355,7 +355,7 @@ def test_while_an_update_goes_on_there_is_no_status():
 
 
 class _Trials:
-    """Takes the place of what ends a trial; `done` tells what was called."""
+    """Replaces the functions that end a trial; `done` tells which were called."""
 
     def __init__(self, error=None):
         self.done = []

@@ -1,4 +1,4 @@
-"""The restart into the services alone: when it is done, and what is kept of the update."""
+"""The restart into the services alone: when it is done, and what is kept over it."""
 
 import os
 from struct import calcsize

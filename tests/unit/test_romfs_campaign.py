@@ -1,4 +1,4 @@
-"""Images whose records were mutated and whose digests are right: refused, or good after all.
+"""Images with mutated records and correct digests: they are refused, or they are good after all.
 
 conftest.py judges by the host's reader what the board has taken. In a whole campaign there are
 10,000, otherwise a sample of them.

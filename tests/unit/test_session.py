@@ -1,4 +1,4 @@
-"""An ArduinoOTA update, from the OK to the result: what is read and counted, and in what time."""
+"""An ArduinoOTA update, from the OK to the result: what is read and acknowledged, and how fast."""
 
 import errno
 import socket
@@ -94,7 +94,7 @@ class Update(Clock):
 
     @property
     def is_over(self):
-        """Whether the board has ended it."""
+        """Whether the board has ended the update."""
         return self.listener.session is None
 
     def connect(self):

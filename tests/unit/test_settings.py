@@ -1,4 +1,4 @@
-"""/ota.json: what is missing counts as empty, what is wrong is named once and opens nothing."""
+"""/ota.json: a missing file counts as empty; a wrong value is named once, and gives no access."""
 
 import json
 import os

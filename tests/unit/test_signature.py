@@ -1,4 +1,4 @@
-"""Signatures on the board: every vector gets its verdict, and no broken key or trailer passes."""
+"""Signatures on the board: every vector gets the right verdict; damaged keys and trailers fail."""
 
 import gc
 import json

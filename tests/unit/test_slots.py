@@ -1,4 +1,4 @@
-"""The slots: marks, wholeness, the bounds of a ROMFS, MANIFEST, and the mount of what is mapped."""
+"""The slots: their marks, whether they are whole, the size of a ROMFS, MANIFEST, and the mount."""
 
 import os
 import random

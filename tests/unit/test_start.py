@@ -1,4 +1,4 @@
-"""What main.py runs: the application with the services beside it, or for a while these alone."""
+"""What main.py runs: the application beside the services, or the services alone for a while."""
 
 import asyncio  # noqa: F401 - before the clock is another one: it keeps the function
 import json
@@ -65,11 +65,11 @@ class Board(Clock):
         self.reset_ms = 1 << 29  # when somebody presses the reset button, if not before
 
     def invite_at(self, ms):
-        """Let a host invite the board when it is *ms*, to an update of no bytes."""
+        """Let a host invite the board at the time *ms*, to an update of no bytes."""
         self._invite_ms = ms
 
     def join_at(self, ms):
-        """Let there be no network before it is *ms*."""
+        """Let there be no network before the time *ms*."""
         self._join_ms = ms
 
     def wait(self, ms):

@@ -1,4 +1,4 @@
-"""The reader of tars: what it takes, and what it refuses in which words."""
+"""The reader of tars: what it accepts, and with which words it refuses others."""
 
 import gc
 from io import BytesIO

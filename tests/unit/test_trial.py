@@ -1,4 +1,4 @@
-"""The end of a trial: confirmed, with the keys that a release brings; taken back; or gone back."""
+"""The end of a trial: confirmed, with the keys of the release, or taken back; and going back."""
 
 import os
 from struct import calcsize
@@ -211,7 +211,7 @@ def test_a_flash_that_does_not_answer_does_not_say_that_a_release_has_no_keys():
 
 
 class Gc:
-    """A `gc` that finds *free* bytes free."""
+    """A `gc` that reports *free* bytes as free."""
 
     def __init__(self, free):
         self._free = free

@@ -1,4 +1,4 @@
-"""The Updater: what it takes, what it refuses with which number, whom it tells, what it leaves."""
+"""The Updater: what it accepts, what it refuses with which error, its callbacks, and its traces."""
 
 import io
 import json
@@ -43,7 +43,7 @@ _ACCEPTED = b"ACPT" + b"\xff" * 4
 
 
 class Ota(ota.OTA):
-    """An `ota.OTA` that has not begun, with settings of the test's."""
+    """An `ota.OTA` that has not begun, with the test's settings."""
 
     def __init__(self, **settings):
         self.settings = settings
@@ -480,7 +480,7 @@ def test_a_refused_update_leaves_the_version_that_waits_for_its_trial():
 
 
 class Gc:
-    """A `gc` that finds *free* bytes free."""
+    """A `gc` that reports *free* bytes as free."""
 
     def __init__(self, free):
         self._free = free
@@ -876,7 +876,7 @@ def test_longer_keys_get_a_larger_block():
 
 
 class Stream:
-    """Gives the parts of *parts*, of which None means: nothing yet."""
+    """Returns *parts* one by one; None stands for: nothing has come yet."""
 
     def __init__(self, parts, clock=None):
         self._parts = list(parts)

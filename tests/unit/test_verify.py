@@ -1,4 +1,4 @@
-"""What is checked of an image: by its head, and once it is in its slot, before it is accepted."""
+"""The checks of an image: of its head, and of all of it in the slot, before it is accepted."""
 
 import os
 from binascii import hexlify
@@ -42,14 +42,14 @@ _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 
 class Ota:
-    """What a verification asks of `ota.OTA`."""
+    """The part of `ota.OTA` that a verification uses."""
 
     def __init__(self, settings):
         self.settings = settings
 
 
 class Update:
-    """An ota.updater.Updater all of whose bytes, *data*, are in slot b."""
+    """An ota.updater.Updater that has written all of its bytes, *data*, to slot b."""
 
     slot = "b"
     expected_md5 = expected_sha256 = md5_state = signature = trusted = unpacker = None
@@ -271,7 +271,7 @@ def test_behind_an_image_nothing_may_stand_but_a_trailer_of_its_own_length():
 
 
 class Signature:
-    """`ota.updater.signature` that finds everything good, or nothing."""
+    """Replaces `ota.updater.signature`: it accepts every signature, or none."""
 
     def __init__(self, update, good=True):
         self._update = update

@@ -1,4 +1,4 @@
-"""The watchdog of a trial: it resets a board whose application is not heard of for 5 s."""
+"""The watchdog of a trial: it resets a board whose application has not called handle() for 5 s."""
 
 import hardware_stubs
 from fake_clock import Clock
@@ -27,7 +27,7 @@ class Chip(Clock):
 
 
 class Ota:
-    """What the watchdog asks of `ota.OTA`."""
+    """The part of `ota.OTA` that the watchdog uses."""
 
     trial = True
 

@@ -1,4 +1,4 @@
-"""The Wi-Fi station: joined, joined again, and what the log hears of it."""
+"""The Wi-Fi station: it is joined, joined again, and the log tells of it."""
 
 from fake_clock import Clock
 from hardware_stubs import OWN_IP, Station
@@ -10,7 +10,7 @@ _CONNECTING, _WRONG_KEY, _NO_SUCH_NETWORK = 1, 2, 3
 
 
 class Board(Clock):
-    """A board's Wi-Fi and the clock it goes by; `lines` are what is logged."""
+    """A board's Wi-Fi and its clock; `lines` are the log lines."""
 
     def __init__(self, connected=True, **settings):
         self._settings = dict(_SETTINGS)

@@ -1,4 +1,4 @@
-"""A network of datagrams in place of the listener's UDP socket, and a listener that is on it."""
+"""A network of datagrams that replaces the listener's UDP socket, and a listener in it."""
 
 import ota
 from ota.arduino import ArduinoOTA
@@ -11,7 +11,7 @@ STRONG = b"0 40001 1234 " + MD5 + b" 2 " + SHA256 + b"\n"
 
 
 class Ota(ota.OTA):
-    """An `ota.OTA` with settings of the test's, that has not begun."""
+    """An `ota.OTA` that has not begun, with the test's settings."""
 
     def __init__(self, **settings):
         self.settings = {"hostname": "board"}
