@@ -16,6 +16,7 @@ from pathlib import Path
 
 from base_flash import edit_rom
 from boards import application_image, change_files, flash_with, own_ip
+from cuts import Cut
 from life import repeatable
 from mpota.board.flash import read_flash, read_slot
 from mpota.board.record import NAME, Record
@@ -125,23 +126,10 @@ SCENARIOS = {
 
 
 @dataclass(frozen=True)
-class DataCut:
-    """A power cut before flash operation *cut* of a scenario; *second*: one in the recovery.
+class DataCut(Cut):
+    """A power cut in one of the scenarios of data updates."""
 
-    *torn* is how much of the operation, after either cut, is carried out all the same.
-    """
-
-    scenario: str
-    cut: int
-    torn: str = "none"
-    second: int | None = None
-
-    @property
-    def command(self) -> str:
-        """The command that repeats exactly this case."""
-        options = f" --torn {self.torn}" if self.torn != "none" else ""
-        options += f" --second {self.second}" if self.second is not None else ""
-        return f"python tests/power/repeat.py --data '{self.scenario}' --cut {self.cut}{options}"
+    arguments = "--data '{0.scenario}' --cut {0.cut}"
 
 
 def _files(version: str) -> dict[str, bytes]:

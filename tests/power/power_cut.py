@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from cuts import Cut
 from life import REFUSED, Life, repeatable
 from oracle import Verdict
 from scenarios import SCENARIOS, Edit
@@ -21,24 +22,10 @@ _SHOWN_FAILURES = 3
 
 
 @dataclass(frozen=True)
-class Case:
-    """A power cut before flash operation *cut* of a scenario; *second*: one in the recovery.
+class Case(Cut):
+    """A power cut in one of SCENARIOS."""
 
-    The recovery is what a board does after a cut, or another try where the cut left it as it was.
-    *torn* is how much of the operation, after either cut, is carried out all the same.
-    """
-
-    scenario: str
-    cut: int
-    torn: str = "none"
-    second: int | None = None
-
-    @property
-    def command(self) -> str:
-        """The command that repeats exactly this case."""
-        options = f" --torn {self.torn}" if self.torn != "none" else ""
-        options += f" --second {self.second}" if self.second is not None else ""
-        return f"python tests/power/repeat.py {self.scenario} {self.cut}{options}"
+    arguments = "{0.scenario} {0.cut}"
 
 
 def count_operations(scenario: str, edits: tuple[Edit, ...] = ()) -> int:
