@@ -5,14 +5,18 @@ The cases of one kind of image are in test_signed_updates.py.
 
 import gzip
 from collections.abc import Callable
+from pathlib import Path
 
+import boards
 import data_files
 import pytest
 from device import Device
+from hawkbit import Asking, HawkBit
 from mpota.image import delta
 from mpota.image.compression import compress
-from signing import flipped, signed
+from signing import FIRST, flipped, key_file, signed
 from transports import board_for, each_transport, ready
+from web_site import WebSite
 
 pytestmark = pytest.mark.parallel
 
@@ -44,6 +48,19 @@ KINDS: dict[str, tuple[Callable[[Device], bytes], bool]] = {
 }
 
 
+def _bad_images(folder: Path, content: bytes) -> dict[str, bytes]:
+    """Return what must be refused, by a name: *content* as it is, and in ways signed badly."""
+    good = signed(folder, content)
+    return {
+        "unsigned": content,
+        "signed with another key": signed(folder, content, _STRANGER),
+        "tampered with": flipped(good, len(content) // 2),
+        "with a tampered signature": flipped(good, len(content) + 100),
+        "with a truncated trailer": good[:-1],
+        "without the trailer's length": good[:-4],
+    }
+
+
 @each_transport
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_signed_is_taken_and_nothing_else(tmp_path, transport, kind):
@@ -54,19 +71,30 @@ def test_what_is_signed_is_taken_and_nothing_else(tmp_path, transport, kind):
         ready(device)
         record = device.files()["/.ota/record"]
         content = make(device)
-        good = signed(tmp_path, content)
-        for name, image in {
-            "unsigned": content,
-            "signed with another key": signed(tmp_path, content, _STRANGER),
-            "tampered with": flipped(good, len(content) // 2),
-            "with a tampered signature": flipped(good, len(content) + 100),
-            "with a truncated trailer": good[:-1],
-            "without the trailer's length": good[:-4],
-        }.items():
+        for name, image in _bad_images(tmp_path, content).items():
             code = send(device, image, is_data)
             assert code in _REFUSALS, (name, code)
             assert device.files()["/.ota/record"] == record, name
         start = device.said
-        assert send(device, good, is_data) == 0
+        assert send(device, signed(tmp_path, content), is_data) == 0
         device.board.wait_for("is confirmed", start=start)
         assert device.board.violation == ""
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, is_data) in KINDS.items() if not is_data])
+def test_what_hawkbit_assigns_is_signed_or_a_failure(tmp_path, kind):
+    with WebSite() as site:
+        server = HawkBit(site, "valve-7")
+        device = Asking(tmp_path, server, heap="96k")
+        keys = {"/ota.keys": key_file(FIRST)}
+        boards.change_files(device.board.flash, lambda files: files.update(keys))
+        with device:
+            record = device.files()["/.ota/record"]
+            content = KINDS[kind][0](device)
+            for name, image in _bad_images(tmp_path, content).items():
+                end = server.closed(server.deploy(image))
+                assert end.finished == "failure", (name, end)
+                assert any(f"ERROR[{code}]" in end.details for code in _REFUSALS), (name, end)
+                assert device.files()["/.ota/record"] == record, name
+            assert server.closed(server.deploy(signed(tmp_path, content))).finished == "success"
+            assert device.board.violation == ""
