@@ -5,6 +5,7 @@ import atexit
 import functools
 import tempfile
 import textwrap
+import threading
 from pathlib import Path
 
 from mpremote.romfs import VfsRomWriter
@@ -18,9 +19,19 @@ SOURCES = Path(__file__).parent / "rom_modules"
 ARCHITECTURE = "x64"
 
 
-@functools.cache
+_building = threading.Lock()
+
+
 def build_rom() -> Path:
     """Build the ROM once in this process; its file is there until the process ends."""
+    # Boards may be started by several threads, and Python 3.11 can fail to parse in two at once
+    # (CPython issue 106905).
+    with _building:
+        return _build_rom()
+
+
+@functools.cache
+def _build_rom() -> Path:
     writer = VfsRomWriter()
 
     def add(name: str, source: str, folder: str = "") -> None:
