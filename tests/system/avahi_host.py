@@ -116,7 +116,7 @@ def main() -> None:
                 third.board.wait_for("this board is avahi-host-2.local")
                 tell("conflict", ask("avahi-resolve", "-n4", "avahi-host-2.local"))
                 tell("owner", ask("avahi-resolve", "-n4", "avahi-host.local"))
-            # It goes, with a goodbye, and comes back.
+            # One board leaves with a goodbye, and comes back.
             with subprocess.Popen(
                 ["avahi-browse", "-p", "_arduino._tcp"], stdout=subprocess.PIPE, text=True
             ) as watching:
@@ -135,13 +135,13 @@ def main() -> None:
                 end.cancel()
                 watching.kill()
             tell("events", events)
-        # It leaves without a word, and comes back with another address.
+        # The board leaves without a goodbye, and comes back with another address.
         with Board(first.board.flash, ip="127.0.0.5", join_s=3) as moved:
             moved.wait_for("this board is garden.local")
             until(
                 lambda: ask("avahi-resolve", "-n4", "garden.local") == ["garden.local\t127.0.0.5"]
             )
-            # The others have left without a word, too, and are listed for a while.
+            # The other boards have left without a goodbye too, and are still listed for a while.
             found = [line.split(";")[3:9] for line in ask(*browse)]
             tell("moved", [fields for fields in found if fields[0] == "garden"])
 

@@ -20,7 +20,7 @@ def main(ota):
         ota.handle()
         time.sleep_ms(10)
 """
-# What is imported for it, and done.
+# Each accident: what is imported for it, and what is done.
 ACCIDENTS = {
     "it stops the collector": ("import gc", "gc.disable()"),
     "it locks the heap": ("import micropython", "micropython.heap_lock()"),
@@ -94,7 +94,7 @@ def test_an_application_that_stays_away_for_4_s_at_a_time_takes_updates(tmp_path
 def test_one_that_hangs_with_a_watchdog_of_its_own_is_reset_and_ends_in_safe_mode(tmp_path):
     imports, hangs = "import machine", "machine.WDT()\n    while True: pass"
     with Device(tmp_path, APP) as device:
-        # In its trial it is well; hanging is what it does from the boot after that on.
+        # The application works in its trial, and hangs in every later boot.
         wait = "\n    while ota.trial: ota.handle()\n    print('its own')\n    "
         device.update(device.next_image(clumsy((imports, wait + hangs))))
         start = device.line("its own", device.said - 1)

@@ -171,7 +171,7 @@ def _flood(board_ip, stop):
 
 
 def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause(device):
-    # Or strangers could wear its flash out.
+    # Otherwise strangers could wear out the board's flash.
     device.spoiled = True
     damaged = device.image()[:-1] + b"x"
     for pause_s in (0, 0, 2, 4):

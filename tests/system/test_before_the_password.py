@@ -27,7 +27,7 @@ def guarded(folder, **settings):
         assert device.files() == files
         assert "on_start" not in device.board.lines[said:]
         assert device.board.boots == 1
-        # All of which the password does.
+        # With the password, all of these do happen.
         device.takes_an_update()
         assert device.board.operations > operations and "on_start" in device.board.lines
 
@@ -63,7 +63,7 @@ def test_a_wrong_password_in_the_stronger_handshake_writes_nothing(tmp_path):
 
 @pytest.mark.parametrize("strong", [False, True], ids=["classic", "stronger"])
 def test_an_invitation_whose_challenge_is_never_answered_is_never_dialled(tmp_path, strong):
-    # As with a forged source address: the challenge goes to somebody who knows nothing of it.
+    # As with a forged source address: the challenge goes to a host that has not asked for it.
     with guarded(tmp_path, **CLASSIC) as device, StrongHost(device.board.ip, "127.0.0.9") as host:
         data = device.image()
         for _ in range(2):  # the second is challenged when the first is over
@@ -96,7 +96,7 @@ def test_malformed_datagrams_write_nothing(tmp_path, settings):
                 start = numbers.choice([good, b"100 ", b"0 ", b""])
                 host.say(start + numbers.randbytes(numbers.randrange(200)) + b"!")
                 host.say(good[: numbers.randrange(len(good) - 1)])
-            # It answers when it has read them all.
+            # The board answers when it has read all of them.
             host.invite(1000)
             said = host.answer()
             assert said.startswith("AUTH " if settings is CLASSIC else "ERR: SHA-256")
@@ -115,7 +115,7 @@ def test_answers_without_an_invitation_write_nothing(tmp_path):
         host.invite_for(data)
         nonce = host.challenge()
         assert host.verdict(host.response("0" * 64)) == "Authentication Failed"
-        # What is right comes too late.
+        # The right answer comes too late.
         host.say(host.response(nonce))
         failed(device, 0)
         assert not host.answers_within(0.2) and not host.was_dialled()

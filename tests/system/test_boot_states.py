@@ -43,7 +43,7 @@ def test_ten_boots_without_a_healthy_one_lead_to_safe_mode_and_an_update_heals(t
             board.wait_for("app 1 runs", start=start)
         start = device.boot()
         assert any("safe mode" in line for line in board.lines[start:])
-        # Only the services run; the boot after this one tries the application once.
+        # Only the services run now; the next boot tries the application once.
         start = device.boot()
         board.wait_for("app 1 runs", start=start)
         start = device.boot()
@@ -66,8 +66,8 @@ def test_safe_mode_alone_does_not_make_the_application_healthy(tmp_path):
             device.boot()
         start = device.boot()
         assert any("safe mode" in line for line in board.lines[start:])
-        # Longer than an application must run to be healthy: the board is silent for half a second
-        # before each result.
+        # This takes longer than an application needs to be healthy: the board is silent for half a
+        # second before each result.
         for _ in range(3):
             device.fails(b"no image", RefusedError)
         start = device.boot()
@@ -112,7 +112,7 @@ def test_with_an_unreadable_record_the_newest_usable_slot_runs(tmp_path, what):
         device.board.wait_for("no readable record; slot b is whole", start=start)
         device.board.wait_for("app 2 runs", start=start)
         device.board.wait_for("listens", start=start)
-        # The record is there again, and so is the floor.
+        # There is a new record, with the floor in it.
         start = device.boot()
         assert not any("no readable" in line for line in device.board.lines[start:])
         device.sequence = 1
@@ -160,7 +160,7 @@ def test_with_both_slots_damaged_the_services_run_and_an_update_heals(tmp_path, 
 
 
 def test_a_refused_image_that_is_whole_never_runs(tmp_path):
-    # It lies in the slot, and its footer is as good as any.
+    # The refused image lies in the slot, and its footer is correct.
     with Device(tmp_path, COMMANDED_APP) as device:
         data = device.image(APP.replace("app {version}", "the refused one"))
         with RawHost(device.board.ip) as host:
@@ -249,7 +249,7 @@ def test_an_application_whose_main_returns_leaves_the_services_running(tmp_path)
 
 
 def test_a_boot_with_nothing_pending_writes_nothing(tmp_path):
-    # Nor does becoming a healthy one.
+    # Becoming healthy does not write anything either.
     app = APP.replace(
         "    while True:", "    while not ota.healthy:\n        ota.handle()\n    while True:"
     )

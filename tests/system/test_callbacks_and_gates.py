@@ -104,7 +104,7 @@ def test_a_callback_that_raises_does_no_harm(tmp_path, event):
 
 @pytest.mark.parametrize("on", ["ota", "ota.arduino"])
 def test_an_on_start_that_raises_refuses_the_update_and_the_host_hears_why(device, on):
-    # The second time it is asked, it agrees.
+    # When it is asked for the second time, it agrees.
     register = f"""asked = []
 def start():
     asked.append(1)
@@ -209,7 +209,7 @@ def test_is_updating_is_true_during_an_update_only(device):
         device.refuses(damaged(device), DAMAGED)
         device.board.wait_for("is_updating False", start=start)
         assert updating(device, start) == [True, False]
-    # After a good one, which goes on until the restart, the next version runs.
+    # A good update lasts until the restart; then the next version runs.
     assert updating(device, start) == [True, False, True]
     assert "first False" in device.board.lines
 

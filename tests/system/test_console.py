@@ -183,7 +183,7 @@ def test_mpota_sim_gives_a_blank_board_a_serial_port(tmp_path):
         port = next(line.split()[-1] for line in sim.stdout if "serial port" in line)
         assert flash.read_bytes() == b"\xff" * 4 * 1024 * 1024
         assert "Detected flash size: 4MB" in Console._run("esptool", "--port", port, "flash-id")
-        # There is still nothing to start.
+        # The flash still holds no program to start.
         assert any("boot mode:(3,6)" in line for line in sim.stdout)
         sim.terminate()
 

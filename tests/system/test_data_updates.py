@@ -50,7 +50,7 @@ def main(ota):
         time.sleep_ms(10)
 """
 APP = TELLS.replace("{more}", "pass")
-# One that does not stand the new data.
+# An application that raises with the new data.
 PICKY = TELLS.replace("{more}", "if 'bad' in os.listdir('/data'): raise ValueError('bad data')")
 WRITES = APP.replace(
     '    print("app', "    with open('/data/own', 'w') as f: f.write('mine')\n    print(\"app"
@@ -352,7 +352,7 @@ def test_a_bomb_ends_at_the_file_system_and_leaves_its_room(tmp_path):
         assert "Not Enough Space" in str(error)
         device.board.wait_for("is healthy")
         assert device.files()["/data/old.txt"] == b"old"
-        # It is healthy once more when the rest is removed; and then there is room for all.
+        # The board is healthy again when the rest is removed; then there is room for all files.
         many = {f"f{number}": bytes(8000) for number in range(100)}
         start = send(device, tar_image(many))
         assert found(device, start) == sums(many)

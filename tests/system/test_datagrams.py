@@ -7,7 +7,7 @@ from raw_host import RawHost
 
 DATAGRAMS, BURST = 2000, 100
 SEED = 8266
-# Without a pause in its loop.
+# An application without a pause in its loop.
 QUICK = APP.replace("        time.sleep_ms(10)\n", "")
 
 

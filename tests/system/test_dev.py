@@ -93,7 +93,7 @@ def test_what_changes_is_uploaded_and_the_log_is_shown(tmp_path):
         device.board.wait_for("second text")
         at = dev.wait_for("small 1.0, sequence 3: confirmed", at)
         at = dev.wait_for("waiting for changes", at)
-        # What cannot be packed is said, and the board stays as it is.
+        # An error of packing is shown, and the board is not changed.
         (folder / "app.py").write_text("def main(ota:\n")
         at = dev.wait_for("error: .*app.py", at)
         at = dev.wait_for("waiting for changes", at)

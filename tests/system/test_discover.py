@@ -91,7 +91,7 @@ def test_watch_tells_what_comes_changes_and_goes(tmp_path):
                 del events[:]
                 device.update()
                 until(lambda: events and events[-1][1:] == ("2", "healthy"))
-                # It may be that it is healthy by the time that it is found again.
+                # The board may already be healthy when it is found again.
                 assert events[0] == ("gone", "1", "healthy")
                 assert events[1] in (("found", "2", "trial"), ("found", "2", "healthy"))
         finally:
@@ -111,7 +111,7 @@ def test_a_name_takes_the_place_of_an_address(tmp_path):
         told = mpota("status", f"{name}.local", "--json", MPOTA_PASSWORD="geheim")
         (status,) = json.loads(told.stdout)
         assert (status["board"], status["version"]) == (f"{name}.local", "2")
-        # Where nothing is on trial, the board itself says so.
+        # If nothing is on trial, the board itself says so.
         refused = mpota("confirm", name, MPOTA_PASSWORD="geheim")
         assert "no version is on trial" in refused.stderr
 

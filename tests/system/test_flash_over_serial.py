@@ -82,7 +82,7 @@ def test_a_flashed_board_has_what_the_flash_map_says(blank):
     blank.flash_it("--app", GARDEN / "1.0.0", MPOTA_PASSWORD="geheim7")
     blank.board.stop()
     content = blank.flash.read_bytes()
-    # As it was given, but for the two bytes that esptool may change: here the size of the flash.
+    # The firmware is unchanged, except for two bytes that esptool may change: here the flash size.
     assert content[4 : len(FIRMWARE)] == FIRMWARE[4:]
     assert (content[0], content[1], content[2], content[3] & 0x0F) == tuple(FIRMWARE[:3]) + (0,)
     assert content[3] >> 4 == 3  # 2 MiB
@@ -250,7 +250,7 @@ def test_power_that_is_lost_at_any_moment_leaves_a_board_that_can_be_flashed(
 
 
 def _flash_until_the_power_fails(board):
-    # The adapter has its power from the same plug.
+    # The adapter gets its power from the same plug.
     def unplug():
         board.board.wait_for_power_cut()
         board.adapter.unplug()
@@ -308,7 +308,7 @@ def test_a_wrong_firmware_file_is_refused_before_anything_is_written(blank, name
 
 
 def test_a_flash_chip_that_is_smaller_than_it_says_is_found_out(tmp_path):
-    # What is written beyond its end overwrites its beginning.
+    # Bytes that are written beyond the end of the flash overwrite its beginning.
     said = "flash at 0x0 does not hold what was written.*smaller than it claims"
     chip = Chip(MAC, 0x1640EF)
     with SerialBoard(tmp_path, mib=1, chip=chip) as board, pytest.raises(CommandError, match=said):
@@ -426,7 +426,7 @@ def test_the_firmware_and_the_application_s_files_can_stay(tmp_path):
         assert files["/data/table.bin"] == bytes(range(256))
         first = json.loads(files["/ota.json"])
         board.board.power_on()
-        # What is not given again stays as it is.
+        # Settings that are not given again stay as they are.
         said = board.run("flash", "--keep-firmware", "--hostname", "other")
         assert "other is up" in said
         start = len(board.board.lines)
@@ -465,7 +465,7 @@ def test_a_build_without_romfs_cannot_stay():
 
 
 def test_what_is_no_micropython_cannot_stay(blank, monkeypatch):
-    # Nothing runs there, so nobody answers Ctrl-C.
+    # No program runs there, so nothing answers Ctrl-C.
     told = []
     monkeypatch.setattr(prompt_module, "_INTERRUPT_S", 0.5)
     monkeypatch.setattr(prompt_module, "_BY_HAND_S", 0.5)

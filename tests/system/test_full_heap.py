@@ -14,7 +14,7 @@ from signing import SignedDevice, signed
 pytestmark = pytest.mark.parallel
 
 STEP_BYTES = 512
-# From what suffices for an update to where nothing is possible.
+# From enough free heap for an update, to too little for anything.
 MOST_BYTES = {"open": boards.chip_kb(15), "signed": boards.chip_kb(20)}
 FILES = {"data.bin": bytes(range(256)) * 12}
 _PATIENCE_S = 2
@@ -127,7 +127,7 @@ def test_a_heap_that_is_filled_while_an_update_goes_on_leaves_the_services_well(
             start = board.device.said
             board.leave(free, phase)
             said = board.update(phase)
-            # What an application takes after that is its own doing.
+            # Memory that the application takes after that is its own fault.
             if phase in AFTER_OK and free >= boards.chip_kb(1.5):
                 assert said == "result OK", (free, said)
             # The application's own on_start may find no memory, once it has filled the heap.

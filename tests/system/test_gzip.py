@@ -95,7 +95,7 @@ def test_a_gzip_from_a_server_is_confirmed(tmp_path):
 def test_a_gzip_of_the_release_that_runs_is_no_update(tmp_path):
     with WebSite() as site, PullingDevice(tmp_path) as device:
         for number, pack in enumerate((gzip_9, compress)):
-            # Without anything that tells a file from another one.
+            # The server sends neither an ETag nor a date.
             url = site.add(f"/{number}.gz", file(pack(device.image())))
             outcome = device.update(url)
             assert (outcome.result, outcome.events) == (str(NO_UPDATES), []), outcome

@@ -307,7 +307,7 @@ def test_a_second_host_is_not_dialled_and_the_first_succeeds(tmp_path):
             nonce = host.challenge()
             other.invite_for(data)
             assert other.answer() == "ERR: ERROR[15]: Update already running\n"
-            # From the same address, as one that is forged would be. It gets no challenge.
+            # From the same address, as a forged datagram would be. It gets no challenge.
             spoof.invite(1000)
             assert spoof.answer() == "ERR: ERROR[15]: Update already running\n"
             for noise in (b"0 \n", b"0 x\n", b"100 80 1 x\n", b"0 80 1000 %s\n" % (b"0" * 32)):
@@ -335,7 +335,7 @@ def test_nobody_else_begins_while_the_board_waits_for_an_answer(tmp_path, ip):
         with StrongHost(device.board.ip, ip) as other:
             other.invite_for(device.image(files={"other.py": b""}))
             other.say(other.response(nonce))
-            # What it is told is no challenge.
+            # The answer to it is not a challenge.
             assert not other.answers_within(0.3, "AUTH")
             assert host.verdict(host.response(nonce)) == "OK"
             assert host.send_all(data) == "OK"
@@ -407,7 +407,7 @@ def test_after_wrong_passwords_the_next_answer_takes_seconds_and_the_right_one_i
                 waits.append(time.monotonic() - begun)
                 assert host.verdict(host.response(nonce, "guess")) == "Authentication Failed"
                 not_proved(device, start)
-        # On the board's own clock, which may be late and is never early.
+        # By the board's own clock, which may be slow, but is never fast.
         assert all(
             wait >= ms / 1000 for wait, ms in zip(waits[1:], [490, 990, 1990, 3990], strict=True)
         )

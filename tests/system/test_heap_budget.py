@@ -54,7 +54,7 @@ def test_a_gzip_takes_the_heap_that_is_said_and_saves_what_is_said(tmp_path, rec
 
 def test_a_large_image_takes_no_more_heap_than_a_small_one(tmp_path):
     small, large = (measure.heap(tmp_path, image_bytes=size).peak for size in (3000, 100_000))
-    # As much as it varies from one run to the next: the application does not see every moment.
+    # How much the figure varies between runs: the application does not see every moment.
     assert large - small <= 2048
 
 

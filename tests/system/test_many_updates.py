@@ -6,7 +6,7 @@ from device import APP, COMMANDED_APP, Device
 pytestmark = pytest.mark.campaign
 
 UPDATES, SAMPLE = 50, 6
-# Figures vary by the numbers in them, and by what the call before has left.
+# The figures vary with the numbers in them, and with what the previous call has left.
 TOLERANCE_BYTES = 384
 # So many names that the interpreter's table of names has made its step in every boot.
 NAMES = """

@@ -82,6 +82,6 @@ def test_after_20_failures_as_much_heap_is_in_use_as_before(tmp_path, how):
                 if how is not wrong_datagrams:
                     device.board.wait_for("update failed|refused:", start=start)
                 figures.append(in_use(device))
-        # The least of some, since what the last call has left varies.
+        # The least of several figures, since the last call leaves more or less.
         assert min(figures[-5:]) - min(figures[:5]) <= TOLERANCE_BYTES, figures
         device.takes_an_update()

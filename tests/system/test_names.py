@@ -90,7 +90,7 @@ def test_an_application_whose_modules_bear_every_name_is_confirmed_and_updated(
 
 @pytest.mark.campaign
 def test_whatever_an_application_calls_its_modules_the_next_update_gets_in(tmp_path, campaign):
-    # Whether a module takes the place of one that the application needs shows in its trial.
+    # A module that hides one that the application needs makes its trial fail.
     names = campaign.sample("names", sorted({*MICROPYTHON, *OWN}), 5)
     kinds = {
         "plain": (PLAIN_APP, EMPTY),

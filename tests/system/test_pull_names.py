@@ -65,7 +65,7 @@ def test_a_name_is_looked_up_once_until_its_server_cannot_be_reached(device):
             assert device.update(url).result == str(NO_UPDATES)
         assert names.asked == ["updates.example.org"]
         assert site.requests[-1].headers["host"] == f"updates.example.org:{site.address[1]}"
-        # It moves: the first question after that fails, the next one finds it.
+        # The server gets another address: the next question fails, the one after that finds it.
         names.ip = "127.0.0.7"
     with WebSite("127.0.0.7", site.address[1]) as moved, NameServer("127.0.0.7") as names:
         device.board.use_name_server(*names.address)
@@ -76,7 +76,7 @@ def test_a_name_is_looked_up_once_until_its_server_cannot_be_reached(device):
 
 
 def test_after_a_failure_the_name_is_looked_up_again(device):
-    # What answers at the old address may be anybody's by now.
+    # By now, another server may answer at the old address.
     with WebSite("127.0.0.6") as site, NameServer("127.0.0.6") as names:
         device.board.use_name_server(*names.address)
         site.add("/", status("404 Not Found"))

@@ -179,7 +179,7 @@ def test_a_file_on_pythons_http_server_is_taken_when_it_is_another_and_only_then
         finally:
             server.shutdown()
             thread.join()
-    # It answers by the date of the file.
+    # This server answers by the date of the file.
     assert _Handler.statuses.count(200) == 1 and _Handler.statuses[-1] == 304
 
 
@@ -276,5 +276,5 @@ def test_a_board_that_got_its_image_without_an_md5_tells_it_all_the_same(tmp_pat
         device.fails(older, -104)
         known[site.requests[-1].headers["x-esp8266-sta-mac"]] = ("2", data)
         assert device.update(older).result == str(NO_UPDATES)
-        # It was worked out once, and noted.
+        # The board has calculated the MD5 once, and stored it.
         assert device.record.b.md5.hex() == site.requests[-1].headers["x-esp8266-sketch-md5"]

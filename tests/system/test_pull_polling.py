@@ -15,9 +15,9 @@ from mpota.sim import Board, create_flash
 from signing import SignedDevice
 from web_site import StrongFile, WebSite, file, head, says, status
 
-# Polls as often as it can.
+# An application that asks as often as possible.
 OFTEN = {"update_interval_s": 1}
-# Raises when it is tried; the version before says what it was told of that.
+# An application that raises in its trial; the previous version prints what it is told of that.
 RAISING_APP = """
 def main(ota):
     print("app {version} runs")
@@ -125,7 +125,7 @@ def test_a_release_that_was_taken_back_is_reported_and_not_fetched_again(tmp_pat
             assert page.sent == len(bad)
         outcome = site.requests[-1].headers["x-mpota-outcome"]
         assert re.match("taken back: 2: raised ValueError: of no use", outcome), outcome
-        # A newer one is taken.
+        # A newer release is taken.
         start = device.said
         good = device.next_image(APP)
         site.add("/", file(good))

@@ -147,7 +147,7 @@ def test_what_goes_on_is_compared_as_a_whole(device, site, large):
     site.add("/spoiled", StrongFile(large, x_MD5=md5(b"other")))
     outcome = device.fails(url, 7)
     assert outcome.text.startswith("Update error: ERROR[7]: MD5")
-    # What cannot be used is not gone on with.
+    # A file that cannot be used does not resume a download.
     site.add("/spoiled", StrongFile(large, x_MD5=md5(large)))
     device.installs(url, large)
     assert site.asked("/spoiled")[-1].start == 0
@@ -176,7 +176,7 @@ def test_a_file_that_has_changed_is_fetched_from_its_beginning(device, site, lar
     page = StrongFile(other)
     site.add("/changed", page)
     device.installs(url, other)
-    # It was asked for the rest of the old one, and the answer was all of the new one.
+    # The board asked for the rest of the old file, and the answer was the whole new one.
     last = site.asked("/changed")[-1]
     assert last.start == 32768 and last.headers["if-range"] == StrongFile(large).etag != page.etag
 
@@ -193,7 +193,7 @@ def test_a_file_that_changes_in_between_ends_the_update_and_the_next_one_starts_
 
 
 def test_two_servers_that_disagree_are_one_in_the_end(device, site, large):
-    # Behind one name, by turns; the same file with other ETags.
+    # Several servers behind one name, by turns: the same file with different ETags.
     servers = [StrongFile(large, [40_000], etag='"a"'), StrongFile(large, etag='"b"')]
     turns = []
 
@@ -294,7 +294,7 @@ def test_an_etag_that_is_too_long_for_the_file_resumes_nothing(device, site, lar
 
 
 def test_an_update_does_not_fail_for_want_of_the_file(device, site, large):
-    # A folder is in its place.
+    # There is a folder in the place of the file.
     def spoil(files):
         files.pop(STATE, None)
         files[STATE + "/x"] = b""

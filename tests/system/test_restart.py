@@ -17,7 +17,7 @@ from signing import SignedDevice
 pytestmark = pytest.mark.parallel
 
 NO_MEMORY, VETOED, NOT_NOW = 14, 32, 33
-# An application that leaves so little takes updates all the same.
+# An application that leaves this little heap still takes updates.
 LITTLE = boards.chip_kb(6)
 SMALL_FILE = {"data.bin": bytes(range(256)) * 20}
 # How long unmodified tools wait for an answer.
@@ -118,7 +118,7 @@ def test_a_board_that_joins_too_late_for_others_is_waited_for_by_mpota(tmp_path)
 # What runs meanwhile
 
 
-# Says what levels the pins have when the services begin, and what is connected to them before.
+# Prints the levels of two pins, then starts the services as the board's own main.py does.
 MAIN = b"""
 from machine import Pin
 print("pins", Pin(4).value(), Pin(5).value())

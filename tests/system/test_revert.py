@@ -22,7 +22,8 @@ def test_the_version_before_is_tried_again_and_the_one_that_was_left_is_not_take
         record = device.record
         assert (record.active, record.floor, record.rejected) == ("a", 2, 2)
         assert record.outcome == "confirmed: 1"
-        # Nor does the board take the version that runs, or one before the one that was left.
+        # The board does not take the running version either, nor one older than the one that it
+        # left.
         device.refuses(newer, REJECTED)
         device.sequence = 1
         device.refuses(device.image(), BELOW_FLOOR)
@@ -39,7 +40,7 @@ def test_going_back_and_forth_is_possible_until_an_update_begins(tmp_path):
             start = device.line(f"app {version} runs", start)
             device.board.wait_for("is confirmed", start=start)
             assert device.record.floor == 2
-        # The update is refused, and has cost the version in that slot.
+        # The update is refused, and has overwritten the version in that slot.
         device.sequence = 3
         device.refuses(device.image()[:-1] + b"x", DAMAGED)
         start = device.command("ota.revert()", start)
@@ -54,7 +55,7 @@ def test_where_there_is_no_version_before_nothing_happens(tmp_path):
         device.board.wait_for(NO_WAY)
 
 
-# Fails when it is started the second time.
+# An application that fails when it is started for the second time.
 FAILING_APP = COMMANDED_APP.replace(
     '    print("app',
     """    try:

@@ -12,7 +12,7 @@ from mpota.board.record import NAME
 
 pytestmark = pytest.mark.parallel
 
-# Joins a network by itself, where the settings name none.
+# An application that joins a network by itself, since the settings name none.
 JOINS = APP.replace("    ota.on_error", """    import network
     network.WLAN(network.WLAN.IF_STA).connect("simulated", "")
     ota.on_error""")  # fmt: skip

@@ -22,8 +22,7 @@ NOT_SIGNED, BELOW_FLOOR, DAMAGED, BAD_MANIFEST = 12, 36, 37, 38
 REUSING_APP = updating("updater = kept[0] if kept else (kept.append(updater), updater)[1]").replace(
     "def take(", "kept = []\n\ndef take("
 ).replace("            reset()\n", "            ota.updater\n")  # fmt: skip
-# With a flash that does not keep what it is given: a bit of byte {at} is lost while the first block
-# is verified.
+# With a flash that loses data: a bit of byte {at} is lost while the first block is verified.
 SPOILING_APP = updating(
     end="""
         for step, _ in enumerate(updater.ending()):
@@ -109,7 +108,7 @@ def test_what_is_not_signed_by_a_key_of_the_board_is_refused(tmp_path, transport
         record = device.files()["/.ota/record"]
         images = dict(unsigned_images(device))
         assert len(images) >= 40
-        # All of them one way. What differs between the ways is not what is looked at.
+        # All of them are sent in one way: the checks do not depend on the way.
         names = list(images) if transport == "application" else list(images)[::4]
         for name in names:
             code = send(device, images[name])
@@ -190,7 +189,7 @@ def test_an_updater_that_is_used_again_asks_for_a_signature_again(tmp_path):
         for _ in range(3):
             assert send_to_application(device, unsigned) == NOT_SIGNED
         assert device.files()["/.ota/record"] == record
-        # Nor does a good one before it count for the next.
+        # A good signature on an earlier image does not count for the next one.
         assert send_to_application(device, good) == 0
         assert send_to_application(device, unsigned) == NOT_SIGNED
         assert send_to_application(device, good[:-1]) == NOT_SIGNED
@@ -208,7 +207,7 @@ def test_an_updater_that_is_used_again_asks_for_a_signature_again(tmp_path):
     "at", [2000, -TRAILER_BYTES - 10, -200, -3], ids=["file", "footer", "signature", "length"]
 )
 def test_what_counts_is_what_is_read_back_from_flash(tmp_path, at):
-    # What arrives is good. The board has no other reason to refuse it.
+    # The image that arrives is good: the board has no other reason to refuse it.
     data = {"data.bin": b"x" * 3000}
     device = SignedDevice(tmp_path)
     device.app = APP
@@ -305,7 +304,7 @@ def test_a_lost_key_is_retired_by_a_release_that_is_signed_with_the_second(tmp_p
         device.confirmed(start)
         device.board.wait_for("the keys of this release are taken over", start=start)
         assert device.keys == new
-        # Who found the first key is too late.
+        # Somebody who has found the first key is too late.
         record = device.files()["/.ota/record"]
         stolen = signed(tmp_path, device.image(), FIRST)
         device.refuses(stolen, NOT_SIGNED)

@@ -28,7 +28,7 @@ from raw_host import RawHost
 pytestmark = pytest.mark.parallel
 
 PASSWORD = "geheim"
-# Never confirms by itself, though it is healthy.
+# An application that is never confirmed by itself, though it is healthy.
 UNDECIDED = APP.replace("ota.on_error", "ota.auto_confirm = False\n    ota.on_error")
 HANGS = "def main(ota):\n    print('hangs')\n    while True:\n        pass"
 # As much heap, in KB of the chip's, that an update does not begin beside the application.
@@ -310,7 +310,7 @@ def test_a_board_that_restarts_for_the_update_is_waited_for(tmp_path, join_s):
 
 
 def test_two_boards_at_once_have_an_end_each(tmp_path):
-    # The release is bad for one of them.
+    # The release is bad on one of the boards.
     source = """
 def main(ota):
     if ota.settings["hostname"] == "bad":

@@ -62,7 +62,7 @@ def test_a_strangers_talk_ends_on_time_in_a_full_heap(tmp_path):
             host.invite_for(b"an image")
             host.challenge()
             taken_ms = int(device.board.wait_for(r"^over after (\d+)", timeout_s=30)[1])
-        # It was not ended for want of memory, and not forgotten.
+        # The talk did not end for lack of memory, and was not forgotten.
         assert 9000 <= taken_ms < 30000
         arduino.upload(device.next_image(), board_ip=device.board.ip, password=PASSWORD)
         device.confirmed(0)

@@ -159,7 +159,7 @@ def test_a_trial_without_a_network_is_taken_back(tmp_path):
         device.takes_an_update()
 
 
-# Takes all of the heap but so many bytes.
+# An application that takes all of the heap except a given number of bytes.
 FILLING_APP = APP.replace(
     "    print(",
     """    import gc
@@ -187,7 +187,7 @@ def test_a_version_that_leaves_too_little_heap_for_an_update_is_not_confirmed(tm
 
 
 def test_an_application_may_confirm_by_itself(device):
-    # Though it is healthy by then, nothing is confirmed before it says so.
+    # Though the application is healthy by then, nothing is confirmed before it confirms.
     app = UNDECIDED.replace(
         "        ota.handle()\n",
         "        ota.handle()\n"

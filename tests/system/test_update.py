@@ -71,7 +71,7 @@ def test_the_slot_holds_exactly_what_was_sent_and_the_record_its_size_and_md5(de
     device.takes_an_update()
 
 
-# Reads what its release brings, and writes what is its own.
+# An application that reads files of its release, and writes its own data.
 READING_APP = APP.replace("    print(", """    import os
     from deep.er import number
     print("reads", number, open("/app/deep/text.txt").read(), sorted(os.listdir("/app")))

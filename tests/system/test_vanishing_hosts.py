@@ -15,7 +15,7 @@ ENDS = {"FIN": RawHost.finish, "RST": RawHost.reset}
 # After how many bytes hosts go away, 212 numbers: at borders of chunks and blocks, and all along.
 BORDERS = [0, 1, 2, 511, 512, 513, 1024, 1459, 1460, 1461, 2920, 4096, 8192, 10_220, 16_383]
 OFFSETS = sorted({*BORDERS, *range(40, SIZE_BYTES, 83)})
-# A board bears with so many hosts before it has to take an update.
+# After this many hosts, the board has to take an update.
 GROUPS = [OFFSETS[first::4] for first in range(4)]
 
 
@@ -96,7 +96,7 @@ def silent_after_the_challenge(host, data):
 
 
 def never_connected(host, data):
-    # A queue that is full: the board's SYN is not even refused.
+    # The listener's queue is full: the board's SYN gets no answer at all.
     host.listener.listen(0)
     full = [socket.socket() for _ in range(2)]
     for client in full:

@@ -108,7 +108,7 @@ def test_the_password_is_asked_for_before_the_body_is_read(tmp_path):
         with connect(ip) as connection:
             connection.sendall(request(ip, Content_Length="90000", Expect="100-continue"))
             assert hear_bytes(connection).startswith(b"HTTP/1.1 401 ")
-        # One that sends it all the same gets the answer, and not a reset.
+        # A client that sends the body all the same gets the answer, and not a reset.
         answer = device.post(device.image(), Authorization="")
         assert (answer.status, answer.text) == (401, "user and password are needed\n")
         assert device.board.operations == operations
@@ -171,7 +171,7 @@ def test_what_was_recorded_on_the_network_cannot_be_sent_again(tmp_path):
             # The browser tries again by itself with the new nonce, and asks nobody.
             assert status_of(said) == 401
             assert all(c["stale"] == "true" for n, c in challenges(said).items() if n != "Basic")
-        # Nor can one for another address, or another method.
+        # A proof for another address, or another method, cannot be used either.
         value = digest(fresh, count=10, uri="/update/status")
         assert status_of(ask(ip, path="/update", Authorization=value)) == 401
         # Asking for nonces pushes none out, using newer ones does.
@@ -238,7 +238,7 @@ def test_a_strict_board_takes_sha256_alone_and_binds_the_image(tmp_path):
         sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
         answer = device.curl("--digest", "--user", log, "-F", f"image=@{image}")
         assert answer.status == 403 and "/update?sha256=" in answer.text
-        # The proof is of the address, and so of the digest of what must follow.
+        # The proof covers the address, and so the digest of the image that must follow.
         fresh = challenge(ip)
         other = request(ip, b"other", path=f"/update?sha256={sha256}", Authorization=digest(
             fresh, method="POST", uri=f"/update?sha256={sha256}"))  # fmt: skip

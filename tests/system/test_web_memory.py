@@ -64,13 +64,14 @@ def test_with_too_little_heap_for_any_request_clients_are_told_so_or_left(tmp_pa
         answers = []
         with unchanged(device):
             for _ in range(10):
-                # While one takes its answer there is not even memory for that of the next.
+                # While one client reads its answer, there is not even memory to answer the next
+                # one.
                 with contextlib.suppress(AssertionError):
                     answers.append(device.curl(path="/status"))
         assert answers
         for answer in answers:
             assert (answer.status, answer.headers["retry-after"]) == (503, "5")
-        # Each is said once.
+        # Each line is logged only once.
         said = [line for line in device.board.lines if "no memory" in line]
         assert len(said) == len(set(said)) and "Traceback" not in "".join(device.board.lines)
 

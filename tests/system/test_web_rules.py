@@ -33,7 +33,7 @@ def test_another_host_is_not_answered(tmp_path):
                      "valves.evil.example", "valves.local.", "local", "0.0.0.0"):  # fmt: skip
             for answer in (get(ip, Host=host), device.post(data, Host=host)):
                 assert answer.status == 403, host
-        # Not even who would know the password is asked for it.
+        # Such a request is refused before the password is asked for.
         assert "www-authenticate" not in get(ip, Host="evil.example").headers
 
 
@@ -193,7 +193,7 @@ def test_two_are_served_and_others_told_to_come_again(tmp_path):
         spares = [stack.enter_context(connect(ip)) for _ in range(2)]
         first = stack.enter_context(connect(ip))
         first.sendall(b"GET /update HTTP/1.1\r\n")
-        # What a browser has opened to spare does not count.
+        # Spare connections, which a browser opens in advance, do not count.
         assert get(ip).status == 200
         second = stack.enter_context(connect(ip))
         second.sendall(b"GET /update HTTP/1.1\r\n")

@@ -189,7 +189,7 @@ def test_policy_is_asked_and_answers_in_words(tmp_path):
         assert say(ip, request(ip, b"1", path="/door")).text == "ok"
         start = device.said
         is_installed(device, start, device.post(data))
-        # The gate is the new application's, which opens it on trial.
+        # The new application, on trial, opens its gate.
 
 
 def test_an_update_during_a_trial_is_refused(tmp_path):
@@ -302,7 +302,7 @@ def test_two_uploads_at_a_time_are_one_too_many(tmp_path):
         connection.sendall(whole[:4000])
         device.board.wait_for("announced", start=start)
         fails(device, device.post(data), 409, "ERROR[15]")
-        # Whoever looks meanwhile sees how far it is.
+        # Another client sees the progress meanwhile.
         status = device.status()
         assert status["state"] == "updating" and status["size"] == len(data)
         assert 0 < status["done"] <= 4000
@@ -325,13 +325,13 @@ def test_an_update_that_has_begun_is_not_disturbed_by_others_where_the_heap_is_s
 
 def test_the_answer_reaches_a_client_that_sends_all_before_it_reads(tmp_path):
     with WebDevice(tmp_path, web_password=PASSWORD) as device, device.unharmed():
-        # The refusal comes after 1,536 bytes; the rest is on its way all the same.
+        # The refusal comes after 1,536 bytes; the client still sends the rest.
         for _ in range(3):
             fails(device, device.post(b"no image" * 10_000), 422, "ERROR[10]")
 
 
 def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause(tmp_path):
-    # Or strangers could wear its flash out.
+    # Otherwise strangers could wear out the board's flash.
     with WebDevice(tmp_path) as device:
         damaged = device.image()[:-1] + b"x"
         for pause_s in (0, 0, 2, 4):
@@ -346,10 +346,10 @@ def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause
             fails(device, answer, 503, "ERROR[33]", f"failed transfers, try again in {pause_s} s")
             assert answer.headers["retry-after"] == str(pause_s)
             assert device.board.erases == erases
-            # It is the same pause for the other way in.
+            # The same pause applies to the listener.
             assert device.fails(damaged, RefusedError).code == 33
         start = device.said
-        # curl waits for as long as it is told by itself.
+        # curl waits for as long as the board has told it.
         image = saved(tmp_path, device.next_image())
         answer = device.curl("--retry", "3", "-F", f"image=@{image}")
         is_installed(device, start, answer)

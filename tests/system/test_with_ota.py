@@ -72,11 +72,12 @@ def test_a_release_runs_the_package_that_it_brings_and_the_next_one_gets_in(tmp_
         start = device.said
         device.update(device.next_image(TELLING_APP, package(NEXT)))
         device.board.wait_for("package /app/.ota/ota", start=start)
-        # The decision is the system ROM's, all else the release's.
+        # The system ROM makes the boot decision; the release's package does everything else.
         trial = device.line(r"^\[ota\] I: boot: slot b on trial", start)
         assert not lines_of(device, trial + 1, "ota")
         assert "I: trial: slot b is confirmed" in lines_of(device, trial, "next ota")
-        # So it is after a reset, and after a power cut: both know the record of both.
+        # The same after a reset and after a power cut: each package can read the record of the
+        # other.
         version, size = record_version(device)
         assert version == 3
         for how in ("reset", "power cut"):
@@ -89,7 +90,7 @@ def test_a_release_runs_the_package_that_it_brings_and_the_next_one_gets_in(tmp_
         device.board.wait_for("package /rom/lib/ota", start=start)
         assert record_version(device) == (2, size - len(b"more"))
         assert not lines_of(device, device.line("on trial", start), "next ota")
-        # One with it comes after one without.
+        # A release with the package can follow one without it.
         start = device.said
         device.update(device.next_image(TELLING_APP, package(NEXT)))
         device.board.wait_for("package /app/.ota/ota", start=start)
@@ -135,7 +136,7 @@ def test_a_release_whose_package_is_broken_is_taken_back_and_the_next_one_gets_i
         start = device.said
         device.upload(device.next_image(files=files))
         device.line("boot: slot b on trial, boot 1 of 3", start)
-        # Each of its three boots is given 10 s.
+        # Each of the three boots may take 10 s.
         device.board.wait_for(
             r"boot: slot b: (it hung|not confirmed)|trial: taken back", start=start, timeout_s=90
         )
