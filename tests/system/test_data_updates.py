@@ -279,7 +279,7 @@ def test_mpota_sends_both_with_one_command(tmp_path):
         other = tmp_path / "other.tar"
         other.write_bytes(tar_image())
         wrong = subprocess.run([*command, "--data", other], **options)
-        assert wrong.returncode == 1 and "are not the data that" in wrong.stderr
+        assert wrong.returncode == 1 and "does not hold the data that" in wrong.stderr
         start = device.said
         (tmp_path / "small.img.data.tar").write_bytes(content)
         done = subprocess.run(command, **options)
