@@ -169,7 +169,17 @@ def test_no_board_gets_what_its_pin_floor_rejections_groups_and_phases_exclude(
         assert rollout in plan.rollouts and rollout.release_id == given_release.id
         assert rollout.state in GIVING
         assert rollout.starts_at is None or rollout.starts_at <= NOW
-        if not board.wants_data:
+        if board.wants_data:
+            has = [
+                other.sequence
+                for other in plan.releases.values()
+                if other.is_data
+                and other.application == board.application
+                and board.data
+                and other.data.startswith(board.data)
+            ]
+            assert given_release.sequence >= max(has, default=0)
+        else:
             assert given_release.sequence >= board.floor
             assert given_release.sequence > (board.sequence or 0)
         assert given_release.channel == board.channel

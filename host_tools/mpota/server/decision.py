@@ -294,13 +294,13 @@ def _choices(board: Board, plan: Plan, now: float) -> Iterable[tuple[Release, Ro
 def _floor(board: Board, plan: Plan) -> int:
     if not board.wants_data:
         return max(board.floor, board.sequence or 0)
-    # A board does not keep a floor of its data: what it has is not to be exchanged for older data.
+    # Boards keep no floor of their data. Roll-outs bring no older data all the same.
     has = (r.sequence for r in plan.releases.values() if _is_for(r, board) and _has(board, r))
     return max(has, default=0)
 
 
 def _has(board: Board, release: Release) -> bool:
-    # Whether the board says that it has this release of data.
+    # Returns whether the board says that it has this release of data.
     if board.data is not None:
         return bool(board.data) and release.data.startswith(board.data)
     return board.version == release.version

@@ -318,7 +318,7 @@ def _is_limited(rollout: decision.Rollout) -> bool:
 
 
 def _load(session: Session, rollout_id: int, running_s: float) -> dict[int, Load]:
-    # With the roll-out locked, so that two workers do not both take the last place.
+    # Counts downloads with the roll-out locked: else two workers could both take the last place.
     session.execute(sa.select(Rollout.id).where(Rollout.id == rollout_id).with_for_update())
 
     def count(seconds: float, *conditions: sa.ColumnElement[bool]) -> int:
@@ -332,7 +332,7 @@ def _load(session: Session, rollout_id: int, running_s: float) -> dict[int, Load
 
 
 def _going_on(session: Session, row: Board, question: Question) -> Attempt | None:
-    # The update that the board is in, of the kind that it asks for.
+    # Returns the update that the board is in, of the kind that it asks for.
     return session.scalar(
         sa.select(Attempt).where(
             Attempt.board_id == row.id,
@@ -388,15 +388,15 @@ def _offer(
 
 
 def _was(question: Question) -> str:
-    # What the board had before the update that it is given.
+    # Returns what the board had before the update that it is given, in a few characters.
     if question.wants_data:
         return question.version or (question.data or "")[:_DIGEST_DIGITS]
     return question.version or str(question.sequence or "")
 
 
 def _base(current: Plan, board: decision.Board, reply: Reply) -> Release | None:
-    # The release that the board says it runs. If what runs is another image of that number, the
-    # board refuses what has changed since, and the next time it gets the whole image.
+    # Returns the release that the board says it runs. If another image of that number runs, the
+    # board refuses the delta, and gets the whole image the next time.
     wanted = reply.release
     if wanted is None or wanted.is_data or wanted.md5 != wanted.content_md5:
         return None
@@ -409,7 +409,7 @@ def _base(current: Plan, board: decision.Board, reply: Reply) -> Release | None:
 
 
 def _key(question: Question) -> str:
-    # Of a board that asks for data as well as for an application, both answers are remembered.
+    # A board may ask for data as well as for an application: both answers are remembered.
     return f"{question.mac} data" if question.wants_data else question.mac
 
 

@@ -33,7 +33,7 @@ def is_news(row: Board, question: Question, application: str) -> bool:
 
 
 def _told(row: Board, question: Question) -> dict[str, object]:
-    # The columns of what a board tells that decides its answer, with the values that they get.
+    # Returns the columns for what decides the answer, and the values that the board tells.
     told: dict[str, object] = {
         "sequence": question.sequence,
         "md5": question.md5,
