@@ -7,6 +7,7 @@ import time
 import pytest
 import sqlalchemy as sa
 from asking import board_headers, release_image
+from data_files import tar_image
 from mpota.server import accounts
 from mpota.server.app import Server
 from mpota.server.database import LoginSession, Operator
@@ -168,6 +169,26 @@ def test_a_release_comes_from_the_upload_to_boards_and_the_roll_out_is_paused(lo
     assert site.post("/rollouts/1", do="resume").status_code == 409
     assert "roll-out cancelled" in site.get("/audit").text
     assert "it hung" in site.get("/boards/5CCF7F000001").text
+
+
+def test_data_are_uploaded_rolled_out_and_shown(logged_in):
+    site = logged_in
+    site.ask(1)
+    site.post("/boards/5CCF7F000001", do="state", state="accepted")
+    file = {"image": ("pages.tar", tar_image())}
+    said = site.post("/releases", files=file)
+    assert said.status_code == 400 and "data image, which does not say its" in said.text
+    assert site.post("/releases", files=file, application="garden", version="7").status_code == 303
+    assert "garden data 7" in site.get("/releases").text
+    fields = {"percent": "100", "soak_min": "", "abort_percent": "", "abort_minimum": ""}
+    assert site.post("/rollouts/new", release="1", **fields).headers["location"] == "/rollouts/1"
+    asks = {"x_ESP8266_mode": "spiffs", "x_mpota_data": ""}
+    assert site.ask(1, **asks) == 200
+    digest = hashlib.sha256(tar_image()).hexdigest()
+    assert site.ask(1, **asks | {"x_mpota_data": digest[:32]}) == 304
+    assert "garden data 7" in site.get("/rollouts/1").text
+    assert digest[:16] in site.get("/boards/5CCF7F000001").text
+    assert "1 confirmed" in site.get("/rollouts/1").text
 
 
 @pytest.mark.parametrize(
