@@ -10,7 +10,7 @@ from .arduino import ArduinoOTA
 from .errors import OTAError
 
 _OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session ")
-_OF_HAWKBIT = const("ddi.act ddi.talk ddi.scan ")
+_OF_HAWKBIT = const("ddi ddi.talk ")
 _OF_THE_PAGE = const(
     "web.connection web.request web.auth web.credentials web.answers "
     "web.report web.act web.restart status "

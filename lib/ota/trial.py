@@ -21,9 +21,11 @@ _DAMAGED = const(37)
 
 # The heap that an update needs to begin beside an application, while this module is loaded. If the
 # board may restart for the update, an invitation needs the first, a question to a server the second
-# of these; otherwise an update needs the third. In words, as in restart.py.
+# and one to hawkBit the third of these; otherwise an update needs the fourth. In words, as in
+# restart.py.
 _RESTART_WORDS = const(700)
 _QUESTION_WORDS = const(1600)
+_HAWKBIT_WORDS = const(2250)
 _UPDATE_WORDS = const(2300)
 # The heap that the update page needs while somebody looks at it.
 _PAGE_WORDS = const(1100)
@@ -95,7 +97,9 @@ def _can_update(ota):
     gc.collect()
     words = _UPDATE_WORDS
     if ota.settings.get("restart_for_update", True):
-        if ota.settings.get("update_url") or ota.settings.get("ddi_url"):
+        if ota.settings.get("ddi_url"):
+            words = _HAWKBIT_WORDS
+        elif ota.settings.get("update_url"):
             words = _QUESTION_WORDS
         elif ota.has_password():
             words = _RESTART_WORDS

@@ -145,6 +145,8 @@ class HawkBit:
                 self.actions[arguments[0]].page(connection, request)  # type: ignore[index]
             else:
                 answer(connection, request, body, *arguments)
+            with self._changed:
+                self._changed.notify_all()
 
         return page
 

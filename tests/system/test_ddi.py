@@ -96,7 +96,7 @@ def test_a_release_that_is_taken_back_is_a_failure_with_its_reason(tmp_path, ser
 def test_what_runs_already_is_a_success_without_an_update(tmp_path, server):
     with Asking(tmp_path, server) as device:
         action = server.deploy(device.image(files={"data.bin": bytes(20_000)}))
-        assert server.closed(action).details == "it runs"
+        assert server.closed(action).details == "it runs already"
         assert device.board.boots == 1
 
 
@@ -118,7 +118,7 @@ def test_where_the_note_of_a_deployment_is_lost_its_end_is_told_all_the_same(
     with Asking(tmp_path, server, reboot_on_success=False) as device:
         data = device.next_image()
         action = server.deploy(data, StrongFile(data, etag=etag))
-        device.board.wait_for("is verified")
+        device.board.wait_for("pull: updated")
         device.change_files(lambda files: files.pop("/.ota/ddi"))
         assert server.closed(action).details == "confirmed: 2"
 
@@ -136,10 +136,10 @@ def refusals(device):
 
 
 def test_what_the_board_cannot_take_is_a_failure_at_once(tmp_path, server):
-    with Asking(tmp_path, server, heap="72k") as device:
+    with Asking(tmp_path, server, COMMANDED_APP, heap="72k") as device:
         before = device.slot("a")
         for data, reason in refusals(device):
-            end = server.closed(server.deploy(data))
+            end = asks_at_once(device, server, server.deploy(data))
             assert end.finished == "failure" and reason in end.details
         # A SHA-256 that is another's, and one that is none.
         for sha in (hashlib.sha256(b"").hexdigest(), "12"):
@@ -148,10 +148,17 @@ def test_what_the_board_cannot_take_is_a_failure_at_once(tmp_path, server):
             answer = server.deployment(action)
             answer["deployment"]["chunks"][0]["artifacts"][0]["hashes"]["sha256"] = sha
             server.broken[f"/deploymentBase/{action}"] = gives(answer)
-            assert "ERROR[42]" in server.closed(action).details
+            assert "ERROR[42]" in asks_at_once(device, server, action).details
         assert device.slot("a") == before and device.board.boots == 1
         device.sequence -= 1
-        assert server.closed(server.deploy(device.next_image())).finished == "success"
+        action = server.deploy(device.next_image())
+        assert asks_at_once(device, server, action).finished == "success"
+
+
+def asks_at_once(device, server, action):
+    """Let the board ask, which waits after failures; give the end of *action*."""
+    device.command("setattr(ota.pull, 'deadline', 0)")
+    return server.closed(action)
 
 
 def gives(answer):
@@ -426,9 +433,7 @@ def test_a_cut_at_any_flash_operation_ends_in_one_feedback_that_is_true(
                 assert device.board.violation == "" and not server.mistakes
                 ends = [t for t in told(server, action) if t[0] == "closed"]
                 assert ends == [SUCCESS if is_good else FAILURE], server.told
-                assert end.details.startswith(
-                    "confirmed: 2" if is_good else "taken back: 2: raised"
-                )
+                assert end.details.startswith("confirmed: 2" if is_good else "taken back: 2: ")
                 return device.board.operations - before
 
     count = life(-1, None)

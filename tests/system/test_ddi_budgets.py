@@ -2,11 +2,17 @@
 bounded by bench/budgets.py.
 """
 
+import boards
 import budgets
 import measure
 import measure_pull
 import pytest
+from device import APP
+from filling import leaving
 from hawkbit import HawkBit
+from openssl_command import test_key
+from pulling import filler
+from signing import SignedDevice, key_file
 from web_site import WebSite
 
 # So that the board has to wait for each answer.
@@ -43,3 +49,25 @@ def test_the_heap_of_a_board_that_asks_hawkbit(tmp_path, server, record_property
     record_property("heap, scaled, hawkBit's over pull's, an update", f"{peak:.1f} KB")
     assert idle <= budgets.DDI_IDLE_KB
     assert max(question, peak) <= budgets.DDI_OVER_PULL_KB
+
+
+# Enough for a question, and by far not for an update that must be signed with a long key.
+_LEFT = boards.chip_kb(11)
+
+
+def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, server):
+    key = test_key("4096")
+    listening = "while ota.arduino.socket is None:"
+    app = leaving(_LEFT)
+    assert listening in app
+    app = app.replace(listening, "while ota.pull.result is None or ota.pull.session:")
+    settings = {"ddi_url": server.url, "ddi_id": "bench", "update_interval_s": 1}
+    with SignedDevice(tmp_path, app, keys=key_file(key), key=key, **settings) as device:
+        device.board.wait_for("pull: no update", start=device.line("^leaves"))
+        start = device.said
+        action = server.deploy(device.next_image(APP, {"data.bin": filler(30_000)}))
+        device.confirmed(start)
+        assert server.closed(action).details == "confirmed: 2"
+        alone = "boot: the services run alone, for one update"
+        assert sum(alone in line for line in device.board.lines[start:]) == 1
+        assert device.board.violation == ""

@@ -1,14 +1,19 @@
-"""An exchange with hawkBit: a request of pull's, with the headers that hawkBit wants, and what the
-answer has. RAM: about 0.6 KB while loaded, beside the request.
+"""An exchange with hawkBit: a request of pull's, with the headers that hawkBit wants, and the
+values that matter out of its answer, which is JSON. RAM: about 0.5 KB while loaded, beside the
+request.
 """
 
 from micropython import const
 from ubinascii import hexlify
+from ujson import loads
 
-from .. import hal
 from ..errors import OTAError
 
-_LONGEST = const(2048)  # bytes, of an answer
+# Of an answer: bytes, and objects and arrays within each other.
+_LONGEST = const(2048)
+_DEEPEST = const(12)
+
+_NO_JSON = const("no JSON that counts")
 
 _NOT_MODIFIED = const(304)
 
@@ -17,31 +22,36 @@ _WRONG_CODE = const(-104)
 _NO_DDI = const(-110)
 
 
-def exchanging(session, path, body, wanted):
+def asking(session, path, body, wanted):
     """Ask the server for *path* of this board, or send *body* there, a text.
 
-    A generator whose value are the values of *wanted*, which is as in scan.Scan; None where nothing
-    is wanted, or nothing has changed. Raises OTAError.
+    A generator whose value are those of *wanted*, as `scanning` gives them; None where nothing is
+    wanted, or nothing has changed. Raises OTAError.
     """
     service = session.service
     get = service.ota.settings.get
-    board = get("ddi_id") or hexlify(hal.macs()[0]).decode()
+    board = get("ddi_id")
+    if not board:
+        from ..hal import macs
+
+        board = hexlify(macs()[0]).decode()
+        macs = None
+        service.ota.unload("ota.hal")
     url = "%s/controller/v1/%s%s" % (session.url.rstrip("/"), board, path)
-    session.method = ("POST" if path[-4:] == "back" else "PUT") if body else "GET"
     session.token = ""
     for kind in ("Gateway", "Target"):
         token = get("ddi_%s_token" % kind.lower())
         if token:
             session.token = "Authorization: %sToken %s" % (kind, token)
-    lines = "User-Agent: mpota\r\nConnection: close\r\n"
+    lines = b"User-Agent: mpota\r\nConnection: close\r\n"
     if session.token:
-        lines += session.token + "\r\n"
-    if not path and service.etag:
-        lines += "If-None-Match: %s\r\n" % service.etag
+        lines += b"%s\r\n" % session.token
+    if not path and service.validator:
+        lines += b"If-None-Match: %s\r\n" % service.validator
     body = body.encode()
     if body:
-        lines += "Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
-    lines = lines.encode()
+        session.method = "PUT" if path == "/configData" else "POST"
+        lines += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     session.tail = b"\r\n" + body
     if session.block is None:
         session.block = service.new_block()
@@ -54,27 +64,100 @@ def exchanging(session, path, body, wanted):
 
     url = yield from asking(session, url, 0, 0, end, 0)
     asking = None
-    service.ota.unload("ota.pull.request", "ota.http", "ota.pull.resume")
+    session.method = "GET"  # again, for the download
+    session.tail = b"\r\n"
+    service.ota.unload("ota.pull.request", "ota.http")
     if url:
-        raise OTAError(_WRONG_CODE, "a redirect")
+        raise OTAError(_WRONG_CODE, "it redirects")
     if not wanted or session.status == _NOT_MODIFIED and not path:
         return None
-    from .scan import Scan
-
-    scan = Scan(wanted)
-    view = memoryview(session.block)
-    filled = size = 0
     try:
-        while not scan.is_over:
-            n = yield from session.reading(view[filled:])
-            size += n
-            filled += n
-            taken = scan.take(session.block, filled)
-            filled -= taken
-            view[:filled] = view[taken : taken + filled]
-            if not n or size > _LONGEST or filled == len(view):
-                raise ValueError("no end within %d bytes" % size)
-            yield True
+        return (yield from scanning(session, wanted))
     except (ValueError, TypeError) as e:
         raise OTAError(_NO_DDI, str(e))
-    return scan.values
+
+
+def scanning(session, wanted):
+    """Take values out of JSON as it arrives, without the rest of it.
+
+    *wanted* are names, bytes, with a space before and behind each. A value's name is that of what
+    it is in, a point, and its own; nothing stands for the place in an array, and for what is in
+    one: "a." and ".b" for {"a": [{"b": 1}]}. A generator whose value is the list of the values;
+    None for what is not there. Of several of one name the last counts; of objects and arrays, how
+    many there are. Raises ValueError, or TypeError, for what cannot be read.
+    """
+    values = [None] * (wanted.count(b" ") - 1)
+    block = session.block
+    view = memoryview(block)
+    outer = []  # the names of the objects and arrays that are open
+    kinds = b""  # what each of them is, as its bracket
+    name = b""  # of the value that is to come
+    is_name = False  # whether a name is to come
+    filled = size = 0
+    while True:
+        n = yield from session.read(view[filled:])
+        size += n
+        filled += n
+        at = 0
+        while at < filled:
+            c = block[at]
+            stop = at
+            if c == 34:
+                while True:
+                    stop = block.find(b'"', stop + 1, filled)
+                    slash = stop
+                    while slash > 0 and block[slash - 1] == 92:
+                        slash -= 1
+                    if stop < 0 or not (stop - slash) & 1:
+                        break
+                if stop < 0:
+                    break
+                stop += 1
+                if is_name:
+                    name = bytes(view[at + 1 : stop - 1])
+                    at = stop
+                    continue
+            elif c > 44 and c not in b":[]{}":
+                while stop < filled and block[stop] not in b",]} \t\r\n":
+                    stop += 1
+                if stop == filled:
+                    break
+            elif c != 123 and c != 91:
+                at += 1
+                if c == 58:
+                    is_name = False
+                elif c == 44:
+                    is_name = kinds[-1:] == b"{"
+                elif c > 32:
+                    if kinds[-1:] != (b"{" if c == 125 else b"[" if c == 93 else None):
+                        raise ValueError(_NO_JSON)
+                    kinds = kinds[:-1]
+                    outer.pop()
+                    if not outer:
+                        return values
+                    name = b""
+                continue
+            # A value is here, from *at* to *stop*, or begins, as an object or array.
+            place = wanted.find(b" " + outer[-1] + b"." + name + b" ") if outer else -1
+            place = wanted.count(b" ", 0, place) if place >= 0 else -1
+            if stop > at:
+                if not outer:
+                    raise ValueError(_NO_JSON)
+                if place >= 0:
+                    values[place] = loads(bytes(view[at:stop]))
+                at = stop
+                continue
+            if place >= 0:
+                values[place] = (values[place] or 0) + 1
+            if len(outer) == _DEEPEST:
+                raise ValueError(_NO_JSON)
+            outer.append(name)
+            kinds += b"{" if c == 123 else b"["
+            name = b""
+            is_name = c == 123
+            at += 1
+        filled -= at
+        view[:filled] = view[at : at + filled]
+        if not n or size > _LONGEST or filled == len(block):
+            raise ValueError("no end within %d bytes" % size)
+        yield True

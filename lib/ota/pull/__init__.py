@@ -22,7 +22,7 @@ _PULL = const(3)  # restart.PULL
 class HTTPUpdate(Callbacks):
     """Asks servers for the application *ota*: see `update` and `check`.
 
-    Of ota.settings: `ddi_url`, which is asked as hawkBit wants it (see ddi.Session) and goes before
+    Of ota.settings: `ddi_url`, which is asked as hawkBit wants it (docs/HAWKBIT.md) and goes before
     `update_url`; `update_interval_s` (3600), `update_redirects` ("none"), `update_user`,
     `update_password`, `reboot_on_success` (true), `step_ms` (25). `on_error` is told
     the number that is `last_error` then: this service's own at every failure, that of `ota` when an
@@ -63,7 +63,7 @@ class HTTPUpdate(Callbacks):
     last = 0  # when the last question ended, in the same
     # Of hawkBit: how often it wants to be asked, and what tells its last answer from others, where
     # that left nothing to do.
-    interval_s = etag = None
+    interval_s = validator = None
 
     def __init__(self, ota):
         self.ota = ota
@@ -190,8 +190,7 @@ class HTTPUpdate(Callbacks):
     def _begin(self, url, version, mode, is_check):
         block = self.new_block()  # before what is loaded, which finds room in smaller pieces
         check_room()
-        if is_check and not self.url and self.ota.settings.get("ddi_url"):
-            from ..ddi import Session
-        else:
-            from .session import Session
-        self.session = Session(self, block, url, version, mode, is_check)
+        from .session import Session
+
+        is_ddi = is_check and not self.url and bool(self.ota.settings.get("ddi_url"))
+        self.session = Session(self, block, url, version, mode, is_check, is_ddi)

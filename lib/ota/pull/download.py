@@ -99,7 +99,7 @@ def _judge(session):
             hal.flash_read(slots.start(session.slot), head)
             filled = size
         while filled < size:
-            n = yield from session.reading(head[filled:])
+            n = yield from session.read(head[filled:])
             if not n:
                 break
             filled += n
@@ -223,9 +223,7 @@ def _copy(session, updater, place):
     service = session.service
     led = service.led_pin
     while updater.remaining:
-        n = yield from session.reading(
-            updater.buffer[: min(len(updater.buffer), updater.remaining)]
-        )
+        n = yield from session.read(updater.buffer[: min(len(updater.buffer), updater.remaining)])
         if not n:
             return
         if led is not None:

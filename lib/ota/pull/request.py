@@ -13,8 +13,8 @@ from usocket import AF_INET, SOCK_STREAM, getaddrinfo, socket
 from ..clock import is_past
 from ..errors import OTAError
 from ..http import Head, HTTPError
-from .resume import VALIDATOR_LIMIT
 
+_VALIDATOR_LIMIT = const(79)  # what resume.py keeps: without importing it
 _SIP_BYTES = const(128)
 # lwIP asks a name server that is silent four times in this time, and gives up.
 _LOOK_UP_MS = const(7000)
@@ -262,7 +262,7 @@ def _judge(session, start, fields):
     if status != 200 and not (start and status in (206, 416)):
         raise OTAError(_WRONG_CODE, "HTTP %d" % status)
     validator = _parse(fields, b"etag") or _parse(fields, b"last-modified")
-    if len(validator) > VALIDATOR_LIMIT:
+    if len(validator) > _VALIDATOR_LIMIT:
         validator = ""
     session.left = _number(fields, b"content-length")
     session.start = _start(session, start, validator, fields) if start else 0

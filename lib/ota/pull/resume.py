@@ -22,7 +22,7 @@ _FORMAT = const("<4s8s16sIIIB")
 _HEAD = const(41)
 _CHECK = const(8)
 _MAGIC = const(b"MPL1")
-VALIDATOR_LIMIT = const(_LONGEST - _HEAD - _CHECK)  # bytes; a longer one is not kept
+# A validator has 79 bytes at most, which is what the others leave; see request.py.
 
 # At least this many bytes of the image are programmed between two writes of the file.
 STEP_BYTES = const(16384)

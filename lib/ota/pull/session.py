@@ -37,7 +37,7 @@ _TIMEOUT = const(-11)
 class Session:
     """A question to *url* for *mode*, "sketch", "spiffs" or "version"; *service* is an HTTPUpdate.
 
-    ddi.Session asks otherwise, and has more to tell.
+    With *is_ddi*, *url* is the tenant's address of a hawkBit, which says where the file is.
 
     *block* is what `new_block` of *service* gave, and this is its only owner. *version* is what the
     board says it runs. With *is_check* the board asks by itself: it says the version of its
@@ -69,15 +69,17 @@ class Session:
     updater = None  # of the update that has begun, or is to begin
     is_news = False  # whether the server has something that the board does not have
     sequence = 0  # of the release that the server has, as soon as it is known
-    action = None  # of the deployment that this is about, its id: for ddi.Session
+    # Of hawkBit's deployment: its number, and what tells it from others with that number.
+    action = key = None
 
-    def __init__(self, service, block, url, version, mode, is_check):
+    def __init__(self, service, block, url, version, mode, is_check, is_ddi):
         self.service = service
         self.block = block
-        self.url = self.asked = url  # the server's, and where its file is
+        self.url = self.address = url  # the server's, and where its file is
         self.version = version
         self.mode = mode
         self.is_check = is_check
+        self.is_ddi = is_ddi
         self.end = after(_GRACE * service.timeout_ms)
         self._is_closed = False
         self.steps = self._run()
@@ -138,7 +140,7 @@ class Session:
         if self.block is None:  # it was given up for an update, which has broken off
             self.block = self.service.new_block()
         unload = self.service.ota.unload
-        url = self.asked
+        url = self.address
         redirects = 0
         while url:
             from .headers import composing
@@ -155,7 +157,7 @@ class Session:
             unload("ota.pull.request", "ota.http")
             redirects += 1
 
-    def reading(self, view):
+    def read(self, view):
         """Read a part of the reply's body into *view*, a memoryview.
 
         A generator whose value is the number of bytes, 0 at the end. Raises OTAError with a number
@@ -213,27 +215,15 @@ class Session:
         if self.left == 0:
             self.is_chunked = False
 
-    def finding(self):
-        """Ask, and install what the server has; a generator whose value is the result."""
-        yield from self.asking(None)
-        if self.start < 0:  # the server has not the rest of that file: it is asked for all
-            self.close_tcp()
-            yield from self.asking(0)
-        if self.status == _NOT_MODIFIED or self.mode == "version":
-            if self.place:
-                self.sequence = self.place.sequence
-            return self.service.NO_UPDATES
-        # Where the heap is too full even to look at it, the services alone do. They keep the
-        # validator of what they find, so that they are not asked for that again.
-        self.is_news = bool(self.validator)
-        self.rest = bytes(self.rest)
-        self.block = None  # its place is that of what is loaded now
-        from .download import installing
+    def _call(self, name, *args):
+        # Lets a function of ddi do its part; a generator.
+        from .. import ddi
 
         try:
-            return (yield from installing(self))
+            return (yield from getattr(ddi, name)(self, *args))
         finally:
-            installing = None  # or its module would stay
+            ddi = None
+            self.service.ota.unload("ota.ddi")
 
     def _run(self):
         service = self.service
@@ -243,13 +233,35 @@ class Session:
         try:
             if service.ota.trial and self.mode != "version":
                 raise OTAError(_ON_TRIAL)
-            result = yield from self.finding()
+            is_wanted = not self.is_ddi or (yield from self._call("asking"))
+            if is_wanted:
+                yield from self.asking(None)
+                if self.start < 0:  # the server has not the rest of that file: it is asked for all
+                    self.close_tcp()
+                    yield from self.asking(0)
+                self.sequence = self.place.sequence if self.place else 0  # if nothing has changed
+            result = service.NO_UPDATES
+            if is_wanted and self.status != _NOT_MODIFIED and self.mode != "version":
+                # Where the heap is too full even to look at it, the services alone do. They keep
+                # the validator of what they find, so that they are not asked for that again.
+                self.is_news = bool(self.validator)
+                self.rest = bytes(self.rest)
+                self.block = None  # its place is that of what is loaded now
+                from .download import installing
+
+                result = yield from installing(self)
+                installing = None
+            if self.action and self.sequence:
+                self.close_tcp()
+                self.unload()
+                yield from self._call("ending", result == service.OK)
             if self.place and self.place.failures:
                 self.place.failures = 0
                 self.place.store()
         except Exception as e:  # the application must be told of any error
             result = service.FAILED
             self.close_tcp()
+            installing = None  # or its module would stay
             if self.updater is None:
                 self.block = None
                 self.unload()
@@ -258,7 +270,10 @@ class Session:
             code, text = failed(self, e)
             failed = None
             if self.action:
-                yield from self.telling(code, text)
+                try:
+                    yield from self._call("failed", code, text)
+                except Exception as told:  # the next question tells it
+                    log.error("ddi: not told: %r", told)
         finally:
             self.close_tcp()
             if self.updater:

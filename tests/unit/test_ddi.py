@@ -1,11 +1,14 @@
-"""The values that are taken out of JSON, whatever pieces it comes in, and whatever it is."""
+"""What is taken out of hawkBit's JSON, whatever pieces it comes in, and whatever it is."""
 
 import json
 import os
 
-from ota.ddi.scan import Scan
+from ota.ddi.talk import scanning
 
-WANTED = " polling.sleep _links.configData deploymentBase.href artifacts. .size hashes.sha1 d.x "
+WANTED = (
+    b" polling.sleep _links.configData deploymentBase.href cancelAction.href artifacts. .size "
+    b"hashes.sha1 d.x "
+)
 ANSWER = {
     "config": {"polling": {"sleep": "00:05:00", "other": [1, [2, {"sleep": 3}], "]}"]}},
     "_links": {
@@ -18,33 +21,35 @@ ANSWER = {
         {"artifacts": []},
     ],
 }
-VALUES = {
-    "polling.sleep": "00:05:00",
-    "deploymentBase.href": 'http://x/"quoted\\"/\u00e4/\u20ac?c=1&d=2',
-    "_links.configData": 1,
-    "d.x": -12500.0,
-    "artifacts.": 2,
-    ".size": True,
-    "hashes.sha1": None,
-}
+VALUES = [
+    "00:05:00", 1, 'http://x/"quoted\\"/\u00e4/\u20ac?c=1&d=2', None, 2, True, None, -12500.0,
+]  # fmt: skip
+
+
+class Answer:
+    """A session whose reply has a body, of which so many bytes come at a time."""
+
+    def __init__(self, data, piece):
+        self.block = bytearray(512)
+        self.data = data
+        self.piece = piece
+
+    def read(self, view):
+        part = self.data[: min(self.piece, len(view))]
+        self.data = self.data[len(part) :]
+        view[: len(part)] = part
+        yield True
+        return len(part)
 
 
 def scanned(data, piece):
     """Give the values in *data*, which comes in pieces of so many bytes."""
-    scan = Scan(WANTED)
-    buffer = bytearray(512)
-    filled = 0
-    while not scan.is_over:
-        if not data or filled + piece > len(buffer):
-            raise ValueError("no end")
-        part, data = data[:piece], data[piece:]
-        buffer[filled : filled + len(part)] = part
-        filled += len(part)
-        taken = scan.take(buffer, filled)
-        assert 0 <= taken <= filled
-        filled -= taken
-        buffer[:filled] = buffer[taken : taken + filled]
-    return scan.values
+    steps = scanning(Answer(data, piece), WANTED)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as e:
+            return e.value
 
 
 def is_refused(data, piece):
@@ -70,7 +75,7 @@ def test_spaces_and_line_feeds_do_not_matter():
 
 def test_escapes_are_read():
     data = b'{"polling":{"sleep":"a\\/b\\u0041\\\\\\"c"}}'
-    assert scanned(data, 4) == {"polling.sleep": 'a/bA\\"c'}
+    assert scanned(data, 4)[0] == 'a/bA\\"c'
 
 
 def test_what_ends_too_early_is_no_answer():
@@ -82,7 +87,8 @@ def test_what_ends_too_early_is_no_answer():
 def test_what_is_no_json_or_no_object_is_refused():
     for data in (
         b"<html>", b"7 ", b'"x" ', b"}", b"]", b'{"a":1]', b"[}", b"{" * 13, b"[" * 13,
-        b'{"a":' * 20, b'{"polling":{"sleep":tru}}', b'{"polling":{"sleep":"\\u12"}}',
+        b"[1!", b"[1)", b'{"a":' * 20,
+        b'{"polling":{"sleep":tru}}', b'{"polling":{"sleep":"\\u12"}}',
         b'{"polling":{"sleep":1.2.3}}', b'{"\xff\xfe":1,"a":"' + b"x" * 600,
     ):  # fmt: skip
         assert is_refused(data, 64), data
