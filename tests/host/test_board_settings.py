@@ -43,6 +43,15 @@ def test_a_made_password_is_long_and_never_the_same():
     assert all(len(password) == 19 for password in made)
 
 
+def test_hawkbits_tokens_are_texts_that_are_never_shown():
+    for name in ("ddi_target_token", "ddi_gateway_token"):
+        assert settings.parse(name, "12345678") == "12345678" and settings.is_secret(name)
+        assert settings.shown({name: "12345678"}) == {name: "(set, not shown)"}
+        with pytest.raises(CommandError, match="must have 1 to 128 characters") as caught:
+            settings.parse(name, "x" * 129)
+        assert "xxx" not in str(caught.value)
+
+
 def test_secrets_are_never_shown():
     shown = settings.shown({"key": "wifi-secret", "port": 8267} | settings.derived("geheim"))
     assert shown == {

@@ -16,7 +16,8 @@ _WEB_USER = _WEB_REALM = "mpota"
 
 _FROM_PASSWORD = ("password_hash", "password_sha256", "web_ha1_md5", "web_ha1_sha256")
 _PASSWORDS = ("password", "web_password")
-_SECRET = ("key", *_PASSWORDS, *_FROM_PASSWORD)
+_TOKENS = ("ddi_target_token", "ddi_gateway_token")
+_SECRET = ("key", *_PASSWORDS, *_FROM_PASSWORD, *_TOKENS)
 _TEXTS = {
     "ssid": (1, 32),
     "key": (8, 64),
@@ -25,6 +26,10 @@ _TEXTS = {
     "log_host": (7, 21),
     "web_user": (1, 32),
     "web_password": (1, 64),
+    "ddi_url": (1, 256),
+    "ddi_id": (1, 64),
+    "ddi_target_token": (1, 128),
+    "ddi_gateway_token": (1, 128),
 }
 _INTEGERS = {"port": (1, 65535), "web_port": (1, 65535), "step_ms": (0, 10000)}
 _NUMBERS = {"confirm_s": (0, 86400), "trial_s": (1, 500000)}
