@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 WORKERS := $(shell echo $$(( 2 * $$(nproc) )))
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
-.PHONY: help demo demo-signed demo-flash demo-pull demo-fleet test screenshots campaigns \
+.PHONY: help demo demo-signed demo-flash demo-pull demo-fleet demo-hawkbit test screenshots campaigns \
 	test-board lint bench bench-server sim flash clean
 
 help: ## List the targets
@@ -29,6 +29,9 @@ demo-pull: $(READY) ## A simulated board asks a server by itself; a bad release,
 
 demo-fleet: $(READY) ## Roll out a good and a broken release to ten simulated boards, by a server
 	@$(BIN)/python examples/demo_fleet.py $(ARGS)
+
+demo-hawkbit: $(READY) ## Three simulated boards ask hawkBit's interface: a good and a bad release
+	@$(BIN)/python examples/demo_hawkbit.py
 
 test: $(READY) $(AXE) ## Run every test; campaigns are sampled
 	@$(BIN)/pytest -n $(WORKERS)

@@ -21,7 +21,7 @@ NOT_NOW, DAMAGED = 33, 37
 def test_a_demonstration_beside_a_board_that_has_its_address_says_so_in_one_line():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.2", 8266))
-        for name in ("demo", "demo_signed", "demo_flash", "demo_pull"):
+        for name in ("demo", "demo_signed", "demo_flash", "demo_pull", "demo_hawkbit"):
             done = subprocess.run(
                 [sys.executable, boards.ROOT / "examples" / f"{name}.py"],
                 capture_output=True, check=False, text=True, timeout=60,
