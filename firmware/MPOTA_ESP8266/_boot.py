@@ -1,5 +1,5 @@
-# Runs first of all on a board with this firmware, in place of MicroPython's own: mounts the file
-# system, tries again when that fails, and never formats a flash that has something on it.
+# The first program on a board with this firmware; it replaces MicroPython's own _boot.py. It mounts
+# the file system, tries again when that fails, and never formats a flash that is not blank.
 import gc
 
 gc.threshold((gc.mem_free() + gc.mem_alloc()) // 4)
@@ -8,7 +8,7 @@ import time
 import vfs
 from flashbdev import bdev
 
-# A read that fails once, as with a power supply that is just coming up, costs no file system.
+# If a read fails once, for instance while the power supply is still rising, nothing is lost.
 _WAITS_MS = (0, 50, 500, 2000)
 # littlefs keeps its superblock twice, in the first two sectors. One of them alone may be blank:
 # the power can fail while it is rewritten.
