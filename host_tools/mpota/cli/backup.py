@@ -41,7 +41,7 @@ def backup(
     """Save the files of a board, its settings among them, into DIR.
 
     An application is not a file of the board: --flash saves it too. The saved files hold the Wi-Fi
-    key and what the board made of its password: keep them secret.
+    key and hashes of the password: keep them secret.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CommandError(f"{directory} is not empty: name another directory")
