@@ -1,8 +1,7 @@
 """The board asks a server for updates, at an interval or when the application wishes, in the manner
 of Arduino's ESPhttpUpdate. Protocol: docs/SPEC.md.
 
-When to ask next is worked out in plan.py, a question is in session.py; they are loaded while they
-work. RAM: about 1 KB.
+plan.py decides when to ask next, session.py asks; they are loaded while they work. RAM: about 1 KB.
 """
 
 from micropython import const
@@ -10,8 +9,8 @@ from utime import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 from .. import Callbacks, check_room, log
 
-# For what is read of flash, for the request, and for the head of the reply: a header that is looked
-# at must fit into it, and an address that is redirected to has 1 KB at times.
+# The size of the block for reading flash, for the request, and for the head of the reply. Each
+# header that is used must fit into it; the address of a redirect has 1 KB at times.
 _BLOCK_BYTES = const(1280)
 
 _AGAIN_S = const(30)
@@ -36,8 +35,8 @@ class HTTPUpdate(Callbacks):
 
     # The question that is going on, a session.Session.
     session = None
-    # The last error, and its text: below -99 the server's reply was wrong, below 0 the connection,
-    # above it is an error of the Updater.
+    # The number of the last error, and its text: numbers below -99 are wrong replies of the server,
+    # other negative ones failures of the connection, positive ones errors of the Updater.
     last_error = 0
     last_error_text = ""
     result = None  # of what was asked last
@@ -56,7 +55,7 @@ class HTTPUpdate(Callbacks):
     close_connections = None  # called when an update has begun: sockets belong to the application
     url = None  # where `check` asks; None: the setting `ddi_url`, or `update_url`
 
-    # A host's name and its address, as they were found last: a look-up blocks.
+    # The host's name that was looked up last, and its address: kept, since a look-up blocks.
     address = (None, None)
     failures = 0  # in a row
     deadline = None  # when to ask next, in ota.uptime_s; None: not by itself
@@ -73,7 +72,7 @@ class HTTPUpdate(Callbacks):
         plan_first(self)
 
     def update(self, url, version=None):
-        """Install what the server at *url* has; return OK, NO_UPDATES or FAILED when it is done.
+        """Install the release that the server at *url* has; return OK, NO_UPDATES or FAILED.
 
         *version* is what the board says it runs, text. Unless `reboot_on_update` is false, the
         board restarts after success.
@@ -81,7 +80,7 @@ class HTTPUpdate(Callbacks):
         return self._ask(url, version, "sketch")
 
     def update_fs(self, url, version=None):
-        """Do as `update` for an image of data files."""
+        """Do what `update` does, for a data image."""
         return self._ask(url, version, "spiffs")
 
     def available_version(self, url):
@@ -135,7 +134,7 @@ class HTTPUpdate(Callbacks):
         """Do what can be done now, for `step_ms` or one chunk; return whether the board asks."""
         ota = self.ota
         if self.session is None:
-            if ota.is_alone:  # it asks once, if that was why the application was left out
+            if ota.is_alone:  # asks once, if the application was left out for this
                 if not ota.kept or ota.kept[0] != _PULL:
                     return False
                 ota.kept = None
@@ -160,19 +159,19 @@ class HTTPUpdate(Callbacks):
         self.last = self.ota.uptime_s
         if result == self.FAILED:
             self.failures += 1
-            self.address = (None, None)  # what is there may not be the server any more
+            self.address = (None, None)  # the server may have another address now
             log.error("pull: %s", text)
         else:
             self.failures = 0
             log.info("pull: no update" if result == self.NO_UPDATES else "pull: updated")
-        self.ota.unload()  # first, since plan.py needs memory, too
+        self.ota.unload()  # first, since plan.py needs memory as well
         from .plan import plan
 
         plan(self, wait_s)
         self.ota.unload()
 
     def new_block(self):
-        """Return what a question needs of memory in one piece: a Session's *block*."""
+        """Return the block of memory that a question needs in one piece: a Session's *block*."""
         return bytearray(_BLOCK_BYTES)
 
     def _ask(self, url, version, mode):

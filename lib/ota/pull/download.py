@@ -1,5 +1,5 @@
-"""The update that a server's reply brings, and the rest of one that was broken off; loaded when
-there is one.
+"""Install the image that a server's reply brings, or the rest of one that was interrupted; loaded
+when there is one.
 
 RAM: about 1.5 KB while loaded, beside the Updater's.
 """
@@ -11,15 +11,15 @@ from ..clock import after, is_past
 from ..errors import OTAError
 from .resume import STEP_BYTES
 
-# In terms of the service's `timeout_ms`: a download takes so many at most, and 1 ms for each byte
-# more. One that breaks goes on after this part of one, after twice as long the next time, and so
-# on, so often in a row without a sector's worth of progress.
+# The longest time of a download in multiples of the service's `timeout_ms`, to which 1 ms is added
+# for each byte. An interrupted download continues after this part of `timeout_ms`, then after twice
+# that, and so on; and how often this may happen in a row without a sector's worth of progress.
 _GRACE = const(8)
 _AGAIN_PART = const(8)
 _MOST_AGAIN = const(3)
 _PROGRESS_BYTES = const(4096)
 
-# What holds the MANIFEST of most images.
+# The first bytes of an image, which hold the MANIFEST of most images.
 _SHORT_HEAD_BYTES = const(256)
 _BLOCK_BYTES = const(1024)
 
@@ -33,7 +33,7 @@ _NO_SIZE = const(-101)
 _WRONG_CODE = const(-104)
 _BAD_MD5 = const(-105)
 _WRONG_MAGIC = const(-106)
-# Errors of the connection: it is worth asking for the rest.
+# Errors of the connection: after these, the rest is asked for.
 _BROKEN = const((-1, -5, -11))
 
 
@@ -76,7 +76,7 @@ def installing(session):
 
 
 def _mark(session):
-    # Keeps which release the file is that the server has.
+    # Notes which release the server's file is.
     place = session.place
     validator = session.validator
     sequence = session.sequence
@@ -103,7 +103,7 @@ def _judge(session):
             if not n:
                 break
             filled += n
-            yield True  # it may come in chunks of a byte
+            yield True  # the body may come in chunks of one byte
         if not _may_be_image(head):
             if session.is_check:
                 raise OTAError(_WRONG_MAGIC)
@@ -119,7 +119,7 @@ def _judge(session):
 
 
 def _space(session):
-    # How many bytes what the server sends may have.
+    # Returns how many bytes the server's file may have.
     if session.mode == "sketch":
         return session.service.ota.free_space()
     from ..data import free_space

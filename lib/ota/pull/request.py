@@ -16,7 +16,7 @@ from ..http import Head, HTTPError
 
 _VALIDATOR_LIMIT = const(79)  # what resume.py keeps: without importing it
 _SIP_BYTES = const(128)
-# lwIP asks a name server that is silent four times in this time, and gives up.
+# If a name server does not answer, lwIP asks it four times in this time, and gives up.
 _LOOK_UP_MS = const(7000)
 _MAX_REDIRECTS = const(10)
 _REDIRECTS = const((301, 302, 303, 307, 308))
@@ -38,7 +38,7 @@ _NO_VERSION = const(-109)
 
 
 def asking(session, url, start, shared, end, redirects):
-    """Ask the server at *url*, and tell the session what it replies.
+    """Ask the server at *url*, and note its reply in the session.
 
     The session's block has headers: up to *shared* those that go to every server, up to *end* those
     for the session's own one alone; behind them is room for the session's tail. *start* is the byte
@@ -111,7 +111,7 @@ def split(url):
 
 
 def join(url, location):
-    """Return the address that *location*, of a redirect from *url*, means."""
+    """Return the full address for *location*, the target of a redirect from *url*."""
     scheme = location.split("://", 1)[0]
     if scheme != location and not ("/" in scheme or "?" in scheme):
         return location
@@ -172,7 +172,7 @@ def _be_patient(service, ms):
 
 
 def _shake_hands(session, host):
-    # Blocks, and proves nothing: this chip checks no certificate.
+    # This blocks, and it proves nothing: this chip checks no certificate.
     import tls
 
     tcp = session.tcp
