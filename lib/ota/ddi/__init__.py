@@ -1,11 +1,11 @@
-"""What a board asks hawkBit, or another server that has its Direct Device Integration API (DDI),
-what it does for that, and what it tells. Protocol: docs/SPEC.md.
+"""Updates from hawkBit, or from another server with its Direct Device Integration API (DDI): ask it
+what to do, do it, and report the result. Protocol: docs/SPEC.md.
 
-The artifact is fetched as pull fetches every image; pull.session calls what is here before it and
-after it. How the server is asked, and its answers are read, is in talk.py. A deployment is
-told to have ended when the board has come to its end: its release is confirmed or taken back. So
-nothing is kept of what is still to be told: as long as the server asks for the deployment, the boot
-record says how it ended. RAM: about 1 KB while loaded.
+The pull client downloads the artifact like every image; pull.session calls this module before and
+after that. talk.py sends the requests and reads the answers. The end of a deployment is reported
+when its release was confirmed or taken back. Reports that are still due need not be stored: as long
+as the server asks for the deployment, the boot record says how it ended. RAM: about 1 KB while
+loaded.
 """
 
 import gc
@@ -33,7 +33,7 @@ _OF_A_DEPLOYMENT = const(
     b"hashes.sha256 hashes.sha1 .size "
 )
 
-# Long texts, since short ones become names, which stay in the heap.
+# One long text each, since short texts become names, which stay in the heap.
 _ATTRIBUTES = const(
     '{"mode":"merge","data":{"name":%s,"version":%s,"sw_version":%s,"sequence":"%d",'
     '"firmware":"%d.%d.%d","mac":"%s","heap":"%d"}}'
@@ -48,16 +48,16 @@ _REJECTED = const("rejected none")
 
 _NO_DDI = const(-110)
 _NOT_FOR_US = const(-111)
-# After these a deployment has failed for good; so it has after errors of the Updater, but for
-# those that may have passed at the next try.
+# After these errors a deployment has failed for good; so it has after errors of the Updater, except
+# for those that may not occur at the next try.
 _FINAL = const((-100, -106, _NOT_FOR_US))
 _PASSING = const((6, 14, 15, 32, 33, 34))
 
 
 def asking(session):
-    """Ask what there is to do, and do it, but for the download of a new release.
+    """Ask what there is to do, and do it, except for the download of a new release.
 
-    A generator whose value is whether that is to follow.
+    A generator whose value is whether a download must follow.
     """
     service = session.service
     answer = yield from _ask(session, "", "", _OF_A_POLL)
@@ -88,7 +88,7 @@ def asking(session):
 
 
 def ending(session, is_installed):
-    """Note which release the deployment has brought, or tell what became of that before."""
+    """Note which release the deployment has brought, or tell the server how it has ended."""
     sequence = session.sequence
     if is_installed:
         try:
@@ -103,13 +103,13 @@ def ending(session, is_installed):
 
 
 def failed(session, code, text):
-    """Tell that the deployment has failed by the error *code*, or may go on later."""
+    """Tell the server that the deployment has failed with *code*, or that it may continue later."""
     is_final = code in _FINAL or code > 0 and code not in _PASSING
     yield from _say(session, _FAILURE if is_final else _PROCEEDING, text)
 
 
 def _prepare(session):
-    # Looks at the deployment; whether its file is to be fetched. A generator.
+    # Reads the deployment; returns whether its file must be fetched. A generator.
     path = "/deploymentBase/" + session.action
     download, update, count, url, other, sha, sha1, size = yield from _ask(
         session, path, "", _OF_A_DEPLOYMENT
@@ -141,7 +141,7 @@ def _number(href, kind):
 
 
 def _say(session, how, text, kind="/deploymentBase/"):
-    # Tells how far the action has come; whether the server knows of it. A generator.
+    # Reports the state of the action; returns whether the server knows it. A generator.
     action = session.action
     log.info("ddi: action %s: %s: %s", action, how, text)
     body = _FEEDBACK % ((action,) + tuple(how.split(" ")) + (dumps(text[:_DETAIL_LIMIT]),))
@@ -168,7 +168,7 @@ def _ask(session, path, body, wanted=None):
 
 
 def _attributes(ota):
-    # The text that tells what the board is: hawkBit's attributes, all of them texts.
+    # Returns the text that describes the board: hawkBit's attributes, which are all texts.
     from .. import hal, slots
 
     manifest = slots.manifest_of(ota.slot) if ota.slot else {}

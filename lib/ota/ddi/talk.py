@@ -1,6 +1,6 @@
-"""An exchange with hawkBit: a request of pull's, with the headers that hawkBit wants, and the
-values that matter out of its answer, which is JSON. RAM: about 0.5 KB while loaded, beside the
-request.
+"""An exchange with hawkBit: a request by the pull client, with the headers that hawkBit wants, and
+the values that are needed from its answer, which is JSON. RAM: about 0.5 KB while loaded, beside
+the request.
 """
 
 from micropython import const
@@ -9,7 +9,7 @@ from ujson import loads
 
 from ..errors import OTAError
 
-# Of an answer: bytes, and objects and arrays within each other.
+# The limits of an answer: its bytes, and how deep its objects and arrays are nested.
 _LONGEST = const(2048)
 _DEEPEST = const(12)
 

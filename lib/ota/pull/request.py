@@ -165,8 +165,8 @@ def _connect(session, is_secure, host, port):
 
 
 def _be_patient(service, ms):
-    # In a trial, the application may ask for a version: the watchdog must not take what blocks in
-    # the chip's C code for a hang.
+    # During a trial the application may ask for a version: a call that blocks in the chip's C code
+    # must not look like a hang to the watchdog.
     if service.ota.watchdog:
         service.ota.watchdog.feed(ms)
 
