@@ -28,12 +28,12 @@ TELLING_APP = APP.replace(
 def package(changes):
     """Return the package as the files of a release, with *changes*: module → (old, new) texts.
 
-    Two services are left out: with all there would be no room for an application.
+    Three services are left out: with all there would be no room for an application.
     """
     files = {}
     for source in sorted((boards.ROOT / "lib" / "ota").rglob("*.py")):
         name = source.relative_to(boards.ROOT / "lib").with_suffix("").as_posix()
-        if name.startswith(("ota/data/", "ota/mdns/")):
+        if name.startswith(("ota/data/", "ota/ddi/", "ota/mdns/")):
             continue
         text = source.read_text()
         for old, new in changes.get(name, ()):
@@ -171,7 +171,8 @@ def test_a_release_may_do_without_services_that_the_settings_turn_on(tmp_path):
         folder, name="small", version="2", sequence=2, with_ota=True, without=SERVICES,
         architecture=ARCHITECTURE,
     )  # fmt: skip
-    settings = {"web": True, "update_url": "http://127.0.0.1:1/", "mdns": True, "heap": "64k"}
+    url = "http://127.0.0.1:1/"
+    settings = {"web": True, "update_url": url, "ddi_url": url, "mdns": True, "heap": "64k"}
     with Device(tmp_path, **settings) as device:
         start = device.said
         device.sequence = 2
