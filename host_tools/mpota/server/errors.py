@@ -14,25 +14,25 @@ class RefusedError(CommandError):
 
 
 class UnauthorizedError(RefusedError):
-    """Say that a token or a password is missing or wrong."""
+    """A token or a password is missing or wrong."""
 
     status, name = 401, "unauthorized"
 
 
 class ForbiddenError(RefusedError):
-    """Say that this operator or token may not do it."""
+    """The operator or the token does not have the scope for this."""
 
     status, name = 403, "forbidden"
 
 
 class NotFoundError(RefusedError):
-    """Say that what is named does not exist."""
+    """What was named does not exist."""
 
     status, name = 404, "not found"
 
 
 class MethodError(RefusedError):
-    """Say that this path is not for this method; *allowed* are those that it is for."""
+    """The path does not take this method; *allowed* names the methods that it takes."""
 
     status, name = 405, "method"
 
@@ -42,25 +42,25 @@ class MethodError(RefusedError):
 
 
 class ConflictError(RefusedError):
-    """Say that what is to be made exists already, or that its state does not allow the change."""
+    """What is to be made exists already, or the state of something does not allow the change."""
 
     status, name = 409, "conflict"
 
 
 class TooLargeError(RefusedError):
-    """Say that more was sent than is taken."""
+    """The request is larger than what is taken."""
 
     status, name = 413, "too large"
 
 
 class TooManyError(RefusedError):
-    """Say that too many wrong passwords were given."""
+    """Too many wrong passwords were given."""
 
     status, name = 429, "too many"
 
 
 class DatabaseError(RefusedError):
-    """Say that the database does not answer."""
+    """The database does not answer."""
 
     status, name = 503, "unavailable"
 

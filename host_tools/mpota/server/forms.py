@@ -23,24 +23,24 @@ class Form:
         self.file = file
 
     def text(self, name: str) -> str:
-        """Give a field as it is; one that is missing is empty."""
+        """Return a field as it is; one that is missing is empty."""
         return self._values.get(name, "")
 
     def label(self, name: str, limit: int = _LABEL_LIMIT) -> str:
-        """Give a short text. Raises CommandError for a long one and for control characters."""
+        """Return a short text. Raises CommandError for a long one and for control characters."""
         text = self.text(name).strip()
         if len(text) > limit or not text.isprintable():
             raise CommandError(f"{name} has {limit} characters at most, without control characters")
         return text
 
     def choice(self, name: str, values: list[str]) -> str:
-        """Give a field that must be one of *values*. Raises CommandError."""
+        """Return a field that must be one of *values*. Raises CommandError."""
         if self.text(name) not in values:
             raise CommandError(f"{name} must be one of {', '.join(values)}")
         return self.text(name)
 
     def number(self, name: str) -> int | None:
-        """Give a whole number from 1 on; None for an empty field. Raises CommandError."""
+        """Return a whole number from 1 on; None for an empty field. Raises CommandError."""
         text = self.text(name).strip()
         if not text:
             return None
@@ -49,7 +49,7 @@ class Form:
         return int(text)
 
     def decimal(self, name: str, default: float) -> float:
-        """Give a number that is not below 0; *default* for an empty field. Raises CommandError."""
+        """Return a number from 0 on; *default* for an empty field. Raises CommandError."""
         text = self.text(name).strip()
         if not text:
             return default

@@ -67,7 +67,7 @@ class Pages:
         self._templates.filters |= {"ago": _ago, "moment": _moment, "mac": _mac, "bytes": _bytes}
 
     def routes(self) -> list[BaseRoute]:
-        """Give the routes, relative to the server's root."""
+        """Return the routes, relative to the server's root."""
         get, post = self._get, self._post
         return [
             Route("/", get(views.overview)),
@@ -92,7 +92,7 @@ class Pages:
         ]
 
     def failed(self, error: CommandError) -> Response:
-        """Give the page that says why something was not done."""
+        """Return the page that says why something was not done."""
         status = error.status if isinstance(error, RefusedError) else 400
         return _html(self._render("problem.html", message=str(error)), status)
 

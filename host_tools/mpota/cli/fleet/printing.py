@@ -38,7 +38,7 @@ def print_table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
 
 
 def release_name(one: dict[str, Any]) -> str:
-    """Give the name of a release, or of that of a roll-out or an update, as commands take it."""
+    """Return the name of a release, or of that of a roll-out or an update, as commands take it."""
     is_data = one.get("kind") == "data" or one.get("is_data")
     return f"{one['application']}/{one['version']}{'/data' if is_data else ''}"
 
@@ -58,7 +58,7 @@ def print_attempts(attempts: list[dict[str, Any]]) -> None:
 
 
 def ago(moment: float | None) -> str:
-    """Say how long ago *moment* was, in seconds since 1970; None is never."""
+    """Tell how long ago *moment* was, in seconds since 1970; None is never."""
     if moment is None:
         return "never"
     seconds = max(0, int(time.time() - moment))
