@@ -178,7 +178,7 @@ def test_a_release_may_do_without_services_that_the_settings_turn_on(tmp_path):
         device.sequence = 2
         device.update(packed.data)
         said = device.board.lines[device.line("package /app/.ota/ota", start) - 6 :]
-        for service in set(SERVICES) - {"data"}:
+        for service in set(SERVICES) - {"data", "ddi"}:
             assert any(f"begin: no {service}: " in line for line in said), said
         error = device.refuses(data.build({"a": b"1"}, data.TAR), 16, command=arduino.FILE_SYSTEM)
         assert "no data" in str(error)
