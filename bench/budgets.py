@@ -49,7 +49,7 @@ PULL_OVER_UPLOAD_KB = 1.5
 QUESTION_KB = 8
 
 # A board that asks hawkBit: its heap over that of one that asks a server, in a question and at the
-# peak of an update; and when both are idle, for the settings themselves.
+# peak of an update; and when both are idle, for the settings themselves. Only the tests measure it.
 DDI_OVER_PULL_KB = 4
 DDI_IDLE_KB = 0.2
 
