@@ -9,7 +9,7 @@ from . import hal, log, slots, wifi
 from .arduino import ArduinoOTA
 from .errors import OTAError
 
-_OF_A_PULL = const("pull.download pull.failure pull.headers pull.request pull.session ")
+_OF_A_PULL = const("pull.body pull.download pull.failure pull.headers pull.request pull.session ")
 _OF_HAWKBIT = const("ddi ddi.talk ")
 _OF_THE_PAGE = const(
     "web.connection web.request web.auth web.credentials web.answers "

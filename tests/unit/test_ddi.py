@@ -29,17 +29,31 @@ VALUES = [
 class Answer:
     """A session whose reply has a body, of which so many bytes come at a time."""
 
+    is_chunked = False
+    left = None
+    rest = b""
+
     def __init__(self, data, piece):
         self.block = bytearray(512)
         self.data = data
         self.piece = piece
+        self.tcp = self
+        self.is_there = False
 
-    def read(self, view):
+    def readinto(self, view):
+        self.is_there = not self.is_there
+        if not self.is_there:
+            return None
         part = self.data[: min(self.piece, len(view))]
         self.data = self.data[len(part) :]
         view[: len(part)] = part
-        yield True
         return len(part)
+
+    def waiting(self):
+        yield False
+
+    def listen(self):
+        pass
 
 
 def scanned(data, piece):

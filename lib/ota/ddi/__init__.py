@@ -25,7 +25,7 @@ _LONGEST = const(96)  # bytes, of the file
 _DETAIL_LIMIT = const(160)  # characters
 _LONGEST_S = const(86400)  # between two questions
 
-_OVER = const("ota.ddi.talk ota.record ota.slots ota.hal")
+_OVER = const("ota.ddi.talk ota.pull.body ota.record ota.slots ota.hal")
 
 _OF_A_POLL = const(b" polling.sleep _links.configData cancelAction.href deploymentBase.href ")
 _OF_A_DEPLOYMENT = const(

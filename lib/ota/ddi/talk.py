@@ -86,6 +86,8 @@ def scanning(session, wanted):
     None for what is not there. Of several of one name the last counts; of objects and arrays, how
     many there are. Raises ValueError, or TypeError, for what cannot be read.
     """
+    from ..pull.body import reading
+
     values = [None] * (wanted.count(b" ") - 1)
     block = session.block
     view = memoryview(block)
@@ -95,7 +97,7 @@ def scanning(session, wanted):
     is_name = False  # whether a name is to come
     filled = size = 0
     while True:
-        n = yield from session.read(view[filled:])
+        n = yield from reading(session, view[filled:])
         size += n
         filled += n
         at = 0

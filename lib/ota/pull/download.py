@@ -9,6 +9,7 @@ from micropython import const
 from .. import hal, log, slots
 from ..clock import after, is_past
 from ..errors import OTAError
+from .body import reading
 from .resume import STEP_BYTES
 
 # The longest time of a download in multiples of the service's `timeout_ms`, to which 1 ms is added
@@ -99,7 +100,7 @@ def _judge(session):
             hal.flash_read(slots.start(session.slot), head)
             filled = size
         while filled < size:
-            n = yield from session.read(head[filled:])
+            n = yield from reading(session, head[filled:])
             if not n:
                 break
             filled += n
@@ -223,7 +224,9 @@ def _copy(session, updater, place):
     service = session.service
     led = service.led_pin
     while updater.remaining:
-        n = yield from session.read(updater.buffer[: min(len(updater.buffer), updater.remaining)])
+        n = yield from reading(
+            session, updater.buffer[: min(len(updater.buffer), updater.remaining)]
+        )
         if not n:
             return
         if led is not None:

@@ -41,26 +41,19 @@ _TEXTS = const("""
 """)
 
 
-def failed(session, e):
-    """Discard the update, if there is one, and tell the application; return the number and a text.
+def failed(session, e, has_started):
+    """Tell the application that *session* has failed by *e*; return the number and a text.
 
-    Where there was an update and too little heap for it beside the application, the board restarts
-    for it, if it may.
+    *has_started* is whether there was an update that had begun. Where there was too little heap for
+    it beside the application, the board restarts for it, if it may.
     """
     service = session.service
     ota = service.ota
-    updater, session.updater = session.updater, None
-    has_started = updater is not None and updater.has_started
-    if updater:
-        updater.abort(_STREAM_TIMEOUT)
-        updater = None
-    session.rest = b""
     if isinstance(e, MemoryError):
         e = OTAError(_NO_MEMORY if session.is_news else _NO_RAM)
     elif not isinstance(e, OTAError):
         sys.print_exception(e)
         e = OTAError(_WRITE_FAILED, repr(e))
-    session.unload()
     if e.code == _NO_MEMORY and not has_started:
         e = _restart(session, e)
     place = session.place

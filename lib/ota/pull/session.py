@@ -1,9 +1,9 @@
 """One question to a server, from the request to the end of the update that it may bring; loaded
 while the board asks.
 
-headers.py composes the request, request.py sends it, download.py installs the image, failure.py
-tells of errors. They are loaded one after the other, since a question must need little heap. RAM:
-about 1 KB while loaded.
+headers.py composes the request, request.py sends it, body.py reads what the reply has, download.py
+installs the image, failure.py tells of errors. They are loaded one after the other, since a
+question must need little heap. RAM: about 1 KB while loaded.
 """
 
 import sys
@@ -15,7 +15,7 @@ from ..clock import after, is_past
 from ..errors import OTAError
 
 _OVER = const(
-    "ota.pull.download ota.pull.headers ota.pull.request ota.http "
+    "ota.pull.download ota.pull.body ota.pull.headers ota.pull.request ota.http "
     "ota.updater.signature ota.updater.verify ota.updater ota.record ota.slots ota.hal"
 )
 
@@ -23,14 +23,11 @@ _WAIT_MS = const(2)
 # The longest time of a question, in multiples of the service's `timeout_ms`.
 _GRACE = const(8)
 
-_LONGEST_LINE = const(64)  # of a chunk's size
-
 _NOT_MODIFIED = const(304)
 
 _STREAM_TIMEOUT = const(6)
 _ON_TRIAL = const(34)
 _LOST = const(-5)
-_ENCODING = const(-9)
 _TIMEOUT = const(-11)
 
 
@@ -157,64 +154,6 @@ class Session:
             unload("ota.pull.request", "ota.http")
             redirects += 1
 
-    def read(self, view):
-        """Read a part of the reply's body into *view*, a memoryview.
-
-        A generator whose value is the number of bytes, 0 at the end. Raises OTAError with a number
-        below 0.
-        """
-        if self.is_chunked and self.left == 0:
-            yield from self._enter()
-        left = self.left
-        if left == 0:
-            return 0
-        if left is not None and left < len(view):
-            view = view[:left]
-        n = yield from self._take(view)
-        if left is not None:
-            if n == 0:
-                raise OTAError(_LOST)
-            self.left = left - n
-        elif n == 0:
-            self.left = 0
-        return n
-
-    def _take(self, view):
-        # The same for the connection, without regard to what the bytes mean.
-        n = min(len(view), len(self.rest))
-        if n:
-            view[:n] = self.rest[:n]
-            self.rest = self.rest[n:]
-            return n
-        while True:
-            try:
-                n = self.tcp.readinto(view)
-            except OSError as e:
-                raise OTAError(_LOST, str(e))
-            if n is not None:
-                self.listen()
-                return n
-            yield from self.waiting()
-
-    def _enter(self):
-        # Reads the size of the next chunk, which stands in a line of its own in hex; the line feed
-        # that ends the chunk before comes first. The last chunk has none. A generator.
-        byte = memoryview(bytearray(1))
-        line = b""
-        while line.strip() == b"" or line[-1:] != b"\n":
-            n = yield from self._take(byte)
-            if not n:
-                raise OTAError(_LOST)
-            line += byte
-            if len(line) > _LONGEST_LINE:
-                raise OTAError(_ENCODING)
-        try:
-            self.left = int(line.split(b";")[0], 16)
-        except ValueError:
-            raise OTAError(_ENCODING)
-        if self.left == 0:
-            self.is_chunked = False
-
     def _call(self, name, *args):
         # Lets a function of ddi do its part; a generator.
         from .. import ddi
@@ -262,12 +201,17 @@ class Session:
             result = service.FAILED
             self.close_tcp()
             installing = None  # or its module would stay
-            if self.updater is None:
-                self.block = None
-                self.unload()
+            updater, self.updater = self.updater, None
+            has_started = updater is not None and updater.has_started
+            if updater:
+                updater.abort(_STREAM_TIMEOUT)
+            # First of all: the heap may be too full even to load what tells the failure.
+            updater = self.block = None
+            self.rest = b""
+            self.unload()
             from .failure import failed
 
-            code, text = failed(self, e)
+            code, text = failed(self, e, has_started)
             failed = None
             if self.action:
                 try:
