@@ -245,7 +245,7 @@ def compose(folder: Path) -> None:
     status, body, headers = get(host, port, "/update", **board_headers(1, x_mpota_secret=SECRET))
     tell("the image", [status, body == image, headers["Content-Length"] == str(len(image))])
     direct = get(composition.addresses["server"], port, "/update", **told)
-    tell("from nginx", [direct[1] == b"", bool(direct[2]["X-Accel-Redirect"])])
+    tell("from nginx", [direct[0], direct[1] == b"", bool(direct[2]["X-Accel-Redirect"])])
     tell("the page", get(host, port, "/login")[0])
     tell("metrics", get(host, port, "/metrics")[0])
     lines = [line for line in composition.log("server").splitlines() if line.startswith("{")]
@@ -284,7 +284,8 @@ def systemd(folder: Path) -> None:
         # ProtectSystem=strict and PrivateTmp: all else cannot be written to.
         run("mount", "-t", "tmpfs", "tmpfs", f"/var/lib/{state}")
         run("mount", "-o", "remount,ro,bind", "/")
-        run("mount", "-t", "tmpfs", "tmpfs", "/tmp")
+        if not Path(sys.executable).is_relative_to("/tmp"):  # a checkout there is still needed
+            run("mount", "-t", "tmpfs", "tmpfs", "/tmp")
         (command,) = said["ExecStart"]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"}
         process = subprocess.Popen(

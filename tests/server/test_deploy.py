@@ -66,7 +66,7 @@ def test_the_services_of_the_compose_file_serve_a_board_together(tmp_path):
     # The board's own address, which nginx tells.
     assert told["boards"] == [["5CCF7F000001", "172.28.0.1"]]
     assert told["the image"] == [200, True, True]
-    assert told["from nginx"] == [True, True]
+    assert told["from nginx"] == [200, True, True]
     assert (told["the page"], told["metrics"]) == (200, 403)
     assert len(told["log"]) == 1
     assert told["ended"] == 0

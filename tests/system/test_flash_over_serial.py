@@ -493,29 +493,28 @@ def test_ten_boards_are_flashed_one_after_the_other(tmp_path):
             "--settings", tmp_path / "garden.toml", "--count", 10,
         )  # fmt: skip
         said = []
-        for number in range(1, 11):
+
+        def wait_for(text):
             for line in process.stdout:
                 said.append(line)
-                if f"{number} of 10: " in line:
-                    break
+                if text in line:
+                    return
+
+        def exchange(size_bytes):
+            board.adapter.unplug()
+            board.board.stop()
+            board.flash.write_bytes(b"\xff" * size_bytes)
+            wait_for("waiting for the next board")
+            board.adapter.plug()
+            board.board.power_on()
+
+        for number in range(1, 11):
+            wait_for(f"{number} of 10: ")
+            if number == 4:  # one that is no good, and the next one in its place
+                exchange(MIB)
+                wait_for("5 of 10: FAILED")
             if number < 10:
-                board.adapter.unplug()
-                board.board.stop()
-                board.flash.write_bytes(b"\xff" * 2 * MIB)
-                if number == 4:  # one that is no good, and the next one in its place
-                    board.flash.write_bytes(b"\xff" * MIB)
-                    board.adapter.plug()
-                    board.board.power_on()
-                    for line in process.stdout:
-                        said.append(line)
-                        if "5 of 10: FAILED" in line:
-                            break
-                    board.adapter.unplug()
-                    board.board.stop()
-                    board.flash.write_bytes(b"\xff" * 2 * MIB)
-                time.sleep(0.3)
-                board.adapter.plug()
-                board.board.power_on()
+                exchange(2 * MIB)
         assert process.wait(30) == 0
         process.stdout.close()
     results = [line for line in said if " of 10: " in line]

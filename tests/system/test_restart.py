@@ -245,6 +245,7 @@ def test_a_reset_in_the_middle_runs_the_application_and_nothing_is_taken_twice(t
         data = device.next_image(files=SMALL_FILE)
         host.begin(data)
         host.send(data[:2920])
+        device.line(ALONE)
         start = device.said
         device.board.reset()
         device.board.wait_for("app 1 runs", start=start)

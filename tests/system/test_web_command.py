@@ -52,7 +52,7 @@ def test_a_version_that_is_taken_back_ends_with_status_1(tmp_path):
     ({"web_password": PASSWORD}, ["-a", "guess"], "does not take this user and password"),
     ({"web_password": PASSWORD}, ["-a", PASSWORD, "--user", "anna"], "this user and password"),
     ({"web_ha1_md5": hashlib.md5(b"mpota:mpota:geheim").hexdigest()}, ["-a", PASSWORD],
-     "--classic allows it"),
+     "give --classic to allow it"),
     ({"password_hash": "0" * 32}, ["-a", PASSWORD], "web_password"),
     ({}, ["-s"], "it is an application image, not data"),
     ({}, ["-i", "127.0.0.1"], "with -i, or its page with --http"),

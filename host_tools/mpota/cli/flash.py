@@ -280,13 +280,18 @@ def _flash_many(port: str, job: Job, answers: _Answers, numbers: range, phases: 
                 phases.tell(
                     f"unplug this board; {name} is tried with the next one that is plugged in"
                 )
-                wait_for(port, False)
+                _wait_for_the_next(port, phases)
                 continue
             phases.result(f"{name}: {ready.hostname} is up at {ready.address}, MAC {chip.mac}")
             break
         if number != last:
             phases.tell(f"unplug this board and plug in the next one, {number + 1} of {last}")
-            wait_for(port, False)
+            _wait_for_the_next(port, phases)
+
+
+def _wait_for_the_next(port: str, phases: Phases) -> None:
+    wait_for(port, False)
+    phases.tell(f"unplugged; waiting for the next board at {port}")
 
 
 def _show_ready(console: Console, chip: Chip, ready: Ready) -> None:
