@@ -111,7 +111,7 @@ def main() -> None:
                 second.board.wait_for("this board is garden-2.local")
                 until(lambda: len(ask(*browse)) == 2)
                 tell("two", sorted(line.split(";")[3:9] for line in ask(*browse)))
-            # A name that Avahi itself has.
+            # Avahi itself already has the name of this board.
             with at("127.0.0.4", device(folder, "third", hostname="avahi-host")) as third:
                 third.board.wait_for("this board is avahi-host-2.local")
                 tell("conflict", ask("avahi-resolve", "-n4", "avahi-host-2.local"))

@@ -28,7 +28,7 @@ def fleet(tmp_path_factory, request):
 def device(fleet, request):
     """Yield a board that is on, without a password."""
     if request.node.get_closest_marker("parallel"):
-        yield None  # it gets one when it runs
+        yield None  # the fleet lends this test a board when the test runs
     else:
         with fleet.device() as device:
             yield device

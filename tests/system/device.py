@@ -12,7 +12,8 @@ from mpota.arduino.outcomes import RefusedError, UploadError
 from mpota.board.flash import SLOT_BYTES, SLOT_STARTS, read_flash, read_slot
 from mpota.board.record import NAME, Record
 
-# Prints its version, and when a session has ended: then the listener is free again.
+# This application prints its version. It also prints when a session has ended, because the listener
+# is free again then.
 APP = """
 import time
 
@@ -24,7 +25,7 @@ def main(ota):
         ota.handle()
         time.sleep_ms(10)
 """
-# A part of applications that are given commands by UDP: opens the socket `commands`.
+# This part of an application lets it take commands by UDP: it opens the socket `commands`.
 TAKES_COMMANDS = """
     while not network.WLAN(network.WLAN.IF_STA).isconnected():
         ota.handle()
@@ -33,7 +34,7 @@ TAKES_COMMANDS = """
     commands.settimeout(0)
     print("takes commands")
 """
-# The same application, which also evaluates the commands that it is given.
+# This application is like APP, and also evaluates the commands that it is given.
 COMMANDED_APP = f"""
 import network, socket, time
 
@@ -55,7 +56,9 @@ def main(ota):
 """
 _COMMAND_PORT = 7000
 FAILED = r"update failed, code (\d)"
-REFUSED = r"arduino: refused: "  # refused before it has begun, of which the application is not told
+# The board prints this when it refuses an update before the update has begun. The application is
+# not told of such an update.
+REFUSED = r"arduino: refused: "
 
 
 class Device:
@@ -180,7 +183,7 @@ class Device:
         assert self.board.violation == ""
         self.spoiled = False
 
-    # What is on its flash
+    # What is on the board's flash
 
     def files(self) -> dict[str, bytes]:
         """Return every file on the board's flash."""

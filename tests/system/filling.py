@@ -2,7 +2,8 @@
 
 from device import TAKES_COMMANDS
 
-# Holds all of the heap but {leaves} bytes, in small pieces, from when the services listen.
+# This application holds all of the heap but {leaves} bytes, in small pieces, as soon as the
+# services listen.
 APP = """
 import gc, time
 
@@ -30,8 +31,9 @@ def leaving(free_bytes: int) -> str:
     return APP.replace("{leaves}", str(free_bytes))
 
 
-# Evaluates commands, as device.COMMANDED_APP does, and has the command `leave(free, phase, ms)`: it
-# holds all but *free* bytes of the heap for *ms*, from now on or from a phase of the next update.
+# This application evaluates commands, as device.COMMANDED_APP does. It also has the command
+# `leave(free, phase, ms)`, which holds all but *free* bytes of the heap for *ms*. It holds them
+# from now on, or from a phase of the next update.
 HOLDING_APP = f"""
 import gc, network, socket, time
 

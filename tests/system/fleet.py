@@ -67,7 +67,8 @@ class Fleet:
                     self._pool.submit(self._run_unless_claimed, other)
         outcome = self._place_of(item) / "outcome"
         deadline = time.monotonic() + _PATIENCE_S
-        while not outcome.exists():  # maybe made by another process, which cannot tell otherwise
+        # Another process may run the test. The file is the only sign that the test has ended.
+        while not outcome.exists():
             assert time.monotonic() < deadline, "the test did not end in time"
             time.sleep(0.01)
         if trace := outcome.read_text():
@@ -95,7 +96,7 @@ class Fleet:
             else:
                 item.obj(**parameters)
             trace = ""
-        except BaseException:  # told to who waits for it
+        except BaseException:  # run() passes the trace on to pytest
             trace = traceback.format_exc()
         (place / "writing").write_text(trace)
         (place / "writing").rename(place / "outcome")

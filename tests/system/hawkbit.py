@@ -63,7 +63,7 @@ class HawkBit:
         self.board_id = board_id
         self.authorization = authorization
         self.sleep = "00:00:01"
-        self.delay_s = 0.0  # before each answer
+        self.delay_s = 0.0  # the server waits this long before each answer
         self.actions: dict[int, Action] = {}
         self.told: list[Feedback] = []
         self.attributes: dict[str, str] = {}
@@ -122,7 +122,7 @@ class HawkBit:
         before = len(self.polls)
         self.wait_for(lambda: len(self.polls) >= before + count)
 
-    # Its answers
+    # The server's answers
 
     def _artifact(self, number: int) -> str:
         name = self.actions[number].name

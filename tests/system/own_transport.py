@@ -8,8 +8,9 @@ from device import Device
 
 PORT = 7000
 
-# Serves one image after the other over TCP: four bytes of its size, then the image. `{take}` is how
-# it is fed to the Updater. It tells what the Updater is like before, between and after.
+# This application takes one image after the other over TCP: four bytes with the size, then the
+# image. `{take}` is the code that feeds an image to the Updater. The application prints the state
+# of the Updater before, during and after an update.
 SERVING_APP = """
 import network, socket, time
 from ota import OTAError, Updater
@@ -68,7 +69,7 @@ def send(device: Device, data: bytes, size: int | None = None, *, shut: bool = T
     """
     start = device.said
     with socket.create_connection((device.board.ip, PORT), timeout=20) as peer:
-        with contextlib.suppress(OSError):  # one that is refused is not read
+        with contextlib.suppress(OSError):  # the application does not read an image that it refuses
             peer.sendall(struct.pack("<I", len(data) if size is None else size) + data)
             if shut:
                 peer.shutdown(socket.SHUT_WR)

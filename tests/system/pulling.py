@@ -8,8 +8,9 @@ import boards
 from device import COMMANDED_APP, Device
 from mpota.board.record import NO_SLOT
 
-# Asks as it is told by UDP, and says in what order its callbacks are called. Errors of updates that
-# have begun are the application's; all errors are those of the service.
+# This application asks a server when a UDP command tells it to. It prints in what order its
+# callbacks are called. ota.on_error gets the errors of updates that have begun; ota.pull.on_error
+# gets all errors.
 PULLING_APP = """
 def ask(ota, what, url, version=None, **options):
     pull = ota.pull

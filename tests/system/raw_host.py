@@ -94,7 +94,8 @@ class RawHost:
         for start in range(0, len(data), CHUNK):
             chunk = data[start : start + CHUNK]
             self.tcp.sendall(chunk)
-            # In one piece, unless the chunk was larger than what the board still expects.
+            # The board counts a chunk in one piece, unless the chunk is larger than what the board
+            # still expects.
             assert self.tcp.recv(16) == b"%d" % len(chunk)
 
     def result(self) -> str:

@@ -19,7 +19,7 @@ _making_a_key = threading.Lock()
 
 def new_key(number: int) -> bytes:
     """Return a private key of 2048 bits that no board knows of; another for every *number*."""
-    with _making_a_key:  # tests run at the same time
+    with _making_a_key:  # several tests run at the same time
         if number not in _new_keys:
             _new_keys[number] = openssl("genrsa", "2048")
         return _new_keys[number]
@@ -68,8 +68,8 @@ class SignedDevice(Device):
 
     def __init__(self, folder: Path, app: str = APP, *, keys: bytes | None = None,
                  key: Path | int = FIRST, **settings: object) -> None:  # fmt: skip
-        # With keys an update takes more heap, in objects, and these are twice as large here as on
-        # the chip: 38 KiB there have as many words as 76 KiB here.
+        # With keys, an update takes more heap for objects. Objects are twice as large here as on
+        # the chip: 38 KiB on the chip have as many words as 76 KiB here.
         super().__init__(folder, app, **{"heap": "64k"} | settings)
         self.folder = folder
         self.key = key

@@ -20,7 +20,7 @@ def main(ota):
         ota.handle()
         time.sleep_ms(10)
 """
-# Each accident: what is imported for it, and what is done.
+# For each accident: the import that it needs, and the statements that cause it.
 ACCIDENTS = {
     "it stops the collector": ("import gc", "gc.disable()"),
     "it locks the heap": ("import micropython", "micropython.heap_lock()"),
@@ -59,7 +59,7 @@ ACCIDENTS = {
         "with open('/ota.json', 'w') as f: f.write('{')",
     ),
 }
-# The services turn it on after half a minute.
+# The services turn the Wi-Fi station on again after half a minute.
 OFFLINE = ("import network", "network.WLAN(network.WLAN.IF_STA).active(False)")
 
 

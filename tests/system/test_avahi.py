@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 TOOLS = ("unshare", "ip", "dbus-daemon", "avahi-daemon", "avahi-browse", "avahi-resolve")
 NAMESPACES = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]
 PATIENCE_S = 240
-# Debian's daemons are where only root looks.
+# Debian installs its daemons in folders that are in the PATH of root only.
 ENVIRONMENT = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 
 

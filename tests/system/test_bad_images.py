@@ -152,7 +152,7 @@ def test_the_board_says_which_line_of_a_manifest_is_wrong(device):
         refuses_each(device, {"two values": data}, BAD_MANIFEST, "Bad MANIFEST: line 3: version")
 
 
-# Damaged
+# Damaged images
 
 
 def flipped(data, at, bit=0):
@@ -204,11 +204,11 @@ def test_an_image_cut_off_within_its_manifest_is_refused(tmp_path):
             device.refuses(image[:size], NO_IMAGE if size < 5 else BAD_MANIFEST)
 
 
-# Lies
+# Images whose content is wrong and whose digest is right
 
 
 def test_an_image_whose_records_lie_is_refused_and_never_mounted(tmp_path):
-    # Each with a right digest. Many more of them: tests/unit.
+    # Each image has a correct digest. The tests in tests/unit try many more such images.
     numbers = random.Random(SEED)
     images = {}
     while len(images) < len(hostile_romfs.FAULTS):
@@ -228,7 +228,7 @@ def test_a_file_that_bears_a_name_of_another_system_is_refused(tmp_path):
         refuses_each(device, images, BAD_ROMFS)
 
 
-# Too large
+# Images that are too large
 
 
 @pytest.mark.parametrize("size", [IMAGE_LIMIT_BYTES + 1, 300_000, 2**32, 10**20])

@@ -49,7 +49,9 @@ def test_data_without_an_end_is_cut_off_where_it_was_announced_to_end(device):
             host.begin(data)
             stream = threading.Thread(target=_send_for_ever, args=(host.tcp, data[:-100]))
             stream.start()
-            ends_badly(device, said)  # or, with so much behind it, no result would be read
+            # The test reads the board's console here. The host may never get the result, because
+            # so much data follow the update.
+            ends_badly(device, said)
             stream.join(20)
             assert not stream.is_alive()
         assert device.board.programmed_bytes - written < len(data) + 256
@@ -171,7 +173,7 @@ def _flood(board_ip, stop):
 
 
 def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause(device):
-    # Otherwise strangers could wear out the board's flash.
+    # Without the pause, strangers could wear out the board's flash.
     device.spoiled = True
     damaged = device.image()[:-1] + b"x"
     for pause_s in (0, 0, 2, 4):

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.parallel
 
 SEED = 8266
 CLASSIC, STRICT = {"password": PASSWORD}, {"password": PASSWORD, "auth": "strict"}
-# Nor as the application, whose on_start would stop what it is doing.
+# This application prints when its on_start is called. A stranger must not get on_start called,
+# because there an application stops its work, e.g. shuts a valve.
 HEARS = APP.replace(
     "    ota.on_error", "    ota.on_start(lambda: print('on_start'))\n    ota.on_error"
 )
@@ -63,10 +64,12 @@ def test_a_wrong_password_in_the_stronger_handshake_writes_nothing(tmp_path):
 
 @pytest.mark.parametrize("strong", [False, True], ids=["classic", "stronger"])
 def test_an_invitation_whose_challenge_is_never_answered_is_never_dialled(tmp_path, strong):
-    # As with a forged source address: the challenge goes to a host that has not asked for it.
+    # An invitation with a forged source address is like this: the challenge goes to a host that has
+    # not asked for it.
     with guarded(tmp_path, **CLASSIC) as device, StrongHost(device.board.ip, "127.0.0.9") as host:
         data = device.image()
-        for _ in range(2):  # the second is challenged when the first is over
+        # The second invitation gets its challenge after the board has given up the first one.
+        for _ in range(2):
             start = device.said
             if strong:
                 host.invite_for(data)
@@ -102,7 +105,8 @@ def test_malformed_datagrams_write_nothing(tmp_path, settings):
             assert said.startswith("AUTH " if settings is CLASSIC else "ERR: SHA-256")
         assert not host.was_dialled()
         if settings is CLASSIC:
-            host.authenticate(said, "guess")  # or the board waits for the answer
+            # Without a response, the board would go on waiting for one.
+            host.authenticate(said, "guess")
             failed(device, 0)
 
 

@@ -112,7 +112,7 @@ def test_with_an_unreadable_record_the_newest_usable_slot_runs(tmp_path, what):
         device.board.wait_for("no readable record; slot b is whole", start=start)
         device.board.wait_for("app 2 runs", start=start)
         device.board.wait_for("listens", start=start)
-        # There is a new record, with the floor in it.
+        # The board has written a new record, which contains the floor.
         start = device.boot()
         assert not any("no readable" in line for line in device.board.lines[start:])
         device.sequence = 1

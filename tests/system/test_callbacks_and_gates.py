@@ -104,7 +104,7 @@ def test_a_callback_that_raises_does_no_harm(tmp_path, event):
 
 @pytest.mark.parametrize("on", ["ota", "ota.arduino"])
 def test_an_on_start_that_raises_refuses_the_update_and_the_host_hears_why(device, on):
-    # When it is asked for the second time, it agrees.
+    # The callback raises in its first call only. It agrees to the next update.
     register = f"""asked = []
 def start():
     asked.append(1)
@@ -118,7 +118,7 @@ def start():
 
 
 def test_a_closed_gate_refuses_updates_until_a_window_is_opened_and_the_host_is_told(device):
-    # on_start is not called before.
+    # While the gate is closed, on_start is not called.
     app = COMMANDED_APP.replace(
         "ota.on_end", "ota.on_start(lambda: print('on_start'))\n    ota.on_end"
     )
@@ -152,7 +152,7 @@ def test_a_window_that_is_over_refuses_updates_until_the_next_one_or_an_open_gat
 def test_the_listener_tells_what_kind_of_update_was_announced_last(device):
     device.update(device.next_image(COMMANDED_APP))
     with RawHost(device.board.ip) as host:
-        for command, size in ((0, 0), (100, 0), (0, 0)):  # none of them begins
+        for command, size in ((0, 0), (100, 0), (0, 0)):  # none of these updates begins
             host.invite(size, command=command)
             assert host.answer().startswith("ERR: ERROR[")
             start = device.command("ota.arduino.command")
@@ -160,7 +160,8 @@ def test_the_listener_tells_what_kind_of_update_was_announced_last(device):
     device.takes_an_update()
 
 
-# Ends the first update in the middle, and takes the port for itself for a moment.
+# This application ends the listener in the middle of the first update. Then it opens the listener's
+# port itself for a moment.
 ENDING_APP = """
 import socket, time
 
@@ -184,7 +185,8 @@ def main(ota):
 
 
 def test_an_application_may_end_the_listener_which_discards_an_update_and_frees_the_port(tmp_path):
-    # One step a call: otherwise a fast machine would take all of the image in the first one.
+    # With step_ms=0, a call of handle() does one step. Otherwise a fast machine would receive all
+    # of the image in the first call.
     with Device(tmp_path, ENDING_APP, step_ms=0) as device, device.unharmed():
         data = device.image(files={"data.bin": bytes(90_000)})
         device.fails(data, ConnectionLostError)
@@ -209,7 +211,7 @@ def test_is_updating_is_true_during_an_update_only(device):
         device.refuses(damaged(device), DAMAGED)
         device.board.wait_for("is_updating False", start=start)
         assert updating(device, start) == [True, False]
-    # A good update lasts until the restart; then the next version runs.
+    # After a good update, is_updating stays true until the restart. Then the next version runs.
     assert updating(device, start) == [True, False, True]
     assert "first False" in device.board.lines
 

@@ -164,7 +164,7 @@ def test_esptool_takes_the_board_into_its_boot_mode_and_it_starts_when_the_port_
 
 def test_held_in_boot_mode_at_power_on_the_board_waits_for_esptool(tmp_path):
     with Console(tmp_path, boot_mode=True) as console:
-        for _ in range(2):  # a program that only looks does not make it start
+        for _ in range(2):  # opening the port alone does not start the board
             os.close(os.open(console.port.name, os.O_RDWR | os.O_NOCTTY))
         time.sleep(0.2)
         assert console.board.boots == 0
@@ -203,7 +203,7 @@ def test_power_can_fail_in_boot_mode(tmp_path):
         command = [sys.executable, "-m", "esptool", "--port", console.port.name, "write-flash"]
         with subprocess.Popen([*command, "0x80000", tmp_path / "data.bin"]) as esptool:
             assert console.board.wait_for_power_cut()
-            esptool.kill()  # which would wait for an answer
+            esptool.kill()  # esptool would wait for an answer
         console.board.cut_power_after(None)
         console.board.power_on()
         assert "Hash of data verified" in console.esptool(

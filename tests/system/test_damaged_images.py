@@ -7,8 +7,9 @@ from device import Device
 from raw_host import PASSWORD
 
 BOARDS, SAMPLE = 8, 24
-# The errors that may be found first: 10 not an image, 35 rejected before, 36 below the floor, 37
-# damaged, 38 MANIFEST, 41 board, 43 sequence, 44 application.
+# The board may find any of these errors first: 10 not an image, 35 release was rejected before, 36
+# older than the floor, 37 damaged, 38 bad MANIFEST, 41 for another board, 43 sequence is too far
+# above the floor, 44 for another application.
 CODES = (10, 35, 36, 37, 38, 41, 43, 44)
 
 
@@ -34,7 +35,7 @@ def test_no_damage_to_an_image_goes_unnoticed(tmp_path, campaign, record_propert
     def run(number):
         folder = tmp_path / str(number)
         folder.mkdir()
-        # With a password: a board without one makes a pause after some failures.
+        # The board has a password, because a board without one makes a pause after some failures.
         with Device(folder, password=PASSWORD) as device, device.unharmed():
             cases = campaign.sample("damage", every_damage(device.image()), SAMPLE)[number::BOARDS]
             for name, data in cases:

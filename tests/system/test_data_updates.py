@@ -22,7 +22,7 @@ from web_site import WebSite, file
 
 pytestmark = pytest.mark.parallel
 
-# Says what it finds under /data, and that it runs.
+# This application prints which files it finds under /data, and that it runs.
 TELLS = """
 import os, time
 
@@ -50,7 +50,7 @@ def main(ota):
         time.sleep_ms(10)
 """
 APP = TELLS.replace("{more}", "pass")
-# An application that raises with the new data.
+# This application raises an error when it finds the new data.
 PICKY = TELLS.replace("{more}", "if 'bad' in os.listdir('/data'): raise ValueError('bad data')")
 WRITES = APP.replace(
     '    print("app', "    with open('/data/own', 'w') as f: f.write('mine')\n    print(\"app"
@@ -102,7 +102,7 @@ def settled(device: Device, start: int) -> dict[str, bytes]:
     return files
 
 
-# Every way in
+# Every way to send data to a board
 
 
 def test_mpota_sends_a_folder_and_the_application_finds_its_files(tmp_path):
@@ -186,7 +186,7 @@ def test_the_application_lets_the_board_ask_a_server(tmp_path):
         assert found_files["/data/index.html"] == FILES["index.html"]
 
 
-# Taken back
+# Data that are taken back
 
 
 def test_data_that_the_application_does_not_stand_are_taken_back(tmp_path):
@@ -217,7 +217,7 @@ def test_mpota_tells_that_data_were_taken_back(tmp_path):
         )
 
 
-# With an application
+# Data together with an application
 
 
 def tied(
@@ -241,7 +241,7 @@ def test_data_and_their_application_are_tried_and_confirmed_together(tmp_path):
         device.board.wait_for("update ended", start=start)
         boots = device.board.boots
         device.upload(release)
-        assert device.board.boots == boots  # it did not restart between the two
+        assert device.board.boots == boots  # the board did not restart between the two
         assert found(device, start) == {"new.txt": 50}
         device.confirmed(start)
         assert device.record.outcome == f"confirmed: {device.sequence}"
@@ -272,7 +272,7 @@ def test_mpota_sends_both_with_one_command(tmp_path):
         image.write_bytes(release)
         command = [sys.executable, "-m", "mpota", "upload", image, "-i", device.board.ip]
         options = {"capture_output": True, "text": True, "timeout": 120, "check": False}
-        # Without the data the board refuses it.
+        # Without the data, the board refuses the application.
         refused = subprocess.run(command, **options)
         assert refused.returncode == 1 and "ERROR[48]" in refused.stderr
         assert "send both with one command: 'mpota upload --data'" in refused.stderr
@@ -319,7 +319,8 @@ def test_an_application_that_names_data_keeps_others_away(tmp_path):
         device.confirmed(start)
         error = device.refuses(tar_image(), 48, command=arduino.FILE_SYSTEM)
         assert "names others" in str(error)
-        start = send(device, content)  # the same ones mend what the application has broken
+        # The same data are taken again, so that they can mend what the application has broken.
+        start = send(device, content)
         assert found(device, start) == {"new.txt": 50}
 
 
@@ -352,7 +353,8 @@ def test_a_bomb_ends_at_the_file_system_and_leaves_its_room(tmp_path):
         assert "Not Enough Space" in str(error)
         device.board.wait_for("is healthy")
         assert device.files()["/data/old.txt"] == b"old"
-        # The board is healthy again when the rest is removed; then there is room for all files.
+        # The board is healthy again when it has removed what is left of the bomb. Then there is
+        # room for all files.
         many = {f"f{number}": bytes(8000) for number in range(100)}
         start = send(device, tar_image(many))
         assert found(device, start) == sums(many)

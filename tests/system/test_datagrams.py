@@ -7,13 +7,13 @@ from raw_host import RawHost
 
 DATAGRAMS, BURST = 2000, 100
 SEED = 8266
-# An application without a pause in its loop.
+# This application has no pause in its loop.
 QUICK = APP.replace("        time.sleep_ms(10)\n", "")
 
 
 def almost_an_invitation(numbers, port):
     """Return a good invitation with one to three bytes changed, added or taken away."""
-    size = numbers.choice([0, 5_000_000, 10**15])  # none that can begin
+    size = numbers.choice([0, 5_000_000, 10**15])  # no update of such a size can begin
     data = bytearray(b"0 %d %d %s\n" % (port, size, b"%032x" % numbers.getrandbits(128)))
     for _ in range(numbers.randint(1, 3)):
         at = numbers.randrange(2, len(data))
@@ -49,7 +49,8 @@ def test_random_datagrams_do_an_idle_board_no_harm(tmp_path):
 
 
 def wait_until_idle(device, host):
-    # The answer to an invitation of no bytes comes when all that was sent before has been read.
+    # The answer to an invitation of zero bytes comes when the board has read all that was sent
+    # before it.
     with RawHost(device.board.ip) as probe:
         while True:
             probe.invite(0)

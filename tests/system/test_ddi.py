@@ -56,7 +56,7 @@ def test_a_release_is_installed_confirmed_and_reported(tmp_path, server):
         assert device.board.violation == ""
     assert told(server, action) == [PROCEEDING, SUCCESS] and end.details == "confirmed: 2"
     assert server.actions[action].page.sent == len(data)
-    # Its end was told after the restart, and the image not asked for again.
+    # The board reported the end after the restart, and did not ask for the image again.
     assert len(server.asked(f"/softwaremodules/{action + 1}/artifacts/garden.img")) == 1
 
 
@@ -80,7 +80,7 @@ def test_a_release_that_is_taken_back_is_a_failure_with_its_reason(tmp_path, ser
         end = server.closed(action)
         assert told(server, action) == [PROCEEDING, FAILURE]
         assert end.details.startswith("taken back: 2: raised ValueError: of no use")
-        # The same once more is not tried, under another name neither.
+        # The board does not try the same image again, not even under another name.
         boots = device.board.boots
         again = server.deploy(bad, name="other.img")
         assert server.closed(again).finished == "failure"
@@ -88,7 +88,7 @@ def test_a_release_that_is_taken_back_is_a_failure_with_its_reason(tmp_path, ser
         assert device.board.boots == boots
         good = server.deploy(device.next_image(APP))
         assert server.closed(good).finished == "success"
-        # What was taken back once is no news later on either.
+        # After the good release, the board still refuses the release that was taken back.
         late = server.deploy(bad)
         assert "ERROR[36]" in server.closed(late).details
 
@@ -141,7 +141,7 @@ def test_what_the_board_cannot_take_is_a_failure_at_once(tmp_path, server):
         for data, reason in refusals(device):
             end = asks_at_once(device, server, server.deploy(data))
             assert end.finished == "failure" and reason in end.details
-        # A SHA-256 that is another's, and one that is none.
+        # The first SHA-256 is that of other data. The second one is not a SHA-256 at all.
         for sha in (hashlib.sha256(b"").hexdigest(), "12"):
             data = device.image()
             action = server.deploy(data)
@@ -237,7 +237,7 @@ def test_what_is_installed_is_not_canceled_and_its_end_is_told(tmp_path, server,
         assert (end.kind, end.finished) == ("deploymentBase", "success" if is_good else "failure")
 
 
-# How it asks
+# How the board asks
 
 
 def test_the_board_asks_by_its_mac_and_with_what_hawkbit_insists_on(tmp_path, site):
@@ -263,7 +263,7 @@ def test_attributes_are_sent_when_the_server_wants_them(tmp_path, server):
         }  # fmt: skip
         server.idle_polls()
         assert len(server.asked("/configData")) == 1
-        # hawkBit asks for them again after a success.
+        # hawkBit asks for the attributes again after a success.
         server.closed(server.deploy(device.next_image()))
         server.wait_for(lambda: server.attributes["sequence"] == "2")
 
@@ -273,7 +273,7 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(tmp_path, server):
         server.wait_for(lambda: not server.wants_attributes)
         server.idle_polls(3)
         assert server.polls[-1].headers["if-none-match"]
-        # As long as there is something to do, the whole answer is asked for.
+        # As long as there is something to do, the board asks for the whole answer.
         action = server.deploy(device.next_image(), window="unavailable")
         server.idle_polls(3)
         assert "if-none-match" not in server.polls[-1].headers
@@ -395,7 +395,7 @@ def test_a_cut_between_the_end_and_its_feedback_loses_nothing(
         server.broken[path] = page
         server.wait_for(lambda: cut)
         del server.broken[path]
-        if is_received:  # by the server, whose answer the board did not hear
+        if is_received:  # the server has the feedback, but its answer did not reach the board
             server.actions[action].is_active = False
         device.board.power_on()
         if is_received:
@@ -453,14 +453,14 @@ def test_a_server_that_was_gone_for_a_day_finds_the_board_again(tmp_path):
             there.close()
             gone_s = asked = 0
             while gone_s < 86400:
-                # Its clock goes on to the time of its next question.
+                # The board's clock is set forward to the time when the board asks next.
                 said = device.command("ota.pull.deadline - ota.uptime_s")
                 gone_s += max(0, int(device.board.wait_for(r"gives (-?\d+)", start=said)[1]))
                 start = device.said
                 device.command("setattr(ota, 'uptime_s', ota.pull.deadline)")
                 device.board.wait_for("pull: HTTP error: connection failed", start=start)
                 asked += 1
-            assert 8 < asked < 20  # it is asked less and less often
+            assert 8 < asked < 20  # the board asks less and less often
             with WebSite(*site.address) as back:
                 server = HawkBit(back, "valve-7")
                 action = server.deploy(device.next_image(APP))
@@ -468,7 +468,7 @@ def test_a_server_that_was_gone_for_a_day_finds_the_board_again(tmp_path):
                 assert server.closed(action).finished == "success"
 
 
-# Without it
+# Without hawkBit
 
 
 def test_a_board_without_the_setting_asks_no_hawkbit(tmp_path, server):

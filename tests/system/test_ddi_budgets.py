@@ -15,7 +15,7 @@ from pulling import filler
 from signing import SignedDevice, key_file
 from web_site import WebSite
 
-# So that the board has to wait for each answer.
+# The server answers this late, so that the board has to wait for each answer.
 _DELAY_S = 0.05
 
 
@@ -51,7 +51,8 @@ def test_the_heap_of_a_board_that_asks_hawkbit(tmp_path, server, record_property
     assert max(question, peak) <= budgets.DDI_OVER_PULL_KB
 
 
-# Enough for a question, and by far not for an update that must be signed with a long key.
+# This much free heap is enough to ask the server. It is by far not enough for an update that must
+# be signed with a long key.
 _LEFT = boards.chip_kb(11)
 
 

@@ -195,7 +195,7 @@ def test_a_link_that_leads_nowhere_is_told_and_the_action_goes_on(device, server
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_what_a_deployment_need_not_have_does_not_matter(device, server, kind):
     action = changed(server, device, HARMLESS[kind])
-    assert asks(device) == "no update"  # it is the release that runs
+    assert asks(device) == "no update"  # the board already runs this release
     assert server.closed(action).finished == "success"
 
 

@@ -54,7 +54,7 @@ def test_a_change_of_one_line_travels_in_a_few_hundred_bytes(tmp_path, upload):
         assert int(said.split(" bytes instead of")[0].split("\n")[-1]) < 400
         assert f"small {device.sequence}: confirmed" in said
         assert device.slot(device.record.active)[: len(image)] == image
-        # Another update: the cache has the last image as well.
+        # The cache has the last image as well, so that the next update is a delta too.
         assert "since small 3" in upload(device, changed(device, "x = 7"))
         assert device.board.violation == ""
 
@@ -101,7 +101,7 @@ def test_a_delta_for_another_version_is_refused_and_costs_nothing(tmp_path):
 def test_where_a_delta_is_refused_the_whole_image_is_sent(tmp_path, upload):
     with Device(tmp_path) as device:
         upload(device, changed(device))
-        # A bit in the running slot has changed, so that its footer is not true any more.
+        # A bit in the running slot changes, so that the slot's footer no longer matches it.
         start = SLOT_STARTS[device.record.active]
 
         def spoil(flash):

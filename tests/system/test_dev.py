@@ -85,7 +85,7 @@ def test_what_changes_is_uploaded_and_the_log_is_shown(tmp_path):
     with Device(tmp_path, **settings) as device, Dev(folder, device.board.ip, port) as dev:
         device.board.wait_for("first text")
         at = dev.wait_for("small 1.0, sequence 2: confirmed")
-        # Lines from before and after the restart.
+        # The log has lines from before and after the restart.
         dev.wait_for(r"  \| \[ota\] I: update: small 1.0 is verified")
         dev.wait_for(r"  \| \[ota\] I: trial: slot b is confirmed")
         at = dev.wait_for("waiting for changes", at)

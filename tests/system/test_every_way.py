@@ -20,8 +20,9 @@ from web_site import WebSite
 
 pytestmark = pytest.mark.parallel
 
-_STRANGER = 1  # a new key
-# Not signed; damaged, an image or its digest, before a signature is looked at; no image at all.
+_STRANGER = 1  # the number of a key that the board does not know
+# 12: the signature is missing or wrong. The other errors are found before the board checks a
+# signature: 37 damaged, 38 bad MANIFEST, 47 bad data image, 10 and 46 not an image at all.
 _REFUSALS = (12, 37, 10, 38, 46, 47)
 _BALLAST = {"data.bin": bytes(range(256)) * 40}
 
@@ -36,7 +37,7 @@ def _delta(device: Device) -> bytes:
     return delta.make(running, _release(device))
 
 
-# How each kind is made; whether it is data.
+# For each kind: the function that makes its content, and whether the content is data.
 KINDS: dict[str, tuple[Callable[[Device], bytes], bool]] = {
     "plain": (_release, False),
     "gzip": (lambda device: gzip.compress(_release(device), 9), False),
@@ -65,7 +66,8 @@ def _bad_images(folder: Path, content: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_signed_is_taken_and_nothing_else(tmp_path, transport, kind):
     make, is_data = KINDS[kind]
-    # The heap is no concern here: each kind takes another part of it beside a signature.
+    # The heap is larger than usual, because this test is not about memory: each kind takes another
+    # amount of heap in addition to the signature.
     device, send = board_for(transport, tmp_path, heap="96k")
     with device:
         ready(device)

@@ -31,10 +31,11 @@ def test_a_demonstration_beside_a_board_that_has_its_address_says_so_in_one_line
             assert done.stderr.count("\n") == 1, name
 
 
-# The garden
+# The garden example
 
-# Runs an example with its valve open whenever no update goes on, and tells the level of the pin
-# itself: when it changes, before and after the example hears of an update, with each piece of it.
+# This application runs an example whose valve is open whenever no update goes on. It prints the
+# level of the valve's pin: when the level changes, before and after the example hears of an update,
+# with each piece of the update, and at its end.
 WATCHER = """
 import garden
 from machine import Pin
@@ -91,12 +92,12 @@ def levels(board, start, when):
 
 @pytest.mark.parametrize("version", OPEN)
 def test_the_valve_of_the_garden_is_shut_while_an_update_goes_on(tmp_path, version):
-    # With room for the watcher beside the example.
+    # The heap is larger than usual, so that there is room for WATCHER beside the example.
     with boards.board_with(tmp_path, watched(version), heap="72k", confirm_s=0.1) as board:
         board.wait_for(f"garden {version}: watering")
         board.wait_for("listens on port")
         start = 0
-        for _ in range(2):  # after the first, which fails, watering goes on
+        for _ in range(2):  # both updates fail, and watering goes on after each
             board.wait_for("changed: 1", start=start)
             start = len(board.lines)
             with pytest.raises(RefusedError) as caught:
@@ -118,7 +119,7 @@ def test_the_valve_of_the_garden_is_shut_while_an_update_goes_on(tmp_path, versi
 
 SECURITY = (boards.ROOT / "docs" / "SECURITY.md").read_text("utf-8")
 BUTTON_PRESSED, BUTTON_HELD, AT_NIGHT = re.findall(r"```python\n(.*?)```", SECURITY, re.DOTALL)
-# A finger on the board's button, and a clock to be set.
+# This application simulates a button and a clock. Commands press the button and set the clock.
 GATED_APP = """
 import network, socket
 from machine import Pin as BoardPin
@@ -165,7 +166,7 @@ def refused_in_turn(folder, gate, *steps):
 
 
 def test_the_gate_that_a_pressed_button_opens(tmp_path):
-    # It stays open when the button is let go.
+    # The gate stays open after the button is let go.
     press, let_go = "button.press()", "button.value(1)"
     codes = refused_in_turn(tmp_path, BUTTON_PRESSED, press, let_go)
     assert codes == [NOT_NOW, DAMAGED, DAMAGED]

@@ -23,5 +23,5 @@ def test_a_boot_on_trial_reads_its_slot_once_and_writes_two_records(tmp_path, re
     record_property("boot on trial, of the image read", f"{trial.reads:.2f}")
     record_property("boot on trial, written", f"{trial.programmed} bytes, {trial.erases} erases")
     assert trial.records <= budgets.TRIAL_RECORDS
-    # And what littlefs reads of itself to write the records.
+    # 0.5 is for what littlefs reads of its own data to write the records.
     assert trial.reads <= budgets.TRIAL_READS + 0.5

@@ -176,7 +176,7 @@ def test_all_of_the_flash_run_is_shown_as_it_goes_on(blank):
     assert done[-1] == total > len(FIRMWARE)
 
 
-# The line and the adapter
+# The serial line and its adapter
 
 
 def test_a_bad_line_makes_it_go_on_more_slowly(tmp_path):
@@ -250,7 +250,7 @@ def test_power_that_is_lost_at_any_moment_leaves_a_board_that_can_be_flashed(
 
 
 def _flash_until_the_power_fails(board):
-    # The adapter gets its power from the same plug.
+    # The adapter loses its power together with the board.
     def unplug():
         board.board.wait_for_power_cut()
         board.adapter.unplug()
@@ -360,7 +360,7 @@ def test_what_is_missing_is_asked_for_and_secrets_are_not_echoed(blank):
             while question not in said:
                 said += os.read(master, 4096)
             os.write(master, answer)
-        with contextlib.suppress(OSError):  # the terminal goes away with the program
+        with contextlib.suppress(OSError):  # the terminal is closed when the program ends
             while more := os.read(master, 4096):
                 said += more
     os.close(master)
@@ -395,7 +395,7 @@ def test_what_is_missing_is_named_where_nobody_can_be_asked(blank):
     assert "no Wi-Fi network is given" in one_error(said)
 
 
-# The firmware that runs stays
+# The firmware of the board stays (--keep-firmware)
 
 
 @contextlib.contextmanager
@@ -465,7 +465,7 @@ def test_a_build_without_romfs_cannot_stay():
 
 
 def test_what_is_no_micropython_cannot_stay(blank, monkeypatch):
-    # No program runs there, so nothing answers Ctrl-C.
+    # The blank board runs no program, so nothing answers Ctrl-C.
     told = []
     monkeypatch.setattr(prompt_module, "_INTERRUPT_S", 0.5)
     monkeypatch.setattr(prompt_module, "_BY_HAND_S", 0.5)
@@ -510,7 +510,7 @@ def test_ten_boards_are_flashed_one_after_the_other(tmp_path):
 
         for number in range(1, 11):
             wait_for(f"{number} of 10: ")
-            if number == 4:  # one that is no good, and the next one in its place
+            if number == 4:  # the next board has too little flash, and another one replaces it
                 exchange(MIB)
                 wait_for("5 of 10: FAILED")
             if number < 10:

@@ -14,7 +14,7 @@ from signing import SignedDevice, signed
 pytestmark = pytest.mark.parallel
 
 STEP_BYTES = 512
-# From enough free heap for an update, to too little for anything.
+# The tests leave at most this much free heap, which is enough for an update. The least is 0 bytes.
 MOST_BYTES = {"open": boards.chip_kb(15), "signed": boards.chip_kb(20)}
 FILES = {"data.bin": bytes(range(256)) * 12}
 _PATIENCE_S = 2
@@ -48,7 +48,7 @@ class Holding:
         When it was asked for the password, it waits for an application that holds the heap then.
         """
         while "ERROR[15]" in (said := self._update(phase)):
-            pass  # the host before has not answered yet
+            pass  # the board still waits for an answer of the previous host
         return said
 
     def _update(self, phase):
@@ -104,7 +104,7 @@ def test_an_update_that_begins_in_a_full_heap_succeeds(tmp_path, campaign, kind)
                 assert int(told_bytes[1]) < int(told_bytes[2])
             board.lets_go(start)
             if said != "result OK":
-                # No service is gone.
+                # The services still work: with more free heap, an update succeeds.
                 assert board.update() == "result OK", (free, said)
         largest = max(told)
         assert largest < MOST_BYTES[kind] or told[largest] == "result OK"
@@ -112,7 +112,7 @@ def test_an_update_that_begins_in_a_full_heap_succeeds(tmp_path, campaign, kind)
         assert board.device.board.violation == ""
 
 
-# Before the host is told OK, and after that.
+# The phases of an update before the board tells the host OK, and the phases after that.
 BEFORE_OK, AFTER_OK = ("asked", "start"), ("progress", "last")
 
 
@@ -127,7 +127,8 @@ def test_a_heap_that_is_filled_while_an_update_goes_on_leaves_the_services_well(
             start = board.device.said
             board.leave(free, phase)
             said = board.update(phase)
-            # Memory that the application takes after that is its own fault.
+            # After the OK, an update succeeds if the application leaves 1.5 KB. An application that
+            # leaves less than that may make the update fail.
             if phase in AFTER_OK and free >= boards.chip_kb(1.5):
                 assert said == "result OK", (free, said)
             # The application's own on_start may find no memory, once it has filled the heap.

@@ -15,7 +15,7 @@ from web_client import WebDevice
 from web_site import WebSite, file
 
 NOT_SIGNED, DAMAGED = 12, 37
-# Failed transfers bring a pause where there is none.
+# The boards have a password, because a board without one makes a pause after failed transfers.
 PASSWORD = "secret"
 
 
@@ -70,7 +70,8 @@ def test_its_md5_and_size_are_on_record_as_they_were_sent(tmp_path):
 
 
 def test_a_gzip_sent_to_the_page_is_confirmed_raw_and_in_a_form(tmp_path):
-    # A form takes more heap than a gzip alone, in objects, which are twice as large here.
+    # A form takes more heap for objects than a gzip alone. Objects are twice as large here as on
+    # the chip, so this board has a larger heap.
     with WebDevice(tmp_path, heap="64k") as device:
         path = tmp_path / "image.gz"
         for form in (False, True):

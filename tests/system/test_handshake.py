@@ -80,7 +80,7 @@ def test_an_empty_password_is_none_and_the_sha256_counts_all_the_same(tmp_path):
         device.confirmed(start)
 
 
-# What it binds
+# What the handshake binds
 
 
 def test_an_image_that_is_exchanged_after_the_handshake_is_refused(tmp_path):
@@ -151,7 +151,7 @@ def test_a_board_that_has_the_md5_only_is_silent_to_the_stronger_invitation(tmp_
             host.invite_for(data)
             assert not host.answers_within(0.5)
         start = device.said
-        device.upload(data, password=PASSWORD, auth="auto")  # goes on with the classic one
+        device.upload(data, password=PASSWORD, auth="auto")  # the classic handshake is used
         device.confirmed(start)
 
 
@@ -174,7 +174,7 @@ def test_a_classic_response_does_not_answer_the_stronger_challenge(tmp_path):
         not_proved(device, start)
 
 
-# The answer
+# The response to the challenge
 
 
 def test_a_response_is_good_once(tmp_path):
@@ -188,7 +188,8 @@ def test_a_response_is_good_once(tmp_path):
             assert host.verdict(old) == "OK"
             host.accept()
             host.reset()
-            failed(device, start, "[23]")  # whether the board saw the connection or its end first
+            # The code depends on what the board sees first: the connection or its end.
+            failed(device, start, "[23]")
         with StrongHost(device.board.ip) as host:
             start = device.said
             host.invite_for(data)
@@ -204,7 +205,8 @@ def device_takes_strong(device):
 
 
 def test_a_response_of_another_shape_is_refused(tmp_path):
-    # One after the other each would wait for the delay of the one before.
+    # After each refused response, the board waits longer before its next challenge. So this test
+    # tries a few shapes only.
     with Device(tmp_path, **STRICT) as device:
         for shape in (
             lambda words: words[:2],
@@ -258,14 +260,16 @@ def test_a_response_from_another_address_is_ignored(tmp_path):
 def test_a_response_may_come_from_another_port_of_the_host_and_a_wrong_one_ends_nothing(
     tmp_path, wrong_first
 ):
-    # arduino-esp32's espota.py answers from one.
+    # espota.py of arduino-esp32 sends its response from another port than its invitation.
     with Device(tmp_path, **STRICT) as device, StrongHost(device.board.ip) as host:
         start = device.said
         data = device.next_image()
         host.invite_for(data)
         good = host.response(host.challenge())
         with StrongHost(device.board.ip) as other:
-            if wrong_first:  # the only one that is taken from another port
+            # After a wrong response from another port, the board takes a response only from the
+            # port of the invitation.
+            if wrong_first:
                 other.say(b"200 %s %s\n" % (CNONCE.encode(), b"0" * 64))
                 assert not other.answers_within(0.2)
                 host.say(good)
@@ -276,7 +280,7 @@ def test_a_response_may_come_from_another_port_of_the_host_and_a_wrong_one_ends_
         device.confirmed(start)
 
 
-# Others
+# Other ports, other words and other hosts
 
 
 @pytest.mark.parametrize("port", [0, 1, 22, 80, 1023, 65536])
@@ -307,7 +311,8 @@ def test_a_second_host_is_not_dialled_and_the_first_succeeds(tmp_path):
             nonce = host.challenge()
             other.invite_for(data)
             assert other.answer() == "ERR: ERROR[15]: Update already running\n"
-            # From the same address, as a forged datagram would be. It gets no challenge.
+            # This invitation has the address of the first host, as a forged datagram would have. It
+            # gets no challenge.
             spoof.invite(1000)
             assert spoof.answer() == "ERR: ERROR[15]: Update already running\n"
             for noise in (b"0 \n", b"0 x\n", b"100 80 1 x\n", b"0 80 1000 %s\n" % (b"0" * 32)):
@@ -335,7 +340,7 @@ def test_nobody_else_begins_while_the_board_waits_for_an_answer(tmp_path, ip):
         with StrongHost(device.board.ip, ip) as other:
             other.invite_for(device.image(files={"other.py": b""}))
             other.say(other.response(nonce))
-            # The answer to it is not a challenge.
+            # The board may answer the other host, but not with a challenge.
             assert not other.answers_within(0.3, "AUTH")
             assert host.verdict(host.response(nonce)) == "OK"
             assert host.send_all(data) == "OK"
@@ -352,7 +357,7 @@ def test_a_host_that_does_not_answer_keeps_others_away_for_2_s_only(tmp_path):
         data = device.next_image()
         with StrongHost(device.board.ip) as host:
             while True:
-                silent.invite_for(device.image())  # which gains it nothing
+                silent.invite_for(device.image())  # to invite again does not help the silent host
                 host.invite_for(data)
                 said = host.answer()
                 if said.startswith("AUTH2 "):
@@ -407,12 +412,12 @@ def test_after_wrong_passwords_the_next_answer_takes_seconds_and_the_right_one_i
                 waits.append(time.monotonic() - begun)
                 assert host.verdict(host.response(nonce, "guess")) == "Authentication Failed"
                 not_proved(device, start)
-        # By the board's own clock, which may be slow, but is never fast.
+        # The board measures the pauses by its own clock, which may be slow, but is never fast.
         assert all(
             wait >= ms / 1000 for wait, ms in zip(waits[1:], [490, 990, 1990, 3990], strict=True)
         )
         begun = time.monotonic()
-        # This host asks again every 2.5 s, which does not put the answer off.
+        # This host repeats its invitation every 2.5 s. This does not delay the board's answer.
         device_takes_strong(device)
         assert time.monotonic() - begun >= 7.9
 

@@ -54,7 +54,8 @@ def test_a_gzip_takes_the_heap_that_is_said_and_saves_what_is_said(tmp_path, rec
 
 def test_a_large_image_takes_no_more_heap_than_a_small_one(tmp_path):
     small, large = (measure.heap(tmp_path, image_bytes=size).peak for size in (3000, 100_000))
-    # How much the figure varies between runs: the application does not see every moment.
+    # The figure varies this much between runs, because the application does not measure at every
+    # moment.
     assert large - small <= 2048
 
 

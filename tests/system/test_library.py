@@ -6,7 +6,7 @@ from device import Device
 
 pytestmark = pytest.mark.parallel
 
-# README, "Your application"
+# README describes such a program in its section "Your application".
 LOOP = """
 from ota import OTA; ota = OTA(); ota.begin()
 import release
@@ -54,7 +54,8 @@ def test_a_program_with_its_own_main_takes_updates_and_finds_what_they_bring(tmp
         assert device.board.violation == ""
 
 
-# Settings that are passed go before those of the file; a wrong one is named all the same.
+# Settings that a program passes replace those of the file. If one of them is wrong, the board
+# still says so.
 PASSING = LOOP.replace("OTA()", "OTA(hostname='passed', port=9000, step_ms='long')")
 
 

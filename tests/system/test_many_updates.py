@@ -6,9 +6,11 @@ from device import APP, COMMANDED_APP, Device
 pytestmark = pytest.mark.campaign
 
 UPDATES, SAMPLE = 50, 6
-# The figures vary with the numbers in them, and with what the previous call has left.
+# The heap in use varies this much, with the numbers that are held in it and with what the previous
+# call has left there.
 TOLERANCE_BYTES = 384
-# So many names that the interpreter's table of names has made its step in every boot.
+# The interpreter's table of names grows in steps. With this many names, it has made its step in
+# every boot, so that the figures can be compared.
 NAMES = """
 class Names:
     pass
@@ -28,7 +30,7 @@ ASYNC_APP = (
 
 def in_use(device, start):
     """Return how much heap is in use when the release that began at line *start* is idle."""
-    # The trial's timer ends when it has ticked once more.
+    # The timer of the trial stops at its next tick. This waits until it has stopped.
     device.command("time.sleep_ms(700)", start)
     start = device.command("[__import__('gc').collect(), __import__('gc').mem_alloc()]", start)
     return int(device.board.wait_for(r"gives \[\w+, (\d+)\]", start=start)[1])
@@ -56,7 +58,7 @@ def test_many_updates_take_the_same_heap_and_the_same_flash(tmp_path, campaign, 
             heap.append(in_use(device, start))
         ordinary = in_use(device, device.boot())
         assert board.violation == ""
-    # What littlefs adds to the image varies.
+    # How much littlefs writes in addition to the image varies.
     assert max(programmed) - min(programmed) <= 2 * 4096, programmed
     assert max(erases) - min(erases) <= 4, erases
     assert len(files) == 1, files
@@ -73,7 +75,7 @@ def test_many_updates_without_a_restart_between_them_take_the_same_heap(tmp_path
             device.upload(device.next_image(APP))
             device.board.wait_for("update ended", start=start)
             heap.append(in_use(device, 0))
-        # Tables have grown by then.
+        # The first two updates do not count, because the interpreter's tables grow during them.
         assert constant(heap[2:]), heap
         start = device.boot()
         device.confirmed(start)

@@ -128,7 +128,7 @@ def test_a_board_and_its_services_are_found_and_resolved(tmp_path, host):
 
 
 def test_the_host_s_own_resolver_finds_a_board_by_its_name(device):
-    # As one without mDNS asks: from a port of its own, at the board's address.
+    # A resolver without mDNS asks like this: from a port of its own, at the board's address.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(1)
         label = name_of("board").encode()
@@ -214,7 +214,8 @@ def test_it_answers_again_after_each_reconnect(device, host):
 
 
 def test_every_query_is_answered_to_all(device):
-    # mdns-discovery asks every 15 s and forgets what it has not heard of for 60 s.
+    # mdns-discovery, a tool of the Arduino IDE, asks every 15 s. It forgets a board of which it has
+    # not heard for 60 s.
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as udp:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.bind(("224.0.0.251", 5353))
