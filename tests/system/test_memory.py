@@ -14,7 +14,8 @@ pytestmark = pytest.mark.parallel
 
 GARDEN = pack_directory(boards.GARDEN / "1.0.0").data
 
-# For tables that grow once, and numbers that do. One block kept of every failure would be 640.
+# The heap in use may grow by this much, since some tables and some numbers grow once. If every
+# failure kept one block, the heap in use would grow by 640 bytes.
 TOLERANCE_BYTES = 512
 
 
@@ -82,6 +83,6 @@ def test_after_20_failures_as_much_heap_is_in_use_as_before(tmp_path, how):
                 if how is not wrong_datagrams:
                     device.board.wait_for("update failed|refused:", start=start)
                 figures.append(in_use(device))
-        # The least of several figures, since the last call leaves more or less.
+        # The least of several figures counts, since the last call leaves more or less behind.
         assert min(figures[-5:]) - min(figures[:5]) <= TOLERANCE_BYTES, figures
         device.takes_an_update()

@@ -5,26 +5,26 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from device import Device
 
-# MicroPython's own modules, those that it looks for on the path first among them.
+# MicroPython's own modules. Some of them are modules that it looks for on the path first.
 MICROPYTHON = """
     array asyncio binascii builtins collections deflate errno esp flashbdev framebuf gc hashlib
     heapq io json lwip machine math micropython network ntptime os platform random re requests
     select socket ssl struct sys time uctypes umachine umqtt uos uselect usocket utime vfs webrepl
     websocket
 """.split()  # noqa: SIM905
-# This package's.
+# The names of this package's modules.
 OWN = """
     ota arduino auth begin boot callbacks clock control errors hal log main md5 md5_bytecode
     md5_viper record restart session settings signature slots start trial updater verify watchdog
     wifi
 """.split()  # noqa: SIM905
 
-# MicroPython's own asyncio imports these, and so looks for them on the path first.
+# MicroPython's own asyncio imports these modules, and looks for them on the path first.
 NEEDED_BY_ASYNCIO = {"select", "time"}
 
 RAISES = b"raise RuntimeError('this module must not be imported')\n"
 EMPTY = b"x = 1\n"
-# Without an import.
+# An application that imports nothing.
 PLAIN_APP = """
 def main(ota):
     ota.on_error(lambda code: print("update failed, code", code))
@@ -90,7 +90,7 @@ def test_an_application_whose_modules_bear_every_name_is_confirmed_and_updated(
 
 @pytest.mark.campaign
 def test_whatever_an_application_calls_its_modules_the_next_update_gets_in(tmp_path, campaign):
-    # A module that hides one that the application needs makes its trial fail.
+    # If a module hides another one that the application needs, the application's trial fails.
     names = campaign.sample("names", sorted({*MICROPYTHON, *OWN}), 5)
     kinds = {
         "plain": (PLAIN_APP, EMPTY),

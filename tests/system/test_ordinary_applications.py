@@ -36,7 +36,7 @@ def test_the_logger_takes_every_update_while_its_page_is_open(tmp_path, campaign
         assert board.violation == ""
 
 
-# What an application leaves of the chip's 38 KiB for an update beside it.
+# The application leaves free_kb of the chip's 38 KiB of heap for an update that runs beside it.
 @pytest.mark.parametrize(
     ("kind", "free_kb", "settings"),
     [(Device, 14, {}), (SignedDevice, 16, {"password": PASSWORD})],

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.parallel
 
 NO_SPACE, TIMEOUT, MD5_FAILED, NO_DATA, RUNNING, UNKNOWN_COMMAND = 4, 6, 7, 13, 15, 16
 DAMAGED = 37
-# Room for an update by the listener beside the Updater that the application keeps.
+# This heap has room for an update by the listener beside the Updater that the application keeps.
 HEAP = "64k"
 BY_WRITING = """
     print("state", state(updater), ota.is_updating)
@@ -114,7 +114,7 @@ def test_an_md5_that_an_application_was_told_is_compared(tmp_path):
         device.confirmed(start)
 
 
-# Misuses the Updater in every way; the numbers are those of its errors, in turn.
+# This application misuses the Updater in every way, and prints the number of each error in turn.
 MISUSING = """
     other = Updater(ota)
     steps = [

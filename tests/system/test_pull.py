@@ -14,7 +14,7 @@ from mpota.sim.rom_modules import control
 from pulling import NO_UPDATES, OK, PullingDevice, an_image
 from web_site import WebSite, file, head, md5, says, status
 
-# Headers that today's sample server for ESPhttpUpdate insists on, the User-Agent aside.
+# Headers that today's sample server for ESPhttpUpdate requires, apart from the User-Agent.
 INSISTED_ON = {
     f"x-esp8266-{name}"
     for name in ("sta-mac", "ap-mac", "free-space", "sketch-size", "sketch-md5", "chip-size")
@@ -281,7 +281,7 @@ def test_a_server_that_says_nothing_is_given_up_after_the_timeout(device, site):
     assert device.fails(url, -11, timeout_ms=300).text == "HTTP error: read Timeout"
 
 
-# What is in it
+# The content of an update
 
 
 def test_too_large_an_image_is_refused_before_on_start(device, site):
@@ -299,7 +299,7 @@ def test_what_is_no_image_is_refused_by_its_first_byte_as_in_arduino(device, sit
     outcome = device.fails(site.add("/no-image", file(body, Content_Type="text/html")), error)
     assert outcome.text == "Verify Bin Header Failed"
     size = len(body)
-    # An error may follow a start.
+    # on_start has been called already, although the image is refused afterwards.
     assert outcome.events == ["start", f"progress 0 {size}", "error -106", "pull error -106"]
     assert device.slot(device.idle) == idle
 
@@ -353,7 +353,8 @@ def test_the_led_is_on_while_a_piece_is_written(device, site):
     start = device.command(levels)
     device.installs(url, data, led_pin=2, led_on=0)
     device.command("ota.on_progress(None)")
-    # progress is called within the write; before the first one the pin is as it was.
+    # on_progress is called while a piece is written. Before the first piece is written, the pin
+    # still has its old level.
     lines = [line for line in device.board.lines[start:] if line.startswith("led")]
     assert set(lines[2:]) == {"led 0"}
     assert "1" in device.board.wait_for("^gives (.)", start=device.command("Pin(2).value()"))[1]

@@ -48,12 +48,12 @@ def test_a_pull_is_nearly_as_fast_as_a_loop_that_receives_and_writes(tmp_path, r
 def test_an_idle_poll_is_short(tmp_path, record_property):
     sent, received = measure_pull.bytes_per_idle_poll(tmp_path)
     record_property("bytes of an idle poll", f"{sent} sent, {received} received")
-    # Each in one packet.
+    # The request and the answer fit into one packet each.
     assert sent <= 1460 and received <= 536
 
 
-# Asks as often as it is told, and says when it is told so how much of the heap is in use: in a call
-# of its own, since what a question leaves on the stack keeps its objects.
+# This application asks the server as often as the test tells it. A separate call tells how much of
+# the heap is in use, since a question leaves values on the stack, and these keep its objects.
 ASKING_APP = (
     """
 import gc
@@ -81,14 +81,14 @@ def test_a_hundred_questions_leave_the_heap_where_it_was(tmp_path, site, record_
             said = device.command("in_use()")
             return int(device.board.wait_for(r"gives (\d+)", start=said)[1])
 
-        # The collector takes what it finds on the C stack for pointers, and so keeps something that
-        # is over at times: the least of some looks is what is in use.
+        # The garbage collector takes values on the C stack for pointers, and so sometimes keeps an
+        # object that is no longer needed. The least of several figures is what is in use.
         in_use(2)
         before = min(in_use(1) for _ in range(5))
         in_use(100)
         after = min(in_use(1) for _ in range(5))
         record_property("heap that 100 questions keep", f"{after - before} bytes")
-        # One block kept of each would be 3,200.
+        # If every question kept one block, that would be 3,200 bytes.
         assert abs(after - before) <= 512
         assert len(site.requests) == 112
 
@@ -97,11 +97,12 @@ def test_a_hundred_questions_leave_the_heap_where_it_was(tmp_path, site, record_
 
 
 ALONE = "boot: the services run alone, for one update"
-# Enough for a question, and by far not for an update that must be signed with a long key.
+# This heap is enough for a question to the server, but by far not for an update that must be signed
+# with a long key.
 _LEFT = boards.chip_kb(9)
 
 
-# With the least there is no room even to look at what the server has.
+# With 8.5 KB there is not even room to look at what the server has.
 @pytest.mark.parametrize("left_kb", [8.5, 9])
 def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, site, left_kb):
     with full_board(tmp_path, site, leaving(boards.chip_kb(left_kb))) as device:
@@ -112,7 +113,7 @@ def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, 
         device.confirmed(start)
         lines = device.board.lines[start:]
         assert sum(ALONE in line for line in lines) == 1
-        # The equipment was made safe before the restart, and nothing is called after it.
+        # on_start made the equipment safe before the restart. No callback is called after it.
         assert lines.count("on_start") == 1 and "update ended" not in lines
         assert device.record.outcome == "confirmed: 2" and device.board.violation == ""
 
@@ -122,7 +123,8 @@ def full_board(folder, site, app=None, **settings):
     site.add("/", status("304 Not Modified"))
     settings = {"update_url": site.url + "/", "update_interval_s": 1} | settings
     key = test_key("4096")
-    # What a question that goes on holds would be free when it is over.
+    # The application fills the heap only after its first question is over. Otherwise the memory
+    # that the question holds would become free later.
     listening = "while ota.arduino.socket is None:"
     app = app or leaving(_LEFT)
     assert listening in app
@@ -143,7 +145,7 @@ def test_an_update_that_fails_after_the_restart_is_told_and_counted(tmp_path, si
         alone = device.line(ALONE)
         device.board.wait_for("app 1 runs, outcome: failed: .*ERROR.37.", start=alone)
         files = device.files()
-        assert files["/.ota/pull"][40] == 1  # failures, by which the pause grows
+        assert files["/.ota/pull"][40] == 1  # the number of failures, with which the pause grows
 
 
 def test_an_application_may_refuse_the_restart(tmp_path, site):

@@ -108,7 +108,7 @@ def test_a_board_that_runs_a_release_of_the_server_gets_what_has_changed_alone(t
         assert session.scalar(sa.select(Attempt.tries)) == 1
 
 
-# An application that does not stand some data.
+# An application that fails when it finds certain data.
 _JUDGES = """    tell(ota)
     import os
     if "data" in os.listdir("/") and "bad" in os.listdir("/data"):
@@ -126,7 +126,8 @@ def test_data_come_to_a_board_whose_application_asks_for_them(tmp_path, serving)
         start = device.boot()
         device.board.wait_for("is confirmed", start=start)
         assert device.files()["/data/page.html"] == b"<p>one"
-        # The board says what it has, and is not sent it again; nor is it given as an application.
+        # The board tells the server which data it has, and the server does not send them again. Nor
+        # does the server offer them as an application.
         assert device.ask("update_fs", url).result == str(NO_UPDATES)
         assert ended(desk, "confirmed") == "confirmed: data"
         with desk.database.reading() as session:

@@ -7,7 +7,7 @@ import pytest
 from pulling import NO_UPDATES, PullingDevice
 from web_site import WebSite, status
 
-# lwIP asks a silent server four times, and gives up after 1 + 1 + 2 + 3 s.
+# lwIP asks a silent name server four times, and gives up after 1 + 1 + 2 + 3 s.
 STALL_MS = 7000
 
 
@@ -65,7 +65,8 @@ def test_a_name_is_looked_up_once_until_its_server_cannot_be_reached(device):
             assert device.update(url).result == str(NO_UPDATES)
         assert names.asked == ["updates.example.org"]
         assert site.requests[-1].headers["host"] == f"updates.example.org:{site.address[1]}"
-        # The server gets another address: the next question fails, the one after that finds it.
+        # The server gets another address. The board's next question fails, and the question after
+        # that reaches the server.
         names.ip = "127.0.0.7"
     with WebSite("127.0.0.7", site.address[1]) as moved, NameServer("127.0.0.7") as names:
         device.board.use_name_server(*names.address)
@@ -76,7 +77,7 @@ def test_a_name_is_looked_up_once_until_its_server_cannot_be_reached(device):
 
 
 def test_after_a_failure_the_name_is_looked_up_again(device):
-    # By now, another server may answer at the old address.
+    # The server may have moved, and another server may answer at its old address.
     with WebSite("127.0.0.6") as site, NameServer("127.0.0.6") as names:
         device.board.use_name_server(*names.address)
         site.add("/", status("404 Not Found"))

@@ -67,7 +67,8 @@ class Nginx:
         assert found, "nginx is needed, as a server of others (Debian: apt-get install nginx)"
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = "{}:{}".format(*free.getsockname())
-        # A worker process of another user could not read the test's folder.
+        # If root starts nginx, its worker process belongs to another user unless this line is
+        # there. That user cannot read the test's folder.
         user = "user root;" if os.geteuid() == 0 else ""
         settings = self._folder / "nginx.conf"
         settings.write_text(NGINX.format(folder=self._folder, address=address, user=user))
@@ -146,7 +147,8 @@ def test_a_download_from_nginx_goes_on_after_a_power_cut(tmp_path, nginx):
         nginx.put("app.img", data)
         device.board.wait_for("bytes announced")
         deadline = time.monotonic() + 30
-        while device.files().get("/.ota/pull", bytes(41))[32:36] != b"\0\x80\0\0":  # 32768
+        # Bytes 32 to 35 of the file say how far the download has come. The test waits for 32768.
+        while device.files().get("/.ota/pull", bytes(41))[32:36] != b"\0\x80\0\0":
             assert time.monotonic() < deadline, device.files().get("/.ota/pull")
             time.sleep(0.01)
         start = device.boot("power")
@@ -186,7 +188,7 @@ def test_a_file_on_pythons_http_server_is_taken_when_it_is_another_and_only_then
         finally:
             server.shutdown()
             thread.join()
-    # This server answers by the date of the file.
+    # This server compares the date of the file, and answers 304 while the file is unchanged.
     assert _Handler.statuses.count(200) == 1 and _Handler.statuses[-1] == 304
 
 
@@ -199,7 +201,7 @@ def test_a_board_that_polls_updates_from_the_samples_of_esphttpupdate(tmp_path, 
     with WebSite() as site:
         url = site.add("/", run(sample(known)))
         with Device(tmp_path, update_url=url, **OFTEN) as device:
-            # The error of a board that the server does not know.
+            # Each sample answers with its own error to a board that it does not know.
             error = "404" if sample is sample_of_today else "HTTP 500"
             device.board.wait_for(f"pull: .*{error}")
             mac = site.requests[-1].headers["x-esp8266-sta-mac"]
@@ -220,7 +222,8 @@ def test_without_a_version_the_samples_do_as_they_always_did(tmp_path):
         device.fails(today, -102)
         mac = site.requests[-1].headers["x-esp8266-sta-mac"]
         known[mac] = ("1", device.image())
-        # Today's sends nothing to a board without a version; the older one asks for the MD5.
+        # Today's sample sends nothing to a board that tells no version. The older sample compares
+        # the MD5 of the image that the board runs.
         assert device.update(today).result == str(NO_UPDATES)
         assert device.update(older).result == str(NO_UPDATES)
         data = device.next_image()
@@ -269,7 +272,8 @@ def test_what_is_written_into_the_record_while_the_md5_is_worked_out_stays(tmp_p
 
 
 def test_a_board_that_got_its_image_without_an_md5_tells_it_all_the_same(tmp_path):
-    # The strong handshake announces one; a plain server does not, and the older sample asks for it.
+    # The strong handshake announces the image's MD5, and a plain server does not. The older sample
+    # needs the MD5 from the board.
     known: dict = {}
     with WebSite() as site, PullingDevice(tmp_path, reboot_on_success=True) as device:
         data = device.next_image(files={"data.bin": filler(20_000)})

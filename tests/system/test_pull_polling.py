@@ -17,7 +17,8 @@ from web_site import StrongFile, WebSite, file, head, says, status
 
 # An application that asks as often as possible.
 OFTEN = {"update_interval_s": 1}
-# An application that raises in its trial; the previous version prints what it is told of that.
+# An application that raises in its trial. The previous version then prints what the board tells it
+# about this trial.
 RAISING_APP = """
 def main(ota):
     print("app {version} runs")
@@ -55,7 +56,7 @@ def polls(device, times=2):
         device.board.wait_for("pull: no update", start=start)
 
 
-# What it takes
+# Which updates the board takes
 
 
 def test_a_release_in_the_folder_is_taken_confirmed_and_reported(tmp_path, shelf):
@@ -76,7 +77,7 @@ def test_the_outcome_the_boots_and_the_state_of_the_board_are_reported(tmp_path,
     url = site.add("/", page)
     with Device(tmp_path, update_url=url, **OFTEN) as device:
         device.board.wait_for("is confirmed")
-        page.data = b""  # of which the board knows the ETag
+        page.data = b""  # its ETag stays, and the board knows this ETag
         polls(device, 1)
     first, last = site.requests[0].headers, site.requests[-1].headers
     assert (first["x-mpota-outcome"], first["x-mpota-boots"]) == ("", "0")
@@ -177,7 +178,7 @@ def test_html_and_other_files_are_refused_without_disturbing_the_equipment(tmp_p
         assert "update failed, code -106" not in device.board.lines
 
 
-# When it asks
+# When the board asks
 
 
 def test_failures_bring_a_pause_that_grows_and_a_success_ends_it(tmp_path, site):
@@ -223,7 +224,7 @@ def test_retry_after_is_respected(tmp_path, site):
 
 
 def test_boards_ask_at_times_of_their_own(tmp_path, site):
-    # Of all boards that start together, whatever their numbers are.
+    # The script plans the questions of 64 boards that start together, each with another number.
     script = """
 import sys
 sys.path.insert(0, "/rom/lib")
@@ -257,7 +258,7 @@ print("done")
     nexts = [int(match[2]) for match in plans if match]
     assert len(firsts) == 64 and min(firsts) >= 0 and max(firsts) <= 60
     assert min(nexts) >= 3240 and max(nexts) <= 3960
-    # In every quarter of the time there are some, and nowhere half of them.
+    # In every quarter of the time some of the boards ask, and in no quarter more than half of them.
     for values, low, high in ((firsts, 0, 60), (nexts, 3240, 3960)):
         quarters = [0] * 4
         for value in values:
@@ -271,7 +272,7 @@ def test_no_question_while_updates_are_not_allowed_nor_in_a_trial(tmp_path, site
     with Device(tmp_path, app, update_url=url, **OFTEN) as device:
         device.command("ota.pull.check()")
         device.board.wait_for("gives False")
-        time.sleep(2.5)  # there is nothing to wait for: it does not ask
+        time.sleep(2.5)  # the board does not ask, so there is no event to wait for
         assert not site.requests
         device.command("ota.allow_for(60)")
         device.board.wait_for("pull: no update")
@@ -315,7 +316,7 @@ def test_plain_http_without_a_key_is_warned_of_and_said_once(tmp_path, site):
         assert not [line for line in device.board.lines if warned in line]
 
 
-# Asked for by the application
+# Questions that the application asks for
 
 
 def test_an_application_without_a_setting_asks_in_the_background(tmp_path, site):
@@ -344,7 +345,7 @@ def test_a_program_may_ask_before_it_calls_begin(tmp_path, site):
     url = site.add("/", status("304 Not Modified"))
     device = Device(tmp_path, update_url="http://127.0.0.1:9/", update_interval_s=3600)
     main = OWN_MAIN.replace("{url!r}", repr(url)).encode()
-    # With a download that has failed in the services alone, whose pause goes on.
+    # A download has failed while the services ran alone. The pause after this failure goes on.
     state = failed_place("http://127.0.0.1:9/")
     files = {"/main.py": main, "/.ota/pull": state}
     boards.change_files(device.board.flash, lambda f: f.update(files))
@@ -389,7 +390,7 @@ def test_a_long_head_and_chunks_of_a_byte_are_taken_in_steps(tmp_path, site):
         assert steps("/long-head") > 90 * 70 / 128
         device.board.wait_for("pull: no update")
         site.add("/chunks", says(head(Transfer_Encoding="chunked") + chunks[:3000]))
-        assert steps("/chunks") > 400  # of 500 bytes, some of which came with the head
+        assert steps("/chunks") > 400  # the body has 500 bytes, and some of them came with the head
 
 
 def test_an_application_may_have_one_of_its_own(tmp_path, site):

@@ -57,15 +57,16 @@ def restarted(device, start):
 def test_a_download_that_breaks_anywhere_goes_on_there(
     device, site, data, campaign, how, record_property
 ):
-    # Before 256 bytes have come there is no update that could go on.
+    # Before 256 bytes have come, no update has begun that could be resumed.
     offsets = [256 + n * (len(data) - 256) // 200 for n in range(200)]
     ran = campaign.sample(f"resume {how.__name__}", offsets, 8)
     for at in ran:
         page = StrongFile(data, [at], how)
         timeout_ms = 400 if how is web_site.be_silent else 4000
         device.installs(site.add("/breaks", page), data, timeout_ms=timeout_ms)
-        # What had come before the break was not sent again, but for what a reset has thrown away,
-        # and what comes so slowly on a busy machine that it counts as silence.
+        # The server did not send again what had come before the break, with two exceptions. A reset
+        # throws some bytes away, and on a busy machine bytes may come so slowly that the board
+        # takes this for silence.
         assert page.sent == len(data) if how is web_site.close else page.sent < 2 * len(data)
     name = {"close": "FIN", "reset": "RST", "be_silent": "silence"}[how.__name__]
     record_property(f"downloads resumed after {name}", f"{len(ran)}/{len(offsets)}")
@@ -108,7 +109,7 @@ def test_a_server_that_is_gone_for_a_moment_is_asked_again(device, site, data):
         device.command(f"ota.pull.check({url!r})")
         at = device.line("broken off after 9000", start)
     try:
-        device.board.wait_for("broken off after 9000", start=at + 1)  # nobody is there
+        device.board.wait_for("broken off after 9000", start=at + 1)  # no server is there now
         with WebSite(*other.address) as again:
             again.add("/gone", StrongFile(data))
             device.board.wait_for("pull: updated", start=at)
@@ -147,7 +148,7 @@ def test_what_goes_on_is_compared_as_a_whole(device, site, large):
     site.add("/spoiled", StrongFile(large, x_MD5=md5(b"other")))
     outcome = device.fails(url, 7)
     assert outcome.text.startswith("Update error: ERROR[7]: MD5")
-    # A file that cannot be used does not resume a download.
+    # A downloaded file that cannot be used is not resumed: the board starts from byte 0.
     site.add("/spoiled", StrongFile(large, x_MD5=md5(large)))
     device.installs(url, large)
     assert site.asked("/spoiled")[-1].start == 0
@@ -193,7 +194,7 @@ def test_a_file_that_changes_in_between_ends_the_update_and_the_next_one_starts_
 
 
 def test_two_servers_that_disagree_are_one_in_the_end(device, site, large):
-    # Several servers behind one name, by turns: the same file with different ETags.
+    # Two servers behind one name answer by turns. They have the same file with different ETags.
     servers = [StrongFile(large, [40_000], etag='"a"'), StrongFile(large, etag='"b"')]
     turns = []
 
@@ -294,7 +295,7 @@ def test_an_etag_that_is_too_long_for_the_file_resumes_nothing(device, site, lar
 
 
 def test_an_update_does_not_fail_for_want_of_the_file(device, site, large):
-    # There is a folder in the place of the file.
+    # There is a folder in the place of the file that says how far a download has come.
     def spoil(files):
         files.pop(STATE, None)
         files[STATE + "/x"] = b""
@@ -316,14 +317,14 @@ def test_an_update_that_keeps_its_place_programs_little_more_than_its_size(devic
 
 
 def _broken_off_flash(folder, site, image):
-    # A board's flash with *image* up to 32768 in its idle slot.
+    # Returns a board's flash whose idle slot has the first 32768 bytes of *image*.
     with PullingDevice(folder) as device:
         break_off(device, site, "/cut", image)
         return device.board.flash
 
 
 def _resume(device, site, cut=None):
-    # Lets a board go on with the download; returns the operations that it took.
+    # Lets a board go on with the download. Returns how many flash operations this took.
     device.board.cut_power_after(cut)
     before = device.board.operations
     url = site.url + "/cut"
@@ -366,7 +367,7 @@ def test_a_power_cut_before_any_operation_of_a_resumed_download_leaves_all_well(
             device.board.power_on()
             ran = device.board.wait_for(r"app (\d+) runs", start=said)[1]
             device.board.wait_for("takes commands", start=said)
-            # Where only what follows the record was cut, the new version runs already.
+            # If the power was cut after the record had been written, the new version runs already.
             if ran == "1":
                 device.installs(site.url + "/cut", image, **SILENCE)
                 said = device.boot()

@@ -12,7 +12,8 @@ from cryptography.x509.oid import NameOID
 from pulling import NO_UPDATES, PullingDevice
 from web_site import StrongFile, WebSite, status
 
-# In place of the firmware's own: what a handshake does that finds the heap too full.
+# This class replaces the firmware's tls module. Like a handshake in a heap that is too full, it
+# raises MemoryError.
 FULL_HEAP = """
 class tls:
     CERT_NONE = PROTOCOL_TLS_CLIENT = 0

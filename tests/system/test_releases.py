@@ -23,7 +23,7 @@ def release(sequence, **lines):
     return image_with(manifest_text(sequence, **lines), {"app.py": source})
 
 
-# Ahead
+# Releases that are too far ahead
 
 
 def test_a_release_too_far_ahead_is_refused_and_the_farthest_is_taken(device):
@@ -35,7 +35,7 @@ def test_a_release_too_far_ahead_is_refused_and_the_farthest_is_taken(device):
     assert device.record.floor == device.sequence
 
 
-# Of another kind
+# Releases for another application or board
 
 
 def test_a_release_of_another_application_is_refused(tmp_path):
@@ -73,7 +73,7 @@ def test_a_release_need_not_say_for_which_board_it_is(device):
     device.takes_an_update()
 
 
-# Back
+# Older releases
 
 
 def mpota(*arguments):
@@ -103,7 +103,7 @@ def test_an_older_release_is_taken_where_the_image_and_the_board_allow_it(tmp_pa
         assert uploaded.returncode == 0, uploaded.stderr
         device.sequence = 2
         device.confirmed(start)
-        # The floor stays where it was.
+        # The older release has not lowered the floor.
         assert device.record.floor == 3
         start = device.said
         device.refuses(packed(tmp_path, 1).read_bytes(), BELOW_FLOOR)

@@ -21,11 +21,13 @@ from mpota.board.set_up import Job, set_up
 from mpota.sim.firmware import stand_in_firmware
 from serial_board import Report, SerialBoard
 
-# What esptool does with DTR (D) and RTS (R) of a port on this computer: reset, with GPIO0 low.
+# This is what esptool does with DTR (D) and RTS (R) of a port on this computer. It resets the chip
+# while GPIO0 is low.
 CLASSIC_RESET = "D0|R1|W0.1|D1|R0|W0.05|D0"
 
 
-# A capacitor at the chip's reset pin: GPIO0 is looked at so long after the pin is let go.
+# There is a capacitor at the chip's reset pin. The chip reads GPIO0 only this long after the pin
+# has been released.
 RISE_S = 0.01
 
 
@@ -37,7 +39,7 @@ class WiredAdapter(serial.Serial):
 
     board = None
     is_held = False
-    cts = dsr = ri = cd = False  # lines that lead nowhere
+    cts = dsr = ri = cd = False  # these lines are not connected
 
     def _update_rts_state(self):
         self._update_lines()
@@ -92,7 +94,8 @@ def served(board):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_board_is_reset_into_its_boot_mode_and_out_of_it_by_dtr_and_rts(tmp_path, monkeypatch):
     monkeypatch.setitem(esp_port_manager.cfg, "custom_reset_sequence", CLASSIC_RESET)
-    # pyserial looks every 50 ms whether the server has answered, and asks at each command.
+    # pyserial asks the server at each command, and looks every 50 ms whether it has answered. With
+    # shorter pauses the test takes less time.
     pauses = types.SimpleNamespace(**vars(time))
     pauses.sleep = lambda seconds: time.sleep(seconds / 20)
     monkeypatch.setattr(serial.rfc2217, "time", pauses)
@@ -100,7 +103,7 @@ def test_a_board_is_reset_into_its_boot_mode_and_out_of_it_by_dtr_and_rts(tmp_pa
         job = Job(check_firmware(stand_in_firmware(code_bytes=4096), "short.bin"))
         _, ready = set_up(url, job, lambda _: {"ssid": "garden"}, Report())
         assert ready.address == board.board.ip
-        # Once more, now that a program runs on it.
+        # The board is reset once more, now that a program runs on it.
         with Loader(url, tell=lambda line: None) as loader:
             start = len(board.board.lines)
             assert loader.start()

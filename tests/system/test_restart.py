@@ -17,7 +17,7 @@ from signing import SignedDevice
 pytestmark = pytest.mark.parallel
 
 NO_MEMORY, VETOED, NOT_NOW = 14, 32, 33
-# An application that leaves this little heap still takes updates.
+# A board whose application leaves only this much heap still takes updates.
 LITTLE = boards.chip_kb(6)
 SMALL_FILE = {"data.bin": bytes(range(256)) * 20}
 # How long unmodified tools wait for an answer.
@@ -48,7 +48,7 @@ def is_full(device, start=0):
     device.board.wait_for("^leaves", start=start)
 
 
-# It works
+# Updates after a restart
 
 
 @pytest.mark.campaign
@@ -62,7 +62,7 @@ def test_an_application_that_leaves_little_takes_every_update(tmp_path, campaign
             is_full(device, device.line("^app ", start))
             assert count(device, "on_start", start) == 1
             assert count(device, ALONE, start) == 1
-            # The services alone do not call what the application has registered.
+            # While the services run alone, they do not call the application's callbacks.
             assert not any(line.startswith("update ") for line in device.board.lines[start:])
         assert device.record.outcome == f"confirmed: {device.sequence}"
         assert device.board.violation == ""
@@ -115,10 +115,11 @@ def test_a_board_that_joins_too_late_for_others_is_waited_for_by_mpota(tmp_path)
         device.board.wait_for("app 2 runs", start=start)
 
 
-# What runs meanwhile
+# While the services run alone
 
 
-# Prints the levels of two pins, then starts the services as the board's own main.py does.
+# This main.py prints the levels of two pins, and then starts the services as the board's own
+# main.py does.
 MAIN = b"""
 from machine import Pin
 print("pins", Pin(4).value(), Pin(5).value())
@@ -166,7 +167,7 @@ def test_an_update_that_fails_is_told_to_the_next_boot_of_the_application(tmp_pa
         device.takes_an_update()
 
 
-# When it is not done
+# When the board does not restart
 
 
 def stays_up(device, *codes, **options):
@@ -231,7 +232,7 @@ def test_an_application_that_refuses_the_update_is_not_restarted(tmp_path):
         assert "divide by zero" in str(stays_up(device, VETOED))
 
 
-# What is kept
+# What is kept during the restart
 
 
 KEPT = control.RTC + 0x1A0

@@ -32,18 +32,19 @@ def test_broken_settings_keep_nothing_from_running_and_let_nobody_update(tmp_pat
         device.board.wait_for("E: ota.json: ", start=start)
         device.board.wait_for("app 1 runs", start=start)
         device.board.wait_for("listens on port 8266", start=start)
-        if content is not None:  # it may have had a password
+        if content is not None:  # the broken file may have contained a password
             error = device.fails(device.image(), RefusedError)
             assert "no password is set" in str(error)
             return
-        # A trial takes a minute without settings: it is enough to see it begin.
+        # Without settings a trial takes a minute, so the test only waits until the trial begins.
         device.upload(device.next_image())
         device.board.wait_for("app 2 runs", start=start)
         device.board.wait_for("listens on port", start=start)
         assert device.board.violation == ""
 
 
-# Values that no setting has, and what is said of them. Every row is tried at once.
+# Settings with a wrong value, and what the board says about each. All settings of a group are tried
+# at once.
 NUMBER, TEXT, BOOL = "must be a number", "must be a text", "must be true or false"
 WRONG = {
     "texts": {
@@ -90,7 +91,7 @@ def test_each_wrong_setting_is_named_in_one_line_and_the_update_services_come_up
         for name, (_, problem) in WRONG[kind].items():
             said = [line for line in device.board.lines if f"ota.json: {name} " in line]
             assert said == [f"[ota] E: ota.json: {name} {problem}: its default is used"]
-        # A trial takes a minute by default: it is enough to see it begin.
+        # By default a trial takes a minute, so the test only waits until the trial begins.
         start = device.said
         device.upload(device.next_image())
         device.board.wait_for("app 2 runs", start=start)
@@ -131,7 +132,7 @@ def test_settings_are_not_changed_by_the_board(tmp_path):
         assert json.loads(before) == expected
 
 
-# Tells the levels before main.py does anything.
+# This main.py prints the levels of three pins before it does anything else.
 TELLING_MAIN = b"""
 from machine import Pin
 print("levels", [Pin(n).value() for n in (4, 5, 12)])

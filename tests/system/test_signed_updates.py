@@ -15,14 +15,15 @@ from transports import board_for, each_transport, ready, updating
 pytestmark = pytest.mark.parallel
 
 FOOTER_BYTES, SIGNATURE_BYTES, TRAILER_BYTES = 40, 256, 260
-STRANGER, THIRD = 1, 2  # new keys
+STRANGER, THIRD = 1, 2  # numbers of keys that are new to the board
 NOT_SIGNED, BELOW_FLOOR, DAMAGED, BAD_MANIFEST = 12, 36, 37, 38
 
-# With one Updater for all images, and without a restart.
+# This application uses one Updater for all images, and does not restart.
 REUSING_APP = updating("updater = kept[0] if kept else (kept.append(updater), updater)[1]").replace(
     "def take(", "kept = []\n\ndef take("
 ).replace("            reset()\n", "            ota.updater\n")  # fmt: skip
-# With a flash that loses data: a bit of byte {at} is lost while the first block is verified.
+# This application makes the flash lose data: a bit of byte {at} is lost while the first block is
+# verified.
 SPOILING_APP = updating(
     end="""
         for step, _ in enumerate(updater.ending()):
@@ -39,7 +40,7 @@ SPOILING_APP = updating(
 )
 
 
-# Images that are no good
+# Images that must be refused
 
 
 def unsigned_images(device):
@@ -58,7 +59,7 @@ def unsigned_images(device):
         "the signature of the ROMFS",
         with_trailer(image, signed(folder, image[:-FOOTER_BYTES])[-TRAILER_BYTES:-4]),
     )
-    # As `signed` signs it, but for one file, and with a footer that is right.
+    # This release differs in one file from the one that was signed, and its footer is right.
     other = image_with(
         manifest_text(device.sequence + 1), {"app.py": b"def main(ota):\n    1 / 0\n"}
     )
@@ -108,7 +109,8 @@ def test_what_is_not_signed_by_a_key_of_the_board_is_refused(tmp_path, transport
         record = device.files()["/.ota/record"]
         images = dict(unsigned_images(device))
         assert len(images) >= 40
-        # All of them are sent in one way: the checks do not depend on the way.
+        # Only one transport sends all of the images, and the others send every fourth one: the
+        # checks do not depend on the transport.
         names = list(images) if transport == "application" else list(images)[::4]
         for name in names:
             code = send(device, images[name])
@@ -212,7 +214,7 @@ def test_what_counts_is_what_is_read_back_from_flash(tmp_path, at):
     device = SignedDevice(tmp_path)
     device.app = APP
     good = device.next_image(files=data)
-    # With room for the Updater twice: the application keeps its own, for updates of its own.
+    # The heap has room for two Updaters, since the application keeps one for its own updates.
     app = SPOILING_APP.replace("{at}", str(at % len(good)))
     device = SignedDevice(tmp_path, app, heap="72k")
     with device:
@@ -304,12 +306,12 @@ def test_a_lost_key_is_retired_by_a_release_that_is_signed_with_the_second(tmp_p
         device.confirmed(start)
         device.board.wait_for("the keys of this release are taken over", start=start)
         assert device.keys == new
-        # Somebody who has found the first key is too late.
+        # Somebody who has found the first key cannot use it any more.
         record = device.files()["/.ota/record"]
         stolen = signed(tmp_path, device.image(), FIRST)
         device.refuses(stolen, NOT_SIGNED)
         assert device.files()["/.ota/record"] == record
-        # Both of the new ones are good, and keys stay though a release brings none.
+        # Both of the new keys are accepted. The board keeps its keys when a release brings none.
         for key in (SECOND, THIRD):
             device.key = key
             device.takes_an_update()
@@ -369,7 +371,7 @@ def test_a_release_with_broken_keys_is_taken_back(tmp_path, broken):
 
 
 def test_the_first_keys_can_come_with_a_release(device, tmp_path):
-    device.spoiled = True  # it has keys from now on
+    device.spoiled = True  # the board has keys from now on
     device.update(device.next_image(files={"ota.keys": key_file(FIRST)}))
     device.refuses(device.image(), NOT_SIGNED)
     device.update(signed(tmp_path, device.next_image()))

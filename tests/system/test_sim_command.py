@@ -214,7 +214,7 @@ def test_boards_side_by_side_are_updated_one_without_the_other(tmp_path):
     second.until("slot b is confirmed")
     assert upload(GARDEN / "2.0.0", "-i", first_ip)[0] == 0
     first.until("slot b is confirmed")
-    # Each said its own lines alone, and was updated once.
+    # Each simulator printed only the lines of its own board, and each board was updated once.
     for sim, ip in ((first, first_ip), (second, second_ip)):
         assert sim.end(signal.SIGINT)[0] == 0
         assert {line.split("|")[0].split()[1] for line in sim.said if "|" in line} == {ip}

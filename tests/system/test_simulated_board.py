@@ -170,7 +170,7 @@ if machine.reset_cause() == 0:
 
 
 def test_a_board_whose_memory_map_is_taken_says_so(tmp_path, monkeypatch):
-    # An address that every process has in use.
+    # The map must go to an address that is in use in every process.
     sources = tmp_path / "sim"
     shutil.copytree(Path(sim.__file__).parent, sources)
     flash_map = sources / "flash_map.py"
@@ -302,7 +302,7 @@ print("board", machine.Timer, hasattr(hashlib, "md5"), socket.TCP_NODELAY, sorte
 """
     with board_that_runs(tmp_path, script) as board:
         board.wait_for("^one True True True$")
-        # Built-in modules are in no dictionary; the frozen _boot.py has loaded this one.
+        # sys.modules does not contain built-in modules. The frozen _boot.py has loaded flashbdev.
         board.wait_for(r"^board <class 'Timer'> False 1 \['flashbdev'\]$")
 
 
@@ -411,7 +411,7 @@ except ValueError:
     print("freq refused")
 """
     with board_that_runs(tmp_path, script) as board:
-        chip = int(board.ip.rpartition(".")[2])  # boards side by side differ in it
+        chip = int(board.ip.rpartition(".")[2])  # boards on one computer differ in it
         assert board.wait_for("^id (.*)")[1] == repr(bytes((chip, 0xFF, 0xC0, 0)))
         assert board.wait_for("^mac (.*)")[1] == repr(b"\x5c\xcf\x7f\xc0\xff" + bytes((chip,)))
         assert board.wait_for("^ap mac (.*)")[1] == repr(b"\x5e\xcf\x7f\xc0\xff" + bytes((chip,)))
@@ -534,11 +534,11 @@ def test_what_the_keeper_fails_with_reaches_who_waits_at_once(tmp_path):
         for wait in (lambda: board.wait_for("more"), board.join, board.wait_for_power_cut):
             with pytest.raises(RuntimeError, match="no room for a line"):
                 wait()
-    assert time.monotonic() - begun < 10  # and not the 30 s and 60 s of patience
+    assert time.monotonic() - begun < 10  # the calls did not wait for their full 30 s or 60 s
     assert not board.is_on
 
 
-# In a process of its own, since it would harm what other tests start meanwhile.
+# This script runs in a process of its own, since it would harm what other tests start meanwhile.
 _CHANGING_ENVIRONMENT = """
 import os, sys, threading
 from pathlib import Path
@@ -652,7 +652,8 @@ def test_a_board_s_code_finds_as_much_free_heap_as_in_a_bare_interpreter(tmp_pat
 
 
 def test_names_take_as_much_heap_as_in_a_bare_interpreter(tmp_path):
-    # The table of names grows in ever larger pieces; the simulator's own names do not count.
+    # The interpreter's table of names grows in ever larger pieces. The simulator's own names must
+    # not take any of the heap.
     script = """
 import gc
 for i in range(9):

@@ -9,7 +9,7 @@ from mpota.sim.board import DEEP_SLEEP, POWER_ON, RESET_PIN, SOFT_RESTART
 from web_site import WebSite, status
 
 _PERIOD = 2**30
-_NEAR = _PERIOD - 400  # ticks that come round soon after the boot
+_NEAR = _PERIOD - 400  # with these ticks at the boot, they return to 0 soon
 
 
 def test_ticks_begin_with_0_at_every_boot(tmp_path):
@@ -23,7 +23,7 @@ if not machine.reset_cause():
     with board_that_runs(tmp_path, script) as board:
         for start in (0, 1):
             ms, us = map(int, board.wait_for(r"^begin (\d+) (\d+)", start=start).groups())
-            # A busy machine may be slow, but the computer has been on for longer than that.
+            # The limits allow for a busy machine. The computer has been on for longer than that.
             assert 0 <= ms < 300
             assert 0 <= us - ms * 1000 < 300000
 
@@ -103,7 +103,7 @@ print("goes on", ticks.count(False) > 0)
         board.wait_for("^goes on True$")
 
 
-# Days pass: the services across the turn
+# The services while the ticks return to 0, as they do after days
 
 
 @pytest.mark.parametrize("before_ms", [200, 1000, 2500])

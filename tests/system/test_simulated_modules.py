@@ -126,7 +126,7 @@ gc.collect()
 print("takes", before - gc.mem_free())
 """
     first, second = [int(line.split()[1]) for line in said_by(tmp_path, script)]
-    # Two classes, a base, and five functions, of at least 32 bytes each.
+    # The module has two classes, their base and five functions. Each takes at least 32 bytes.
     assert 8 * 32 <= first < 4096
     assert second == first
 

@@ -41,10 +41,10 @@ def test_the_sleeper_sends_takes_an_update_and_confirms_it_within_its_wake_ups(t
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
         collector.bind(("127.0.0.9", 9999))
         collector.settimeout(30)
-        # The setting confirm_s is the one of boards in the field: the application confirms itself.
+        # confirm_s has the value that boards in use have. The application confirms itself.
         settings = {"update_url": url, "collector": "127.0.0.9", "sleep_s": 0.2, "confirm_s": 60}
         with boards.board_with(tmp_path, release(1), **settings) as board:
-            for _ in range(12):  # more than the boots after which an unhealthy board is safe mode
+            for _ in range(12):  # a board that is not healthy would be in safe mode by then
                 assert collector.recv(100) == b"-60\n"
             assert not [line for line in board.lines if "safe" in line or "update:" in line]
             image.write_bytes(release(2))

@@ -28,10 +28,10 @@ from raw_host import RawHost
 pytestmark = pytest.mark.parallel
 
 PASSWORD = "geheim"
-# An application that is never confirmed by itself, though it is healthy.
+# The board does not confirm this application by itself, although the application is healthy.
 UNDECIDED = APP.replace("ota.on_error", "ota.auto_confirm = False\n    ota.on_error")
 HANGS = "def main(ota):\n    print('hangs')\n    while True:\n        pass"
-# As much heap, in KB of the chip's, that an update does not begin beside the application.
+# If the application leaves only this much of the chip's heap, no update begins beside it.
 TOO_LITTLE_KB = 7
 
 
@@ -143,7 +143,8 @@ def test_the_status_is_for_those_who_know_the_password(tmp_path):
         for _ in range(3):
             with pytest.raises(WrongPasswordError):
                 status(device)
-        # After 0.5 s and 1 s; the right one comes 2 s later, and ends that.
+        # The second and third wrong password had to wait for 0.5 s and 1 s. The right one has to
+        # wait for 2 s, and ends these pauses.
         device.password = PASSWORD
         assert status(device).name == "small"
         assert time.monotonic() - begun >= 3.4
@@ -230,7 +231,7 @@ def test_an_open_board_does_what_nobody_has_proven(device):
 @pytest.mark.parametrize("password", ["", PASSWORD], ids=["open", "password"])
 def test_a_good_release_is_confirmed(tmp_path, password):
     with Device(tmp_path, password=password, confirm_s=2) as device:
-        for data in (device.next_image(), device.image()):  # and the same once more
+        for data in (device.next_image(), device.image()):  # the same image comes twice
             end, stages = sent(device, data)
             assert end == Ending("confirmed", runs="small 2")
             assert stages[0] == "the board restarts" and "on trial" in stages
@@ -260,7 +261,7 @@ def test_a_trial_that_goes_on_is_not_decided(tmp_path):
 
 def test_a_board_that_does_not_restart_is_not_decided(tmp_path):
     with Device(tmp_path, reboot_on_success=False) as device:
-        time.sleep(2)  # or its boot would be as young as the upload
+        time.sleep(2)  # otherwise the board's boot would be as recent as the upload
         end, _ = sent(device, device.next_image(), wait_s=4)
         expected = "the board has not restarted yet, and tries the new version then"
         assert end == Ending("undecided", expected)

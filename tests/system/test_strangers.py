@@ -27,7 +27,8 @@ def test_strangers_datagrams_keep_no_heap(tmp_path, record_property):
     assert kb(strangers.kept) <= budgets.LEFT_KB * budgets.TOLERANCE
 
 
-# Holds all of the heap from when the first host was asked for the password until that talk is over.
+# This application holds all of the heap from the moment when the first host is asked for the
+# password until the talk with this host is over.
 FULL_APP = """
 import gc, time
 
@@ -62,14 +63,15 @@ def test_a_strangers_talk_ends_on_time_in_a_full_heap(tmp_path):
             host.invite_for(b"an image")
             host.challenge()
             taken_ms = int(device.board.wait_for(r"^over after (\d+)", timeout_s=30)[1])
-        # The talk did not end for lack of memory, and was not forgotten.
+        # The lack of memory did not end the talk early, and the board did not forget to end it.
         assert 9000 <= taken_ms < 30000
         arduino.upload(device.next_image(), board_ip=device.board.ip, password=PASSWORD)
         device.confirmed(0)
 
 
 JUNK_A_SECOND = 3000
-# Calls handle() so seldom that one datagram a call would leave an honest one no chance.
+# This application calls handle() seldom. If a call read only one datagram, an honest datagram would
+# have no chance among the junk.
 SLOW_APP = APP.replace("sleep_ms(10)", "sleep_ms(40)")
 
 

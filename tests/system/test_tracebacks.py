@@ -44,7 +44,7 @@ def test_an_application_is_named_by_its_path_on_the_board_with_line_and_function
 
 
 def test_the_package_is_named_by_its_path_in_the_system_rom_with_lines_and_functions(tmp_path):
-    # A setting that a program has spoilt makes the listener fail.
+    # A program has set a setting to a wrong value, and this makes the listener fail.
     with Device(tmp_path, COMMANDED_APP) as device:
         start = device.command("ota.settings.update({'step_ms': 'long'})")
         device.board.wait_for("TypeError", start=start)

@@ -7,7 +7,7 @@ from mpota import image
 ON_TRIAL, REJECTED, BELOW_FLOOR = 34, 35, 36
 pytestmark = pytest.mark.parallel
 
-# Applications, each with what the record says of it.
+# Applications that fail, each with the reason that the record then contains.
 RAISES = {
     "no main": ("x = 1", "ImportError"),
     "no such module": ("import no_such_module\ndef main(ota): pass", "ImportError"),
@@ -39,7 +39,7 @@ HANGS = {
     ),
     "in async main": "async def main(ota):\n    while True:\n        pass",
 }
-# Says that it runs, and never that it is healthy.
+# This application prints that it runs. It is not confirmed, although it may be healthy.
 UNDECIDED = APP.replace("ota.on_error", "ota.auto_confirm = False\n    ota.on_error")
 
 
@@ -130,7 +130,7 @@ def test_no_update_is_taken_during_a_trial_and_power_cuts_count_as_tries(device)
         board.wait_for(f"on trial, boot {boot} of 3", start=start)
         board.wait_for("listens on port", start=start)
         device.refuses(device.image(), ON_TRIAL)
-        board.power_off()  # and with it the RTC memory
+        board.power_off()  # the RTC memory is lost, too
         start = device.said
         board.power_on()
     board.wait_for("boot: slot .: not confirmed in 3 boots", start=start)
@@ -175,7 +175,8 @@ FILLING_APP = APP.replace(
 
 @pytest.mark.parametrize("password", ["", "secret"], ids=["open", "password"])
 def test_a_version_that_leaves_too_little_heap_for_an_update_is_not_confirmed(tmp_path, password):
-    # On a board with a password it may leave less, since it can be restarted for an update.
+    # On a board with a password an application may leave less heap, since such a board can restart
+    # for an update.
     too_little, enough = (11_000, 18_000) if password else (16_000, 30_000)
     with Device(tmp_path, confirm_s=0.5, trial_s=2, password=password) as device:
         start = device.said
@@ -187,7 +188,7 @@ def test_a_version_that_leaves_too_little_heap_for_an_update_is_not_confirmed(tm
 
 
 def test_an_application_may_confirm_by_itself(device):
-    # Though the application is healthy by then, nothing is confirmed before it confirms.
+    # The version is not confirmed before the application confirms it, even if it is healthy before.
     app = UNDECIDED.replace(
         "        ota.handle()\n",
         "        ota.handle()\n"

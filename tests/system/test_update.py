@@ -107,7 +107,7 @@ def test_the_example_garden_is_updated_with_its_valve_shut_first(tmp_path):
 
 def test_without_reboot_on_success_the_next_reset_tries_what_was_verified(tmp_path):
     with Device(tmp_path, reboot_on_success=False) as device:
-        for _ in range(2):  # the second takes the place of the first
+        for _ in range(2):  # the second update replaces the first
             start = device.said
             device.upload(device.next_image())
             device.board.wait_for("update ended", start=start)

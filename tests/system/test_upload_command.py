@@ -60,7 +60,7 @@ def test_a_strangers_guesses_bring_no_classic_handshake_about(tmp_path):
     with Device(tmp_path, password="secret") as device:
         path = tmp_path / "x.img"
         path.write_bytes(device.next_image())
-        for _ in range(4):  # the next answer comes after 4 s
+        for _ in range(4):  # after these, the board waits for 4 s before its next answer
             device.fails(path.read_bytes(), WrongPasswordError, password="guess")
         start = device.said
         done = upload(device, path, "--classic", "-a", "secret")

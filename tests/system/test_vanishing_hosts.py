@@ -12,10 +12,11 @@ pytestmark = pytest.mark.parallel
 SIZE_BYTES = 16_384  # of the image in these tests
 ENDS = {"FIN": RawHost.finish, "RST": RawHost.reset}
 
-# After how many bytes hosts go away, 212 numbers: at borders of chunks and blocks, and all along.
+# The hosts go away after these numbers of bytes. The 212 numbers lie at borders of chunks and
+# blocks, and all over the image.
 BORDERS = [0, 1, 2, 511, 512, 513, 1024, 1459, 1460, 1461, 2920, 4096, 8192, 10_220, 16_383]
 OFFSETS = sorted({*BORDERS, *range(40, SIZE_BYTES, 83)})
-# After this many hosts, the board has to take an update.
+# After the hosts of each group, the board has to take an update.
 GROUPS = [OFFSETS[first::4] for first in range(4)]
 
 
@@ -32,7 +33,7 @@ def ends_badly(device, said):
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("offsets", GROUPS, ids=lambda offsets: f"{offsets[0]},{offsets[1]},...")
 def test_hosts_that_go_away_one_after_the_other(tmp_path, offsets, end):
-    # With a password: without one, the board makes a pause after a few.
+    # The board has a password: without one, it would make a pause after a few failures.
     with Device(tmp_path, password=PASSWORD) as device, device.unharmed():
         data = image_of(device)
         assert len(data) == SIZE_BYTES
@@ -60,7 +61,7 @@ def test_a_host_that_goes_away_without_reading_a_count(device, end):
 def test_a_host_whose_port_is_closed(device):
     with device.unharmed(), RawHost(device.board.ip) as host:
         said = device.said
-        host.say(b"0 %d 1000 %s\n" % (host.port, b"0" * 32))  # and nobody listens
+        host.say(b"0 %d 1000 %s\n" % (host.port, b"0" * 32))  # but nobody listens at this port
         assert host.answer() == "OK"
         device.board.wait_for("update failed, code 2", start=said)
 
@@ -96,7 +97,7 @@ def silent_after_the_challenge(host, data):
 
 
 def never_connected(host, data):
-    # The listener's queue is full: the board's SYN gets no answer at all.
+    # The queue of the host's listening socket is full, so the board's SYN gets no answer at all.
     host.listener.listen(0)
     full = [socket.socket() for _ in range(2)]
     for client in full:
@@ -131,7 +132,8 @@ SILENCES = [silent_after_the_challenge, never_connected, never_accepted, silent_
 
 
 def test_a_host_that_falls_silent_is_given_up(tmp_path):
-    # Each takes the board's 10 s: all at once, each on a board of its own.
+    # The board gives each silent host up after 10 s. So all of them run at once, each on a board of
+    # its own.
     def run(silence):
         folder = tmp_path / silence.__name__
         folder.mkdir()

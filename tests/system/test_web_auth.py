@@ -71,7 +71,7 @@ def log_in(ip, algorithm="SHA-256", **changes):
 @pytest.mark.parametrize("settings", [
     {"web_password": PASSWORD},
     HA1S,
-    {"password": PASSWORD},  # which is the page's too, where that has none of its own
+    {"password": PASSWORD},  # the page uses it, too, if it has none of its own
     {"web_password": PASSWORD, "web_user": "ann o'nym", "password": "another"},
 ], ids=["password", "digests", "the listener's", "user"])  # fmt: skip
 def test_curl_and_a_client_of_our_own_log_in(tmp_path, settings):
@@ -85,7 +85,7 @@ def test_curl_and_a_client_of_our_own_log_in(tmp_path, settings):
         assert sorted(challenges(ask(ip))) == ["Basic", "MD5", "SHA-256"]
         for algorithm in ("MD5", "SHA-256"):
             assert log_in(ip, algorithm, user=user) == 200
-        # Without the name of the algorithm it is MD5 (RFC 7616, 3.4).
+        # If the client names no algorithm, the algorithm is MD5 (RFC 7616, 3.4).
         value = digest(challenge(ip, "MD5"), user=user, uri="/update/status", algorithm="-")
         assert status_of(ask(ip, Authorization=value)) == 200
         start = device.said
@@ -103,12 +103,13 @@ def test_the_password_is_asked_for_before_the_body_is_read(tmp_path):
         ip = device.board.ip
         operations = device.board.operations
         with connect(ip) as connection:
-            connection.sendall(request(ip, Content_Length="90000"))  # and no body
+            connection.sendall(request(ip, Content_Length="90000"))  # the body is not sent
             assert hear(connection).status == 401
         with connect(ip) as connection:
             connection.sendall(request(ip, Content_Length="90000", Expect="100-continue"))
             assert hear_bytes(connection).startswith(b"HTTP/1.1 401 ")
-        # A client that sends the body all the same gets the answer, and not a reset.
+        # A client that sends the body all the same gets the answer. Its connection is not
+        # reset.
         answer = device.post(device.image(), Authorization="")
         assert (answer.status, answer.text) == (401, "user and password are needed\n")
         assert device.board.operations == operations
@@ -121,14 +122,14 @@ def test_every_way_to_the_board_but_its_front_page_needs_the_password(tmp_path):
             assert device.curl(path=path).status == 401
         for path in ("", "/confirm", "/reject", "/revert", "/restart"):
             assert device.post(b"", path, Authorization="").status == 401
-        answer = curl(f"http://{ip}/")  # tells nothing but where the page is
+        answer = curl(f"http://{ip}/")  # the answer tells only where the page is
         assert (answer.status, answer.headers["location"]) == (302, "/update")
         answer = curl("--location", "--user", f"{USER}:{PASSWORD}", f"http://{ip}/")
         assert answer.status == 200
 
 
 def test_wrong_credentials_of_every_kind_are_refused(tmp_path):
-    # As if each came from someone else: the pause after a wrong one is another matter.
+    # Each value comes from another client, so that the pause after a wrong one delays no other.
     with WebDevice(tmp_path, web_password=PASSWORD) as device, device.unharmed():
         ip = device.board.ip
         long = "x" * 300
@@ -168,13 +169,14 @@ def test_what_was_recorded_on_the_network_cannot_be_sent_again(tmp_path):
             assert status_of(ask(ip, Authorization=value)) == 200
         for count in [*counts, 1, 5]:
             said = ask(ip, Authorization=digest(fresh, count=count, uri="/update/status"))
-            # The browser tries again by itself with the new nonce, and asks nobody.
+            # The browser tries again by itself with the new nonce, and does not ask the user.
             assert status_of(said) == 401
             assert all(c["stale"] == "true" for n, c in challenges(said).items() if n != "Basic")
         # A proof for another address, or another method, cannot be used either.
         value = digest(fresh, count=10, uri="/update/status")
         assert status_of(ask(ip, path="/update", Authorization=value)) == 401
-        # Asking for nonces pushes none out, using newer ones does.
+        # The board forgets an older nonce when newer ones are used, but not when they are only
+        # asked for.
         for _ in range(20):
             newest = challenge(ip)
         time.sleep(0.6)
@@ -186,7 +188,7 @@ def test_what_was_recorded_on_the_network_cannot_be_sent_again(tmp_path):
         assert challenges(said)["SHA-256"]["stale"] == "true"
         said = ask(ip, Authorization=digest(newest, uri="/update/status"))
         assert challenges(said)["SHA-256"]["stale"] == "true"
-        # A restart makes all of them old: no wrong password is counted for that.
+        # A restart makes all nonces old. An old nonce does not count as a wrong password.
         value = digest(challenge(ip), uri="/update/status")
         device.boot()
         device.board.wait_for("web: http", start=device.said - 3)
@@ -213,15 +215,15 @@ def test_guessing_takes_longer_each_time_and_only_for_who_guesses(tmp_path):
             begun = time.monotonic()
             assert status_of(ask(ip, Authorization=basic(USER, "guess"))) == 401
             took.append(time.monotonic() - begun)
-        # 0, then 0.5, 1, 2 and 4 s after the one before.
+        # The first guess is answered at once, the others 0.5, 1, 2 and 4 s after the one before.
         assert took[4] > 3.5 and took[3] > 1.7
         with connect(ip) as waiting:
             waiting.sendall(request(ip, method="GET", Authorization=basic(USER, "guess")))
             time.sleep(0.3)
-            # Another try of the same client meanwhile gains nothing, and says when to come again.
+            # If the same client tries again meanwhile, it is refused, and told when to come again.
             said = ask(ip, Authorization=basic(USER, PASSWORD))
             assert said.startswith(b"HTTP/1.1 429 ") and b"\r\nRetry-After: " in said
-            # Two others are served at once.
+            # Two other clients are served at once.
             begun = time.monotonic()
             with connect(ip) as open_one:
                 open_one.sendall(b"GET ")
@@ -238,7 +240,7 @@ def test_a_strict_board_takes_sha256_alone_and_binds_the_image(tmp_path):
         sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
         answer = device.curl("--digest", "--user", log, "-F", f"image=@{image}")
         assert answer.status == 403 and "/update?sha256=" in answer.text
-        # The proof covers the address, and so the digest of the image that must follow.
+        # The proof covers the address, which contains the digest of the image that must follow.
         fresh = challenge(ip)
         other = request(ip, b"other", path=f"/update?sha256={sha256}", Authorization=digest(
             fresh, method="POST", uri=f"/update?sha256={sha256}"))  # fmt: skip

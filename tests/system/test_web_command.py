@@ -29,7 +29,8 @@ def test_an_upload_by_the_page_ends_as_any_other(tmp_path):
         assert status == 0, said
         assert "10 %, " in said and "100 %, " in said
         assert said.strip().endswith("small 2: confirmed")
-        # Digest with SHA-256, of the image's digest, too: nothing else was sent.
+        # mpota proved the password by Digest with SHA-256, and the proof covered the image's
+        # digest, too. It sent no other proof.
         status, said = run("status", "--http", url, "-a", PASSWORD, "--json")
         (told,) = json.loads(said)
         assert (told["version"], told["outcome"], told["board"]) == ("2", "confirmed: 2", url)

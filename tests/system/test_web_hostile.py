@@ -16,9 +16,11 @@ from test_web_upload import is_installed, saved
 from web_client import WebDevice, basic, digest, form, request
 
 REQUESTS, CONNECTIONS = 500, 300
-# Until the board has filled what it remembers of strangers, and has loaded every part once.
+# After this many requests, the board has filled its memory of strangers, and has loaded every part
+# once.
 FIRST = 80
-# As much as the table of names and the free list vary. One connection kept would be 1,200.
+# The heap in use varies by this much, since the table of names and the free list vary. A connection
+# that is never released would take 1,200 bytes.
 TOLERANCE_BYTES = 768
 
 NONCE = {"algorithm": "SHA-256", "realm": "mpota", "nonce": "00000001" + "0" * 24}
@@ -70,7 +72,7 @@ def hostile(ip, numbers):
     part = form(("image", "a.bin", garbage))
     kind = "multipart/form-data; boundary=xyz"
     size = str(numbers.choice([0, 1, 5, 2**20, 10**8]))
-    # No restart, since a mutation may well make a good request of it.
+    # /update/restart is left out, since a mutation may well turn out to be a good request.
     own = numbers.choice(["/update", "/update/status", "/update/confirm", "/update/revert"])
     whole = request(ip, b"x" * 300, path=own, Authorization=numbers.choice([good, wrong]))
     mutated = bytearray(whole)
@@ -97,7 +99,7 @@ def hostile(ip, numbers):
         [whole[:cut], whole[cut:]],
         [],
     ])  # fmt: skip
-    # Who does not end the request does not wait for its answer: that may take 10 s each.
+    # A client that does not end its request does not wait for the answer, which may take 10 s.
     return pieces, numbers.choice(["wait", "reset", "close"])
 
 
@@ -144,7 +146,7 @@ def test_hostile_requests_leave_page_heap_and_version_as_they_were(
                 f"{after - before} bytes of heap kept",
             )
             assert after - before <= TOLERANCE_BYTES
-        # That was an update by the listener; and the page takes one, too.
+        # The listener has just taken an update. The page takes one, too.
         start = device.said
         image = saved(tmp_path, device.next_image())
         log_in = ("--digest", "--user", f"mpota:{PASSWORD}")

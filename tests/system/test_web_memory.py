@@ -31,11 +31,11 @@ def test_beside_8_kb_the_page_is_shown_and_an_upload_goes_on_after_a_restart(tmp
             "form": ("-F", f"image=@{image}"),
             "raw": ("--data-binary", f"@{image}", "-H", "Content-Type: application/octet-stream"),
         }[how]
-        # curl tries again by itself, in the time that it is told.
+        # curl tries again by itself, after the time that the board tells it.
         is_installed(device, start, device.curl(*LOG_IN, "--retry", "5", *body))
         lines = device.board.lines[start:]
         assert sum(ALONE in line for line in lines) == 1
-        # The equipment was made safe before the restart, and nothing is called after it.
+        # on_start made the equipment safe before the restart. No callback is called after it.
         assert lines.count("on_start") == 1 and "update ended" not in lines
         assert device.board.violation == ""
 

@@ -11,7 +11,7 @@ from web_client import WebDevice, curl, request, say
 
 pytestmark = pytest.mark.parallel
 
-# README, "From the browser"
+# These routes are like those in the README, section "From the browser".
 ROUTES = """
     values = {"pump": "off"}
 
@@ -39,7 +39,8 @@ ROUTES = """
     ota.web.route("/odd", odd)
 """
 APP_WITH_ROUTES = APP.replace("    print(", ROUTES.lstrip("\n") + "    print(")
-# Here, since several tests run at the same time, and Python's ast is not made for that.
+# The example is packed here and not in a test: several tests run at the same time, and Python's ast
+# module is not made for that.
 LOGGER = pack_directory(boards.ROOT / "examples" / "logger", architecture=ARCHITECTURE)
 LOGO = b"<svg>" + b"x" * 3000 + b"</svg>"
 
@@ -68,7 +69,7 @@ def test_an_application_answers_under_addresses_of_its_own(tmp_path):
         assert get(ip, "/", Host="evil.example").status == 403
         answer = say(ip, request(ip, b"off", path="/switch", Origin="http://evil.example"))
         assert answer.status == 403 and get(ip, "/").text == "<h1>The pump is on</h1>"
-        # Its pages are no burden for updates.
+        # The application's pages do not keep the board from taking updates.
         start = device.said
         data = device.next_image(APP_WITH_ROUTES, {"logo.svg": LOGO})
         is_installed(device, start, device.post(data))

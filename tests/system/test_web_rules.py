@@ -51,7 +51,7 @@ def test_pages_of_others_change_nothing(tmp_path):
             ):  # fmt: skip
                 assert answer.status == 403, origin
                 assert "access-control-allow-origin" not in answer.headers
-        # Its own page may, by each of its names.
+        # The board's own page may send such requests, under each name of the board.
         for host in (ip, "valves.local", f"{ip}:8080"):
             origin = f"http://{host}"
             answer = device.post(b"", "/confirm", Host=host, Origin=origin)
@@ -202,7 +202,7 @@ def test_two_are_served_and_others_told_to_come_again(tmp_path):
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         second.sendall(f"Host: {ip}\r\n\r\n".encode())
         assert hear(second).status == 200
-        # The spares had to give way to so many, or are good for a request still.
+        # The board has either closed the spare connections, or it still answers a request on them.
         assert get(ip).status == 200
         for spare in spares:
             with contextlib.suppress(ConnectionError):
@@ -342,4 +342,4 @@ def test_an_application_with_a_server_on_that_port_is_no_worse_for_it(tmp_path):
     with Device(tmp_path, app, web=True) as device:
         device.board.wait_for("web: there is no page: .*EADDRINUSE")
         device.update(device.next_image(app))
-        assert sum("EADDRINUSE" in line for line in device.board.lines) <= 2  # boots
+        assert sum("EADDRINUSE" in line for line in device.board.lines) <= 2  # one for each boot

@@ -45,14 +45,14 @@ def test_curl_updates_the_board_as_scripts_for_arduino_do(tmp_path):
         data = device.next_image(files={"data.bin": random.Random(1).randbytes(70_000)})
         start = device.said
         is_installed(device, start, device.curl("-F", f"image=@{saved(tmp_path, data)}"))
-        # In the words that the browser of a user without JavaScript shows, which then reloads.
+        # The answer is the page for a browser without JavaScript, which opens /update again later.
         start = device.said
         saved(tmp_path, device.next_image())
         answer = device.curl("-F", f"firmware=@{tmp_path}/image.bin", "-H", "Accept: text/html")
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert 'http-equiv="refresh" content="15;URL=/update"' in answer.text
         is_installed(device, start, answer)
-        # A body that is the image, whose digests are announced.
+        # The body of the request is the image alone, and its digests are announced in the headers.
         start = device.said
         data = device.next_image()
         answer = device.curl(
@@ -189,7 +189,7 @@ def test_policy_is_asked_and_answers_in_words(tmp_path):
         assert say(ip, request(ip, b"1", path="/door")).text == "ok"
         start = device.said
         is_installed(device, start, device.post(data))
-        # The new application, on trial, opens its gate.
+        # The new application is confirmed, although its gate is closed.
 
 
 def test_an_update_during_a_trial_is_refused(tmp_path):
@@ -228,7 +228,8 @@ def test_callbacks_tell_of_an_update_in_order(tmp_path, on):
         assert lines.index("told end") < next(i for i, x in enumerate(lines) if "restart" in x)
 
 
-# Closes the page in the middle of the first update, from a callback of it or beside it.
+# This application closes the page in the middle of the first update, from a callback of the update
+# or outside of it.
 CLOSING = """
 import time
 
@@ -253,7 +254,8 @@ def main(ota):
 @pytest.mark.parametrize("within", ["None", "ota.web.end()"], ids=["beside", "in a callback"])
 def test_an_application_that_closes_the_page_in_an_update_hears_that_it_failed(tmp_path, within):
     app = CLOSING.replace("{within}", within)
-    # One step a call: otherwise a fast machine would take all of the image in the first one.
+    # handle() makes one step at each call. Otherwise a fast machine would take all of the image in
+    # the first call.
     with WebDevice(tmp_path, app, step_ms=0) as device:
         start = device.said
         with pytest.raises(OSError):
@@ -331,7 +333,7 @@ def test_the_answer_reaches_a_client_that_sends_all_before_it_reads(tmp_path):
 
 
 def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause(tmp_path):
-    # Otherwise strangers could wear out the board's flash.
+    # Without this pause strangers could wear out the board's flash.
     with WebDevice(tmp_path) as device:
         damaged = device.image()[:-1] + b"x"
         for pause_s in (0, 0, 2, 4):
@@ -349,7 +351,7 @@ def test_after_failed_transfers_a_board_without_a_password_makes_a_growing_pause
             # The same pause applies to the listener.
             assert device.fails(damaged, RefusedError).code == 33
         start = device.said
-        # curl waits for as long as the board has told it.
+        # curl waits for as long as the board has told it to.
         image = saved(tmp_path, device.next_image())
         answer = device.curl("--retry", "3", "-F", f"image=@{image}")
         is_installed(device, start, answer)

@@ -19,7 +19,7 @@ from mpota.sim.rom import ARCHITECTURE
 pytestmark = pytest.mark.parallel
 
 REJECTED = 35
-# Says where the package is that it was given.
+# This application prints the path of the package that it uses.
 TELLING_APP = APP.replace(
     "    print(", "    import ota as package\n    print('package', package.__path__)\n    print(", 1
 )
@@ -84,7 +84,7 @@ def test_a_release_runs_the_package_that_it_brings_and_the_next_one_gets_in(tmp_
             start = device.boot(how)
             assert lines_of(device, start, "ota") == ["I: boot: slot b"]
             device.board.wait_for("app 2 runs", start=start)
-        # A release without the package runs the one of the system ROM again.
+        # With a release that has no package, the package of the system ROM runs again.
         start = device.said
         device.update(device.next_image(TELLING_APP))
         device.board.wait_for("package /rom/lib/ota", start=start)
@@ -107,7 +107,7 @@ def test_a_release_that_is_taken_back_takes_its_package_with_it(tmp_path):
         trial = device.line("on trial", start)
         start = device.line("app 1 runs", trial)
         assert "E: trial: taken back" in "\n".join(lines_of(device, trial, "next ota"))
-        # It is the release's package that has written it, and the system ROM's that reads it.
+        # The release's package has written the record, and the system ROM's package reads it.
         assert record_version(device)[0] == 3
         assert device.record.rejected == 2
         device.board.wait_for("listens", start=start)
@@ -116,7 +116,7 @@ def test_a_release_that_is_taken_back_takes_its_package_with_it(tmp_path):
         assert not lines_of(device, start, "next ota")
 
 
-# Packages that do not work, each by its changes; of None, a module is missing.
+# Packages that do not work, because of the changes given for each. None: a module is missing.
 BROKEN = {
     "incomplete": None,
     "raises": {"ota/start": (("def run():", "1 / 0\n\n\ndef run():"),)},
@@ -148,7 +148,7 @@ def test_a_release_whose_package_is_broken_is_taken_back_and_the_next_one_gets_i
 def test_the_update_services_alone_are_those_of_the_system_rom(tmp_path):
     with Device(tmp_path, confirm_s=0.1) as device:
         device.update(device.next_image(files=package(NEXT)))
-        # Boots that never become healthy.
+        # Without a network, these boots never become healthy.
         device.board.network = False
         for _ in range(10):
             start = device.said
@@ -199,7 +199,7 @@ def test_pack_with_ota_makes_such_a_release(device, tmp_path):
     device.update(packed.data)
     device.board.wait_for("package /app/.ota/ota", start=start)
     device.takes_an_update()
-    # As a user does it, for a board with the chip's own processor.
+    # This is how a user packs a release, for a board with the chip's own processor.
     command = [
         sys.executable,
         "-m",

@@ -14,11 +14,11 @@ from signing import SignedDevice
 from web_client import basic, form, post
 from web_site import StrongFile, WebSite
 
-# Brings an image, or data, and gives the board's error number, 0 if it was taken.
+# A function that sends an image, or data, and returns the board's error number (0: it was taken).
 Send = Callable[..., int]
 
-# How an application feeds the Updater, with the command above the size. What is refused is refused,
-# whatever is called after it.
+# How an application feeds the Updater. The bits of *size* above the lowest 24 are the command.
+# After a refusal, each further call of the Updater is refused with the same error.
 _TAKE = """
     {prepare}
     try:
@@ -89,7 +89,7 @@ def _by_form(device: Device, data: bytes, is_data: bool = False) -> int:
     return _by_page(device, body, Content_Type="multipart/form-data; boundary=xyz")
 
 
-# With a password: a board without one makes a pause after some failures.
+# Most boards have a password, since a board without one makes a pause after some failures.
 TRANSPORTS: dict[str, tuple[Send, str, dict[str, object]]] = {
     "classic": (_by_classic_handshake, APP, {"password": PASSWORD}),
     "SHA-256": (_by_strong_handshake, APP, {"password": PASSWORD, "auth": "strict"}),

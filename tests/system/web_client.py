@@ -34,8 +34,8 @@ class WebDevice(Device):
     """A board whose page is on; other settings as with Device."""
 
     def __init__(self, folder: Path, app: str = APP, /, **settings: object) -> None:
-        # An update by the page takes more heap than one by the listener, in objects, and these are
-        # twice as large here as on the chip: 38 KiB there have as many words as 76 KiB here.
+        # An update by the page takes more heap for objects than an update by the listener. Objects
+        # are twice as large here as on the chip: 38 KiB there have as many words as 76 KiB here.
         super().__init__(folder, app, **{"web": True, "heap": "64k"} | settings)
         self._web_password = str(settings.get("web_password", ""))
 

@@ -105,7 +105,7 @@ class WebSite:
             self.requests.append(request)
             page = self.pages.get(request.path.partition("?")[0], status("404 Not Found"))
             page(connection, request)
-            # A close with bytes unread would be a reset.
+            # If bytes were unread, closing the connection would reset it.
             connection.shutdown(socket.SHUT_WR)
             connection.settimeout(1)
             while connection.recv(65536):
@@ -139,7 +139,7 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
-# Ways to break off.
+# Ways to break off a connection
 
 
 def close(connection: socket.socket) -> None:
@@ -202,7 +202,7 @@ class StrongFile:
         end = next(self._breaks, size)
         body = self.data[start:end]
         line = "206 Partial Content" if start else "200 OK"
-        self.sent += len(body)  # first, since the board may be done before this goes on
+        self.sent += len(body)  # counted first: the board may be done before this thread goes on
         connection.sendall(head(line, **sizes) + body)
         if end < size:
             self.how(connection)
