@@ -241,10 +241,14 @@ def compose(folder: Path) -> None:
         rows = connection.exec_driver_sql("SELECT mac, address FROM boards").fetchall()
         tell("boards", [list(row) for row in rows])
     desk.roll_out(desk.add(image))
-    until(lambda: get(host, port, "/update", **told)[0] == 200)
-    status, body, headers = get(host, port, "/update", **board_headers(1, x_mpota_secret=SECRET))
+    # Each worker of the server learns of the release at a moment of its own.
+    replies = []
+    until(lambda: replies.append(get(host, port, "/update", **told)) or replies[-1][0] == 200)
+    status, body, headers = replies[-1]
     tell("the image", [status, body == image, headers["Content-Length"] == str(len(image))])
-    direct = get(composition.addresses["server"], port, "/update", **told)
+    server = composition.addresses["server"]
+    until(lambda: replies.append(get(server, port, "/update", **told)) or replies[-1][0] == 200)
+    direct = replies[-1]
     tell("from nginx", [direct[0], direct[1] == b"", bool(direct[2]["X-Accel-Redirect"])])
     tell("the page", get(host, port, "/login")[0])
     tell("metrics", get(host, port, "/metrics")[0])
