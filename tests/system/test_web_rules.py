@@ -138,6 +138,8 @@ def test_a_request_is_bounded(tmp_path):
             (b"GET  /update HTTP/1.1\r\n\r\n", 400),
             (b"GET http://x/update HTTP/1.1\r\n\r\n", 400),
             (b"GET /upd\xc3\xa4te HTTP/1.1\r\n\r\n", 400),
+            (b"G\xffT /update HTTP/1.1\r\n\r\n", 400),
+            (b" /update HTTP/1.1\r\n\r\n", 400),
             (b"GET /update\0 HTTP/1.1\r\n\r\n", 400),
             (b"GET /update HTTP/1.1\r\nHost\r\n\r\n", 400),
             (b"GET /update HTTP/1.1\r\n folded\r\n\r\n", 400),

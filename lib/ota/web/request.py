@@ -80,6 +80,8 @@ def _words(line):
     words = line.split(b" ")
     if len(words) != 3 or words[1][:1] != b"/" or min(words[1]) < 33 or max(words[1]) > 126:
         raise HTTPError(400, "not a request")
+    if not words[0] or max(words[0]) > 126:
+        raise HTTPError(400, "no method")
     return words
 
 
