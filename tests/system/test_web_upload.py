@@ -132,6 +132,7 @@ def test_what_is_no_good_image_is_refused_with_a_true_status(tmp_path):
         for headers, words in (
             ({"X_MD5": "0" * 32}, ["ERROR[7]", "0" * 32, hashlib.md5(good).hexdigest()]),
             ({"X_MD5": "0" * 31}, ["ERROR[7]", "not 32 digits"]),
+            ({"X_MD5": "\xe4" * 32}, ["ERROR[7]", "not hex digits"]),
             ({"X_SHA256": "0" * 64}, ["ERROR[42]"]),
             ({"X_SHA256": sha256, "path": "?sha256=" + "0" * 64}, ["ERROR[42]"]),
             ({"path": "?md5=" + "0" * 32}, ["ERROR[7]"]),
