@@ -335,6 +335,18 @@ def test_a_connection_that_is_lost_half_way_is_told_and_the_file_kept(browser, t
         expect(said(page)).to_have_text("1 → 2: confirmed.")
 
 
+def test_an_answer_that_breaks_off_counts_as_none(browser, tmp_path):
+    with WebDevice(tmp_path) as device:
+        page = browser.open(device.url)
+        expect(fact(page, "Version")).to_be_visible()
+        page.route("**/update/status", lambda route: route.fulfill(body='{"version": "1", "st'))
+        page.evaluate("poll(0)")
+        expect(said(page)).to_have_text("The board does not answer.")
+        page.unroute("**/update/status")
+        page.evaluate("poll(0)")
+        expect(said(page)).to_have_text("")
+
+
 def test_an_update_that_needs_the_applications_memory_is_sent_again_by_itself(browser, tmp_path):
     hungry = APP.replace("    print(", "    kept = bytearray(24000)\n    print(")
     settings = {"web_password": PASSWORD, "confirm_s": 1}

@@ -314,6 +314,38 @@ def test_a_name_that_another_host_has_gets_a_number():
         assert board.ota.settings["hostname"] == "board"
 
 
+def test_what_others_said_is_read_before_the_name_is_taken():
+    with Board(is_new=True) as board:
+        board.mdns.handle()
+        board.mdns.handle()
+        board.net.inbox.append((_other("board.local"), PEER))
+        for _ in range(6):  # an application that seldom calls handle()
+            board.wait(400)
+            board.mdns.handle()
+        assert board.lines == [
+            "mdns: another host is board.local: this board tries board-2.local",
+            "mdns: this board is board-2.local",
+        ]
+
+
+def test_junk_does_not_keep_the_board_from_telling_its_name():
+    for junk in (b"\0" * 40, _PROBE):
+        with Board(is_new=True) as board:
+            while board.now < 5000:
+                board.net.inbox.append((junk, PEER))
+                board.wait_for(10)
+            assert board.lines == ["mdns: this board is board.local"]
+
+
+def test_an_answer_from_before_the_question_takes_no_name():
+    with Board() as board:
+        # The other host said it twice, before it heard that this board has the name as well.
+        for _ in range(2):
+            board.net.inbox.append((_other("board.local"), PEER))
+        board.wait_for(3000)
+        assert board.mdns.name == b"board"
+
+
 def test_the_number_takes_the_place_of_a_long_name_s_end():
     with Board(is_new=True, hostname="a" * 32) as board:
         for n in (2, 3):

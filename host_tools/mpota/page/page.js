@@ -28,7 +28,9 @@ async function ask(path, method = "GET") {
       headers: { Accept: "application/json" },
       signal: stop.signal,
     });
-    return { status: answer.status, said: await answer.json().catch(() => ({})) };
+    // An answer that breaks off counts as none; what refuses may have no body.
+    const said = await (answer.ok ? answer.json() : answer.json().catch(() => ({})));
+    return { status: answer.status, said };
   } catch {
     return { status: 0, said: {} };
   } finally {

@@ -80,19 +80,21 @@ class Mdns:
                     for _ in self.poll.ipoll(0):
                         self.socket.recvfrom(1)
                     return False
-                if (
+                # What came is read before what is due is sent: it may say that another host has the
+                # name. Junk, and a second datagram, do not hold up what is due.
+                if not 0 < ticks_diff(self.ask_at, now) <= _REST_MS:
+                    for _ in self.poll.ipoll(0):
+                        data, address = self.socket.recvfrom(_LONGEST)
+                    if data and self._concerns(data.lower()):
+                        self.ask_at = ticks_add(now, _REST_MS)
+                    else:
+                        data = None
+                if not data and (
                     self.facts == self.told
                     if self.deadline is None
                     else ticks_diff(self.deadline, now) > 0
                 ):
-                    # There is nothing to be sent.
-                    if 0 < ticks_diff(self.ask_at, now) <= _REST_MS:
-                        return False
-                    for _ in self.poll.ipoll(0):
-                        data, address = self.socket.recvfrom(_LONGEST)
-                    if not data or not self._concerns(data.lower()):
-                        return False
-                    self.ask_at = ticks_add(now, _REST_MS)
+                    return False
             from .talk import step
 
             step(self, data, address)

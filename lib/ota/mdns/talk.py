@@ -191,7 +191,8 @@ def _take(mdns, data, address, now):
     except (IndexError, ValueError):
         if not end:
             return
-    if conflict:
+    # Before this board has asked for the name, others cannot answer: what they say is older.
+    if conflict and mdns.stage:
         if mdns.stage < _CLAIMED:
             # Another host has the name. If it was this board's, the board first asks for it once
             # more.
