@@ -214,8 +214,8 @@ def test_it_answers_again_after_each_reconnect(device, host):
 
 
 def test_every_query_is_answered_to_all(device):
-    # mdns-discovery, a tool of the Arduino IDE, asks every 15 s. It forgets a board of which it has
-    # not heard for 60 s.
+    # mdns-discovery, a tool of the Arduino IDE, asks every 45 s or so. It forgets a board of which
+    # it has not heard for 60 s.
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as udp:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.bind(("224.0.0.251", 5353))
