@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 from mpota.board import settings
@@ -43,13 +44,13 @@ def test_a_made_password_is_long_and_never_the_same():
     assert all(len(password) == 19 for password in made)
 
 
-def test_hawkbits_tokens_are_texts_that_are_never_shown():
-    for name in ("ddi_target_token", "ddi_gateway_token"):
-        assert settings.parse(name, "12345678") == "12345678" and settings.is_secret(name)
-        assert settings.shown({name: "12345678"}) == {name: "(set, not shown)"}
-        with pytest.raises(CommandError, match="must have 1 to 128 characters") as caught:
-            settings.parse(name, "x" * 129)
-        assert "xxx" not in str(caught.value)
+@pytest.mark.parametrize("name", ["ddi_target_token", "ddi_gateway_token", "update_password"])
+def test_what_a_board_shows_to_servers_is_a_text_that_is_never_shown(name):
+    assert settings.parse(name, "12345678") == "12345678" and settings.is_secret(name)
+    assert settings.shown({name: "12345678"}) == {name: "(set, not shown)"}
+    with pytest.raises(CommandError, match="must have 1 to (64|128) characters") as caught:
+        settings.parse(name, "x" * 129)
+    assert "xxx" not in str(caught.value)
 
 
 def test_secrets_are_never_shown():
@@ -68,7 +69,8 @@ def test_secrets_are_never_shown():
         ("trial_s", 500001), ("web_password", 7), ("port", True), ("confirm_s", -1),
         ("auth", "none"), ("allow_downgrade", 1), ("safe_pins", {"17": 1}),
         ("safe_pins", {"5": 2}), ("safe_pins", [5]), ("password", "x" * 65),
-        ("password_hash", "00"), ("a b", 1),
+        ("password_hash", "00"), ("a b", 1), ("update_interval_s", "x"), ("update_url", "x" * 513),
+        ("update_redirects", "yes"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_setting(name, value):
@@ -78,6 +80,41 @@ def test_a_wrong_value_is_named_with_its_setting(name, value):
     assert f"the setting {name} " in line
     if name in ("key", "password", "password_hash") and value:
         assert str(value) not in line
+
+
+def test_a_misspelt_name_is_refused_and_its_value_not_shown():
+    for name, meant in (("pasword", "password"), ("hostnames", "hostname"), ("web-port", "")):
+        with pytest.raises(CommandError) as refused:
+            settings.for_board({name: "geheim"})
+        assert meant in str(refused.value) and "geheim" not in str(refused.value)
+    assert settings.for_board({"mqtt_port": 1883, "pump_s": 20}) == {
+        "mqtt_port": 1883,
+        "pump_s": 20,
+    }
+
+
+def test_board_tools_and_docs_know_the_same_settings(pytestconfig):
+    root = pytestconfig.rootpath
+    board = (root / "lib/ota/settings.py").read_text()
+    rules = re.findall(
+        r"^(\w+) (text|integer|number|bool|hex|pins) (\d+) (\d+)$", board, re.MULTILINE
+    )
+    docs = (root / "docs/SETTINGS.md").read_text().partition("\n| key |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", docs, re.MULTILINE)
+    told = {name: limits for names, limits in rows for name in re.findall(r"`(\w+)`", names)}
+    assert len(rules) > 30 and set(told) == {name for name, *_ in rules}
+    for name, kind, least, most in rules:
+        if kind in ("integer", "number"):
+            assert f"{least} to {most}" in told[name]
+            assert settings.for_board({name: int(least)}) == {name: int(least)}
+            assert settings.for_board({name: int(most)}) == {name: int(most)}
+        elif kind == "text" and name not in ("auth", "update_redirects"):
+            assert f"{least} to {most} characters" in told[name]
+        if kind in ("integer", "number", "text"):
+            with pytest.raises(CommandError, match="must "):
+                settings.for_board(
+                    {name: "x" * (int(most) + 1) if kind == "text" else int(most) + 1}
+                )
 
 
 def test_values_of_a_command_line_become_what_the_setting_is():

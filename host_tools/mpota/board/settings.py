@@ -1,5 +1,6 @@
 """The settings of a board, /ota.json, as the host writes them; docs/SETTINGS.md lists them."""
 
+import difflib
 import hashlib
 import json
 import re
@@ -17,7 +18,7 @@ _WEB_USER = _WEB_REALM = "mpota"
 _FROM_PASSWORD = ("password_hash", "password_sha256", "web_ha1_md5", "web_ha1_sha256")
 _PASSWORDS = ("password", "web_password")
 _TOKENS = ("ddi_target_token", "ddi_gateway_token")
-_SECRET = ("key", *_PASSWORDS, *_FROM_PASSWORD, *_TOKENS)
+_SECRET = ("key", *_PASSWORDS, *_FROM_PASSWORD, "update_password", *_TOKENS)
 _TEXTS = {
     "ssid": (1, 32),
     "key": (8, 64),
@@ -26,13 +27,17 @@ _TEXTS = {
     "log_host": (7, 21),
     "web_user": (1, 32),
     "web_password": (1, 64),
+    "update_url": (1, 512),
+    "update_user": (1, 64),
+    "update_password": (1, 64),
     "ddi_url": (1, 256),
     "ddi_id": (1, 64),
     "ddi_target_token": (1, 128),
     "ddi_gateway_token": (1, 128),
 }
 _INTEGERS = {"port": (1, 65535), "web_port": (1, 65535), "step_ms": (0, 10000)}
-_NUMBERS = {"confirm_s": (0, 86400), "trial_s": (1, 500000)}
+_NUMBERS = {"confirm_s": (0, 86400), "trial_s": (1, 500000), "update_interval_s": (1, 604800)}
+_CHOICES = {"auth": ("classic", "strict"), "update_redirects": ("none", "strict", "force")}
 _SWITCHES = (
     "legacy_signatures",
     "allow_downgrade",
@@ -41,6 +46,9 @@ _SWITCHES = (
     "web",
     "mdns",
 )
+_NAMES = ("hostname", *_TEXTS, *_INTEGERS, *_NUMBERS, *_SWITCHES, *_CHOICES, "safe_pins")
+# How alike an unknown name and one of these may be, from 0 to 1, before it counts as misspelt.
+_ALIKE = 0.85
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
 _HOST_NAME_LIMIT = 32
 
@@ -134,7 +142,7 @@ def parse(name: str, text: str) -> object:
     JSON. Raises CommandError for a wrong value.
     """
     value: object = text
-    if name not in (*_TEXTS, *_SECRET, "hostname", "auth"):
+    if name not in (*_TEXTS, *_SECRET, "hostname", *_CHOICES):
         try:
             value = json.loads(text)
         except ValueError:
@@ -194,7 +202,9 @@ def numbered(hostname: str, number: int, last: int) -> str:
 def _check(name: str, value: object, where: str = "") -> None:
     problem = _problem(name, value)
     if problem:
-        said = "" if name in _SECRET or not isinstance(value, str | int | float) else f" ({value})"
+        # Of a misspelt name, the value may be a secret as well.
+        is_shown = name in _NAMES and name not in _SECRET and isinstance(value, str | int | float)
+        said = f" ({value})" if is_shown else ""
         raise CommandError(f"the setting {name}{where} {problem}{said}: correct it")
 
 
@@ -221,9 +231,10 @@ def _problem(name: str, value: object) -> str | None:
     elif name in _SWITCHES:
         if not isinstance(value, bool):
             return "must be true or false"
-    elif name == "auth":
-        if value not in ("classic", "strict"):
-            return "must be classic or strict"
+    elif name in _CHOICES:
+        *others, last = _CHOICES[name]
+        if value not in _CHOICES[name]:
+            return f"must be {', '.join(others)} or {last}"
     elif name in _FROM_PASSWORD:
         return "is made of the password: give the password instead"
     elif name == "safe_pins":
@@ -234,4 +245,6 @@ def _problem(name: str, value: object) -> str | None:
             return 'must be pins from 0 to 16 with levels 0 or 1, like {"5": 0}'
     elif not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         return "has a wrong name: use letters, digits and _"
+    elif alike := difflib.get_close_matches(name, _NAMES, 1, _ALIKE):
+        return f"is not known, but {alike[0]} is"
     return None
