@@ -1,11 +1,13 @@
 """`mpota sim` as a user runs it: a process, its output, Ctrl-C."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 
 import pytest
 from boards import GARDEN, own_ip
@@ -18,13 +20,13 @@ _PATIENCE_S = 60
 class Sim:
     """`mpota sim` with *arguments*, in *folder*; its lines are read as they come.
 
-    The board joins its network at once. The process is killed when it takes too long, so that its
-    output ends.
+    The board joins its network at once. *before* is a command that starts the simulator. The
+    process is killed when it takes too long, so that its output ends.
     """
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder, *arguments, before=()):
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "mpota", "sim", "--join-s", "0", *arguments],
+            [*before, sys.executable, "-u", "-m", "mpota", "sim", "--join-s", "0", *arguments],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.said = []
@@ -76,6 +78,17 @@ def test_a_new_board_says_when_it_is_ready_and_ends_with_ctrl_c(tmp_path):
     status, rest = sim.end(signal.SIGINT)
     assert (status, "start it again with --flash board.img" in rest) == (0, True)
     assert (tmp_path / "board.img").stat().st_size == 4 * 1024 * 1024
+
+
+def test_where_only_root_may_use_port_80_the_page_is_at_a_higher_one(tmp_path):
+    ip = own_ip()
+    may_not = ("setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service")
+    sim = Sim(tmp_path, "--ip", ip, before=may_not if os.geteuid() == 0 else ())
+    line = sim.until("update page")
+    assert f"http://{ip}:8080/update, since only root may use port 80" in line
+    with urllib.request.urlopen(f"http://{ip}:8080/update", timeout=_PATIENCE_S) as page:
+        assert page.status == 200
+    assert sim.end(signal.SIGINT)[0] == 0
 
 
 def test_a_second_start_goes_on_with_the_same_flash(tmp_path):

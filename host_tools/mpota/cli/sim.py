@@ -20,14 +20,14 @@ from mpota.cli.pack import show_warnings
 from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.image.keys import load_public_key
-from mpota.sim.address import check_address
+from mpota.sim.address import check_address, port_here
 from mpota.sim.board import DEFAULT_HEAP, Board
 from mpota.sim.heap import size_in_bytes
 from mpota.sim.rom import ARCHITECTURE
 from mpota.sim.serial_port import SerialPort
 
 _READY = re.compile(r"arduino: (\S+) listens on port (\d+)")
-_PAGE = re.compile(r"web: (http://\S+)")
+_PAGE = re.compile(r"web: http://[^:]+:(\d+)(/\S+)")
 _Maker = Callable[[Path], object]  # a function that writes a flash image to a path
 _LEAST_HEAP_KB = 32  # with 28, the services do not start beside a small application
 
@@ -177,7 +177,9 @@ def _show(line: str, ip: str) -> None:
     if found := _READY.search(line):
         typer.echo(f"board: ready, {found[1]} takes updates at {ip}:{found[2]}")
     if found := _PAGE.search(line):
-        typer.echo(f"board: its update page is {found[1]}")
+        port = port_here(ip, int(found[1]))
+        why = "" if port == int(found[1]) else ", since only root may use port " + found[1]
+        typer.echo(f"board: its update page is http://{ip}:{port}{found[2]}{why}")
 
 
 def _show_flash_time(board: Board) -> None:

@@ -4,6 +4,7 @@ import ipaddress
 import socket
 
 from mpota.errors import CommandError
+from mpota.sim.rom_modules import control
 
 _OTA_PORT = 8266
 
@@ -24,3 +25,16 @@ def check_address(ip: str) -> None:
                 f"{ip} is taken, UDP port {_OTA_PORT} ({error.strerror}): is a simulated board "
                 "running there? End that, or give another address"
             ) from error
+
+
+def port_here(ip: str, port: int) -> int:
+    """Return the port of this computer that the *port* of the board at *ip* is."""
+    if port < 1024:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((ip, port))
+            except PermissionError:
+                return port + control.PORTS_HIGHER_BY
+            except OSError:
+                pass  # the board has it
+    return port

@@ -63,6 +63,9 @@ REQUEST_SOFT_RESET = 3  # Ctrl-D at the prompt
 REQUEST_WATCHDOG = 4  # the watchdog of the chip's SDK has bitten
 REQUEST_DEEP_SLEEP = 5
 
+# Where only root may use this computer's ports below 1024, the board's are so much higher.
+PORTS_HIGHER_BY = 8000
+
 CANNOT_START = 3  # exit status of a process that could not become the board
 
 TORN_MODES = ("none", "prefix", "suffix", "alternate-words", "other-words", "all-but-last-byte")

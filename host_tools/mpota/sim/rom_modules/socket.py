@@ -60,9 +60,16 @@ class socket(io.IOBase):
     def bind(self, address):
         # The host has many addresses; the board has one, and none before it has a network.
         if not self._is_bound:
-            self._inner.bind(_pack((shared.text(control.IP), address[1])))
-            self._is_bound = True
+            ip = shared.text(control.IP)
             self._port = address[1]
+            try:
+                self._inner.bind(_pack((ip, self._port)))
+            except OSError as e:
+                if e.errno != errno.EACCES:
+                    raise
+                self._port += control.PORTS_HIGHER_BY
+                self._inner.bind(_pack((ip, self._port)))
+            self._is_bound = True
 
     def connect(self, address):
         self.bind(("", 0))
