@@ -33,8 +33,8 @@ def _options(
         typer.Option(
             envvar="MPOTA_TOKEN",
             metavar="TOKEN",
-            help="A token of the server. Other users of this computer can read what stands on a "
-            "command line: give the variable instead.",
+            help="A token of the server. Other users of this computer can see a command line, so "
+            "it is better to set the environment variable.",
         ),
     ] = "",
 ) -> None:
@@ -50,7 +50,8 @@ def login(
         list[str] | None,
         typer.Option(
             metavar="read|boards|releases|rollouts|admin",
-            help="What the token may do; give it as often as needed. [default: admin]",
+            help="What the token may do. Give this option again for further scopes. [default: "
+            "admin]",
         ),
     ] = None,
 ) -> None:

@@ -28,7 +28,10 @@ Macs = Annotated[list[str], typer.Argument(metavar="MAC…", help="The boards' M
 
 @boards.command("list")
 def list_boards(
-    state: Annotated[str, typer.Option(metavar="pending|accepted|refused")] = "",
+    state: Annotated[
+        str,
+        typer.Option(metavar="pending|accepted|refused", help="Only boards in this state."),
+    ] = "",
     group: Annotated[str, typer.Option(help="Only boards of this group.")] = "",
     application: Annotated[str, typer.Option(help="Only boards that run this application.")] = "",
     as_json: Json = False,

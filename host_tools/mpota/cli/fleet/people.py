@@ -17,7 +17,7 @@ Scopes = Annotated[
     typer.Option(
         "--scope",
         metavar="read|boards|releases|rollouts|admin",
-        help="What is allowed; give it as often as needed. [default: read]",
+        help="What is allowed. Give this option again for further scopes. [default: read]",
     ),
 ]
 
@@ -50,7 +50,8 @@ def list_operators(as_json: Json = False) -> None:
 
 @operators.command("add")
 def add_operator(
-    name: Annotated[str, typer.Argument(metavar="NAME")], scope: Scopes = None
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name to log in with.")],
+    scope: Scopes = None,
 ) -> None:
     """Let somebody log in; the first password is asked for, or read from standard input.
 
@@ -66,8 +67,10 @@ def add_operator(
 
 
 @operators.command("remove")
-def remove_operator(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
-    """Let somebody log in no more; their tokens end, too."""
+def remove_operator(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The operator's name.")],
+) -> None:
+    """Remove an operator; the operator's tokens end, too."""
     client().call("DELETE", f"/operators/{quote(name, safe='')}")
     typer.echo(f"{name}: removed")
 
@@ -95,7 +98,7 @@ def list_tokens(as_json: Json = False) -> None:
 def add_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
     scope: Scopes = None,
-    days: Annotated[int, typer.Option(min=0, help="It ends after so many days; 0: never.")] = 365,
+    days: Annotated[int, typer.Option(min=0, help="Days until the token ends; 0: never.")] = 365,
 ) -> None:
     """Make a token, and print its text, which is not shown again."""
     body = {"name": name, "scopes": scope or ["read"], "days": days or None}

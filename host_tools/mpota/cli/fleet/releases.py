@@ -57,7 +57,12 @@ def add_release(
 
 
 @releases.command("move")
-def move_release(release: Name, channel: Annotated[str, typer.Argument(metavar="CHANNEL")]) -> None:
+def move_release(
+    release: Name,
+    channel: Annotated[
+        str, typer.Argument(metavar="CHANNEL", help="The channel whose boards may get it.")
+    ],
+) -> None:
     """Move a release to another channel."""
     client().call("PATCH", f"/releases/{find_release(release)['id']}", {"channel": channel})
     typer.echo(f"{release}: in the channel {channel}")

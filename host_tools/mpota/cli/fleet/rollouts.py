@@ -41,23 +41,29 @@ def start_rollout(
     at: Annotated[
         str, typer.Option(metavar="TIME", help="When it begins, as 2026-12-01T03:00, local time.")
     ] = "",
-    at_once: Annotated[
-        int | None, typer.Option(help="At most so many downloads at the same time.")
-    ] = None,
+    at_once: Annotated[int | None, typer.Option(help="The most downloads at a time.")] = None,
     per_minute: Annotated[
-        int | None, typer.Option(help="At most so many downloads begin in a minute.")
+        int | None, typer.Option(help="The most downloads begun in a minute.")
     ] = None,
     abort_share: Annotated[
-        float, typer.Option(help="It stops when a larger share of the boards does not keep it.")
+        float,
+        typer.Option(
+            help="The roll-out stops by itself when a larger share of the boards does not keep the "
+            "release."
+        ),
     ] = 0.2,
     abort_minimum: Annotated[
-        int, typer.Option(help="It does not stop before so many boards' updates have ended.")
+        int,
+        typer.Option(
+            help="The roll-out can stop by itself only after this many boards' updates have ended."
+        ),
     ] = 5,
     needed: Annotated[
-        int, typer.Option(help="So many boards must confirm the release before a phase ends.")
+        int,
+        typer.Option(help="How many boards must confirm the release before the next phase begins."),
     ] = 1,
     timeout: Annotated[
-        str, typer.Option(help="A board that says nothing for so long counts as failed.")
+        str, typer.Option(help="A board that sends nothing for this time counts as failed.")
     ] = "1d",
 ) -> None:
     """Begin a roll-out."""
