@@ -246,6 +246,6 @@ def test_a_command_whose_libraries_are_not_installed_says_how_to_get_them():
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: 'mpota flash' needs esptool, which is not installed: get it with "
-        "\"pip install 'mpota[all]'\"\n"
+        "error: 'mpota flash' needs esptool, which is not installed: get it with 'pip install -e "
+        "\".[all]\"' in the clone of mpota's repository\n"
     )

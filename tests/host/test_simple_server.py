@@ -194,7 +194,7 @@ cli.main()
     ran = subprocess.run(
         [sys.executable, "-c", code, "serve", "."], capture_output=True, text=True, cwd=tmp_path
     )
-    assert ran.returncode == 1 and "pip install 'mpota[server]'" in ran.stderr
+    assert ran.returncode == 1 and 'pip install -e ".[server]"' in ran.stderr
     assert ran.stderr.count("\n") == 1
     ran = subprocess.run(
         [sys.executable, "-c", code, "serve", "--simple", "nowhere"],

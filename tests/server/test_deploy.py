@@ -59,7 +59,7 @@ def test_the_services_of_the_compose_file_serve_a_board_together(tmp_path):
         pytest.skip("there is no PostgreSQL (Debian: apt-get install postgresql)")
     told = facts(tmp_path, "compose", "nginx", "pg_isready", "setpriv")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert told["pip"] == ["install", "--quiet", f"{project['name']}[server]"]
+    assert told["pip"] == ["install", "--quiet", f"/usr/src/{project['name']}[server]"]
     assert "server" in project["optional-dependencies"]
     assert told["without the secret"] == 401
     assert told["pending"] == 304

@@ -69,8 +69,8 @@ class _Commands(TyperGroup):
             if error.name in _OF_UNIX:
                 raise CommandError(f"'mpota {name}' runs on Linux only, on x86-64") from error
             raise CommandError(
-                f"'mpota {name}' needs {error.name}, which is not installed: get it with "
-                "\"pip install 'mpota[all]'\""
+                f"'mpota {name}' needs {error.name}, which is not installed: get it with 'pip "
+                "install -e \".[all]\"' in the clone of mpota's repository"
             ) from error
         command = getattr(module, name)
         if isinstance(command, typer.Typer):  # it has commands of its own

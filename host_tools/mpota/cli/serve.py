@@ -38,7 +38,9 @@ def run(
     directory: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="The server's folder, which is made if it is not there."
+            metavar="DIR",
+            help="The server's folder, which is made if it does not exist. With --simple: the "
+            "folder of the images, which must exist.",
         ),
     ],
     simple: Annotated[
@@ -54,7 +56,9 @@ def run(
         int, typer.Option(min=0, max=65535, help="The TCP port; 0 is any free one.")
     ] = PORT,
     database: _Database = "",
-    workers: Annotated[int, typer.Option(min=1, max=64, help="So many processes answer.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="How many processes answer boards.")
+    ] = 1,
     unknown: Annotated[
         str,
         typer.Option(
@@ -74,7 +78,11 @@ def run(
     ] = "classic",
     key: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="A public key; images must be signed by one of these."),
+        typer.Option(
+            metavar="FILE",
+            help="A public key: take only images that are signed with this key. Give this option "
+            "again for further keys.",
+        ),
     ] = None,
     fleet_secret: Annotated[
         str,
@@ -82,14 +90,13 @@ def run(
             envvar="MPOTA_FLEET_SECRET",
             metavar="SECRET",
             help="The secret that boards must send in x-mpota-secret or as their password. Other "
-            "users of this computer can read what stands on a command line: give the variable.",
+            "users of this computer can see a command line, so it is better to set the environment "
+            "variable.",
         ),
     ] = "",
     board_secrets: Annotated[
         bool,
-        typer.Option(
-            "--board-secrets", help="Answer boards alone that have a secret of their own."
-        ),
+        typer.Option("--board-secrets", help="Answer only boards that have a secret of their own."),
     ] = False,
     images_url: Annotated[
         str,
@@ -114,10 +121,14 @@ def run(
 ) -> None:
     """Serve boards that ask for updates, until Ctrl-C. docs/SERVER.md explains all of it.
 
-    A board asks when its setting update_url names this server, as in http://192.168.0.2:8000/update.
+    A board asks this server when the board's setting update_url is http://HOST:8000/update; with
+    --simple, http://HOST:8000/. HOST is the address of this computer, such as 192.168.0.2.
+
     With --simple, a board gets the image of its application in DIR that has the highest sequence,
-    if that is another version than it runs; DIR may then have folders named by a board's MAC
+    if that is another version than it runs. DIR may then have folders named by a board's MAC
     address, as 5CCF7F123456, with images for that board alone.
+
+    'mpota serve backup DIR FILE' copies the server's SQLite database while the server runs.
     """
     if simple:
         _serve_simply(directory, bind, port)
@@ -168,8 +179,9 @@ def _modules() -> tuple[Any, Any]:
         from mpota.server import options, run
     except ModuleNotFoundError as error:
         raise CommandError(
-            f'the server needs {error.name}, which is not installed: get it with "pip install '
-            "'mpota[server]'\", or give --simple, which needs nothing"
+            f"the server needs {error.name}, which is not installed: get it with 'pip install -e "
+            "\".[server]\"' in the clone of mpota's repository, or give --simple, which needs "
+            "nothing"
         ) from None
     return run, options
 
