@@ -50,7 +50,7 @@ def test_a_board_without_a_password_that_it_needs_comes_with_a_remedy():
         (
             "ERROR[14]: 6120 of 14000 bytes free",
             "the board has 6120 bytes of heap free, and an update needs 14000: make the "
-            "application smaller, or set a password",
+            "application smaller; or set a password",
         ),
         (
             "ERROR[14]: Out of memory: [Errno 12] ENOMEM",
@@ -80,7 +80,7 @@ def test_a_board_that_has_a_password_is_not_to_get_one():
 
     line = failure(script, outcomes.RefusedError, password="x")
     assert "6120 bytes" in line and "set a password" not in line
-    assert "restart_for_update" in line
+    assert "'mpota config set restart_for_update=true'" in line
 
 
 def test_a_refusal_without_a_known_number_is_told_in_the_boards_words():

@@ -90,7 +90,8 @@ OUTCOMES = {
     43: Outcome("the release's sequence is far above the board's", "pack it with a lower sequence"),
     44: Outcome(
         "the image is of another application than the board runs",
-        'send it to its own board, or set "app" in the board\'s ota.json',
+        "send it to its own board; or, to let this board take it, run 'mpota config set app=NAME' "
+        "over serial",
     ),
     45: Outcome(
         "the delta is for boards that run another version",
@@ -234,13 +235,13 @@ def _particular(words: str, password_proven: bool) -> Outcome | None:
         if password_proven:
             return Outcome(
                 cause,
-                "make the application smaller, or let the board restart without it for an update: "
-                "set restart_for_update to true in its ota.json",
+                "make the application smaller; or let the board restart without it for an update: "
+                "over serial, 'mpota config set restart_for_update=true'",
             )
         return Outcome(
             cause,
-            "make the application smaller, or set a password in the board's ota.json, so that it "
-            "can restart without the application for an update",
+            "make the application smaller; or set a password over serial, with 'mpota config set "
+            "password', so that the board can restart without the application for an update",
         )
     if re.search(r"ERROR\[14\]: Out of memory: .", words):
         return Outcome(
