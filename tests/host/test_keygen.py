@@ -117,5 +117,5 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, folder):
 
 def test_what_to_do_next_is_told(tmp_path):
     said = run("--bits", 1024, "-o", tmp_path).stdout
-    assert "'mpota pack'" in said and ":/ota.keys" in said
+    assert "'mpota pack'" in said and f"'mpota flash --publickey {tmp_path}" in said
     assert "PRIVATE KEY-----" not in said

@@ -61,7 +61,9 @@ def keygen(
         f"{public_path}: the public key, for the boards\n"
         "next: keep private.key in the application's folder, where 'mpota pack' and 'mpota upload' "
         "sign with it,\n"
-        f"      and put the public key on each board: mpremote cp {public_path} :/ota.keys"
+        f"      and give each board the public key: 'mpota flash --publickey {public_path}', with\n"
+        "      --keep-firmware for a board that is set up already; or, over the air, upload a\n"
+        "      release with a file ota.keys, which is a copy of public.key"
     )
 
 
