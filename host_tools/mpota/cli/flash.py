@@ -45,7 +45,8 @@ def flash(
         bool,
         typer.Option(
             "--keep-firmware",
-            help="Keep the MicroPython on the board, and the files of its application.",
+            help="Keep the MicroPython on the board, its files, the settings that are not given "
+            "here and, without --app, its application.",
         ),
     ] = False,
     ssid: Annotated[
@@ -72,7 +73,9 @@ def flash(
             metavar="PASSWORD",
             envvar="MPOTA_PASSWORD",
             show_default=False,
-            help="The password for updates; if none is given, a strong one is made and shown.",
+            help="The password for updates; if none is given, a strong one is made and shown. "
+            "Other users of this computer can see a command line, so it is better to set the "
+            "environment variable.",
         ),
     ] = None,
     settings: Annotated[
@@ -101,7 +104,13 @@ def flash(
             "with these numbers.",
         ),
     ] = None,
-    erase: Annotated[bool, typer.Option("--erase", help="Erase all of the flash first.")] = False,
+    erase: Annotated[
+        bool,
+        typer.Option(
+            "--erase",
+            help="Erase all of the flash first, so that nothing remains in it of the old files.",
+        ),
+    ] = False,
     flash_mode: Annotated[
         str,
         typer.Option(
@@ -124,6 +133,9 @@ def flash(
     ] = 60.0,
 ) -> None:
     """Set up a board over serial: MicroPython, update services, settings and an application.
+
+    Everything on the board is lost: its MicroPython, its files and its settings. Save them first
+    with 'mpota backup DIR', or use --keep-firmware.
 
     The command asks for settings that are missing, and verifies all that it writes. It ends when
     the board can be updated over the air, and tells how to do that.
