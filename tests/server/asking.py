@@ -1,14 +1,17 @@
 """Boards that ask a server, without a socket: what they tell, and what becomes of it."""
 
 import dataclasses
+from collections.abc import Callable
 
 from mpota import image
 from mpota.server import questions, releases, rollouts
 from mpota.server.database import Database, Release
+from mpota.server.database import Rollout as Row
 from mpota.server.decision import Rollout
 from mpota.server.images import ImageDirectory
 from mpota.server.options import Options
 from mpota.server.reception import Reception, Reply
+from sqlalchemy.orm import Session
 
 
 def mac_of(number: int) -> str:
@@ -83,6 +86,12 @@ class Desk:
             number = rollouts.start(session, session.get(Release, release.id), made).id
         self.reception.refresh()
         return number
+
+    def move(self, number: int, change: Callable[[Session, Row], None]) -> None:
+        """Let an operator pause, resume or cancel a roll-out by *change*, of `rollouts`."""
+        with self.database.writing() as session:
+            change(session, session.get_one(Row, number))
+        self.reception.refresh()
 
     def ask(self, headers: dict[str, str], path: str = "") -> Reply:
         """Let a board ask, in the way of a worker."""

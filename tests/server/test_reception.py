@@ -442,15 +442,28 @@ def test_a_roll_out_is_paused_resumed_and_cancelled(desk):
     number = desk.roll_out(desk.add(release_image(2)))
 
     def do(change):
-        with desk.database.writing() as session:
-            change(session, session.get(Rollout, number))
-        desk.reception.refresh()
+        desk.move(number, change)
         return desk.ask(board_headers()).status
 
     assert [do(c) for c in (rollouts.hold, rollouts.resume, rollouts.cancel)] == [304, 200, 304]
     for change in (rollouts.hold, rollouts.resume, rollouts.cancel):
         with pytest.raises(rollouts.ConflictError, match="is cancelled"):
             do(change)
+
+
+def test_updates_of_a_cancelled_roll_out_do_not_count_in_the_next_one_of_the_release(desk):
+    release = desk.add(release_image(2))
+    first = desk.roll_out(release)
+    assert statuses(desk, 2) == [200] * 2
+    desk.move(first, rollouts.cancel)
+    second = desk.roll_out(release, downloads_at_once=1)
+    assert statuses(desk, 2) == [200, 503]
+    desk.ask(board_headers(0, sequence=2, outcome="confirmed: 2"))
+    assert [desk.ask(board_headers(n)).status for n in (1, 2)] == [200, 503]
+    with desk.database.reading() as session:
+        counted = rollouts.counts(session, [first, second])
+        assert (counted[second].confirmed, counted[second].open) == (1, 1)
+        assert counted[first].finished == counted[first].open == 0
 
 
 def test_a_clock_that_jumps_ends_no_phase_and_times_nobody_out(desk):

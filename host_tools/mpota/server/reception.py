@@ -361,7 +361,12 @@ def _offer(
     # Writes down that the board is given the release; returns how often it was.
     assert answer.release is not None
     going_on = _going_on(session, row, question)
-    if going_on is not None and going_on.release_id == answer.release.id:
+    rollout_id = answer.rollout.id if answer.rollout else None
+    if (
+        going_on is not None
+        and going_on.release_id == answer.release.id
+        and going_on.rollout_id == rollout_id  # the one before may have been cancelled
+    ):
         # A download that goes on where it broke off is not another try.
         if not (question.range and question.range[0] > 0):
             going_on.tries += 1
@@ -374,7 +379,7 @@ def _offer(
         Attempt(
             board_id=row.id,
             release_id=answer.release.id,
-            rollout_id=answer.rollout.id if answer.rollout else None,
+            rollout_id=rollout_id,
             state=OPEN,
             is_data=question.wants_data,
             was=_was(question),
