@@ -82,6 +82,19 @@ def test_a_download_that_goes_on_where_it_broke_off_is_no_further_try(desk):
     assert attempts(desk) == [("open", "", 1)]
 
 
+def test_while_the_image_is_gone_no_try_is_used_up(desk):
+    release = desk.add(release_image(2))
+    desk.roll_out(release)
+    path = desk.images.path(release.blob_sha256)
+    away = path.rename(path.with_name("away"))
+    replies = [desk.ask(board_headers()) for _ in range(4)]
+    assert [reply.status for reply in replies] == [503] * 4 and replies[0].wait_s >= 60
+    assert attempts(desk) == []
+    away.rename(path)
+    assert desk.ask(board_headers()).status == 200
+    assert attempts(desk) == [("open", "", 1)]
+
+
 def test_a_board_that_says_it_has_the_file_is_not_counted(desk):
     data = release_image(2)
     desk.roll_out(desk.add(data))

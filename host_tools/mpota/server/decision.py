@@ -246,7 +246,7 @@ def decide(
     if _is_used_up(board, release, rollout.tries):
         return _given_up(release)
     if wait := _limit_reached(rollout, (load or {}).get(rollout.id, Load())):
-        return Answer(Kind.WAIT, wait, release, rollout, _retry_s(board))
+        return Answer(Kind.WAIT, wait, release, rollout, retry_s(board))
     return Answer(Kind.OFFER, f"roll-out {rollout.id}", release, rollout)
 
 
@@ -359,7 +359,8 @@ def _limit_reached(rollout: Rollout, load: Load) -> str:
     return ""
 
 
-def _retry_s(board: Board) -> int:
+def retry_s(board: Board) -> int:
+    """Return after how many seconds a board that cannot have its update yet comes back."""
     return _RETRY_S + int(_RETRY_S * share_of(board.mac, 0))
 
 

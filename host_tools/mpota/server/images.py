@@ -95,6 +95,10 @@ class ImageDirectory:
                 f"the image cannot be kept in {self.folder} ({error.strerror}): make room there"
             ) from error
 
+    def check(self, sha256: str) -> None:
+        """Raise OSError where the file with this digest is gone, or cannot be read."""
+        self.path(sha256).open("rb").close()
+
     def read(self, sha256: str) -> bytes:
         """Return the content of the file with this digest. Raises OSError where it is gone."""
         return self.read_file(self.name(sha256))

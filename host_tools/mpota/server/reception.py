@@ -7,6 +7,7 @@ transaction.
 
 import hashlib
 import hmac
+import logging
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from mpota.server.database import (
     Rollout,
 )
 from mpota.server.decision import Arduino, BoardState, Kind, Load, Plan, Release
+from mpota.server.images import ImageDirectory
 from mpota.server.options import Options
 from mpota.server.questions import VERSION, Question
 
@@ -41,6 +43,7 @@ _DIGEST_DIGITS = 16  # of a data image, in a board's history
 # The columns that are written whenever a board asks, in batches.
 _SEEN_COLUMNS = ("address", "heap", "uptime_s", "rssi", "boots", "free_space")
 _SEEN_NAMES = ("b_mac", "b_last_seen", *(f"b_{name}" for name in _SEEN_COLUMNS))
+_log = logging.getLogger("mpota.update")
 _SEEN = (
     sa.update(Board)
     .where(Board.mac == sa.bindparam("b_mac"))
@@ -115,6 +118,7 @@ class Reception:
         self.database = database
         self._options = options
         self._arduino = Arduino(options.arduino)
+        self._images = ImageDirectory(options.images)
         self._state = _State(-1, Plan())
         self._seen: dict[str, dict[str, object]] = {}
         self._flushing = threading.Lock()
@@ -247,6 +251,9 @@ class Reception:
             if answer.rollout is not None and _is_limited(answer.rollout):
                 load = _load(session, answer.rollout.id, running_s)
                 answer = decision.decide(board, current, now, load, self._arduino)
+            if answer.kind == Kind.OFFER and not self._is_at_hand(answer):
+                wait_s = decision.retry_s(board)
+                return Reply(503, "the image is gone", answer.release, wait_s=wait_s)
             reply = _reply(answer, question)
             if answer.kind == Kind.OFFER:
                 tries = _offer(session, row, answer, question, running_s, now)
@@ -254,6 +261,18 @@ class Reception:
                     base = _base(current, board, reply) if question.takes_delta else None
                     reply = replace(reply, base=base, may_be_gzip=question.takes_gzip)
             return reply
+
+    def _is_at_hand(self, answer: decision.Answer) -> bool:
+        # A board is not given what cannot be sent: it would count as a try.
+        if self._options.images_url:
+            return True
+        assert answer.release is not None
+        try:
+            self._images.check(answer.release.sha256)
+        except OSError as error:
+            _log.error("an image is gone: %s", error)
+            return False
+        return True
 
     def _unknown(self, connection: sa.Connection, question: Question) -> Reply | None:
         if self._options.board_secrets or not self._has_fleet_secret(question):
