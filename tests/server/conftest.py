@@ -35,6 +35,13 @@ def database(database_url):
 
 @pytest.fixture
 def clock_stands(monkeypatch):
-    """Let the computer's clock stand still, so that a busy machine lets no time pass."""
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now)
+    """Let the computer's clock stand still, so that a busy machine lets no time pass.
+
+    It is a function that sets the clock, to seconds since 1970.
+    """
+
+    def stand(now):
+        monkeypatch.setattr(time, "time", lambda: now)
+
+    stand(time.time())
+    return stand

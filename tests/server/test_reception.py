@@ -437,6 +437,35 @@ def test_time_outs_are_failures(desk):
     assert "2 timed out" in desk.tick(now + 30)[0]
 
 
+def test_while_a_roll_out_is_paused_no_boards_time_runs_out(desk, clock_stands):
+    number = desk.roll_out(desk.add(release_image(2)), abort_minimum=1, timeout_s=30)
+    assert statuses(desk, 2) == [200] * 2
+    now = time.time()
+    desk.tick(now)
+    desk.move(number, rollouts.hold)
+    for seconds in (20, 40, 60):
+        assert desk.tick(now + seconds) == []
+    clock_stands(now + 60)
+    desk.move(number, rollouts.resume)
+    assert desk.tick(now + 61) == []
+    assert attempts(desk) == [("open", "", 1)] * 2
+    assert "2 timed out" in desk.tick(now + 91)[0]
+
+
+def test_the_time_of_a_board_that_finds_a_limit_begins_anew(desk):
+    desk.roll_out(desk.add(release_image(2)), downloads_at_once=1, timeout_s=40, abort_minimum=9)
+    now = time.time()
+    desk.tick(now)
+    assert desk.ask(board_headers(0)).status == 200
+    for seconds, number in ((31, 1), (32, 0), (62, 2), (63, 0)):
+        desk.tick(now + seconds)
+        assert desk.ask(board_headers(number)).status == (200 if number else 503)
+    desk.tick(now + 72)
+    assert attempts(desk)[0] == ("open", "", 1)
+    desk.tick(now + 103)
+    assert attempts(desk)[0][0] == "timed out"
+
+
 def test_no_more_downloads_begin_in_a_minute_than_the_roll_out_allows(desk):
     desk.roll_out(desk.add(release_image(2)), downloads_per_minute=2, abort_minimum=9)
     now = time.time()

@@ -251,6 +251,8 @@ class Reception:
             if answer.rollout is not None and _is_limited(answer.rollout):
                 load = _load(session, answer.rollout.id, running_s)
                 answer = decision.decide(board, current, now, load, self._arduino)
+            if answer.kind == Kind.WAIT and (going_on := _going_on(session, row, question)):
+                going_on.began_running_s = running_s  # the board cannot help that it takes longer
             if answer.kind == Kind.OFFER and not self._is_at_hand(answer):
                 wait_s = decision.retry_s(board)
                 return Reply(503, "the image is gone", answer.release, wait_s=wait_s)

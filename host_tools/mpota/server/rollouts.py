@@ -90,9 +90,14 @@ def hold(session: Session, rollout: Rollout) -> None:
 
 
 def resume(session: Session, rollout: Rollout) -> None:
-    """Let a paused roll-out go on, where it was."""
+    """Let a paused roll-out go on, where it was; boards have as much time as at its beginning."""
     now = time.time()
     plan.tick(session, now)
+    session.execute(
+        sa.update(Attempt)
+        .where(Attempt.rollout_id == rollout.id, Attempt.state == OPEN)
+        .values(began_running_s=plan.running_s(session))
+    )
     state = RolloutState.RUNNING
     if rollout.starts_at is not None and rollout.starts_at > now:
         state = RolloutState.SCHEDULED
@@ -169,13 +174,18 @@ def _is_due(database: Database, now: float, tick_s: float) -> bool:
 
 
 def _time_out(session: Session, now: float) -> None:
-    # Ends the updates of boards that have said nothing of them for too long.
+    # Ends the updates of boards that have said nothing of them for too long. Those of a paused
+    # roll-out wait: no board can go on with a download that broke off.
     running_s = session.get_one(Clock, 1).running_s
     limit = sa.func.coalesce(Rollout.timeout_s, _TIMEOUT_S)
     late = session.scalars(
         sa.select(Attempt.id)
         .outerjoin(Rollout, Rollout.id == Attempt.rollout_id)
-        .where(Attempt.state == OPEN, Attempt.began_running_s + limit <= running_s)
+        .where(
+            Attempt.state == OPEN,
+            Attempt.began_running_s + limit <= running_s,
+            Rollout.state.is_distinct_from(str(RolloutState.PAUSED)),
+        )
         .with_for_update(of=Attempt, skip_locked=True)
     ).all()
     if late:
