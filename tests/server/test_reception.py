@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from asking import Desk, board_headers, mac_of, question, release_image, sketch_headers
 from data_files import tar_image
-from mpota.server import rollouts
+from mpota.server import actions, rollouts
 from mpota.server.database import Attempt, Audit, Board, Clock, Database, Rollout, change_plan
 from mpota.server.decision import Phase
 from mpota.server.options import ENVIRONMENT, Options
@@ -214,6 +214,15 @@ def test_several_workers_together_keep_to_a_limit(desk, workers):
     given = [status for statuses in replies for status in statuses]
     assert sorted(given) == [200] * 3 + [503] * 9
     assert len(attempts(desk)) == 3
+
+
+def test_boards_that_find_a_limit_wait_for_no_other_worker(desk, workers):
+    number = desk.roll_out(desk.add(release_image(2)), downloads_at_once=1)
+    assert statuses(desk, 3) == [200, 503, 503]
+    with desk.database.writing() as session:
+        actions.find_rollout(session, number, lock=True)
+        asked = [worker.ask(question(board_headers(1))).status for worker in workers]
+    assert asked == [503] * 4
 
 
 def test_what_one_worker_must_do_alone_no_other_does_meanwhile(postgres):

@@ -211,6 +211,7 @@ class Attempt(Base):
         ),
         Index("ix_attempts_rollout", "rollout_id", "state"),
         Index("ix_attempts_board", "board_id", "offered"),
+        Index("ix_attempts_load", "rollout_id", "offered_running_s"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

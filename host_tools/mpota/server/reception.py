@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -212,10 +212,18 @@ class Reception:
             return _version(answer)
         if answer.gives_up:
             return None
-        is_due = answer.kind in (Kind.OFFER, Kind.WAIT)
-        if is_due and not _has_it(question, answer):
-            return None
+        if answer.kind == Kind.OFFER and not _has_it(question, answer):
+            if board.open is not None or not _is_limited(answer.rollout):
+                return None
+            # Most boards that are to wait are sent away here: who gets a place is decided with the
+            # roll-out locked, one board at a time.
+            with self.database.looking() as connection:
+                load = _load(connection, answer.rollout, plan.running_s(connection))
+            answer = decision.decide(board, state.plan, time.time(), load, self._arduino)
+            if answer.kind != Kind.WAIT:
+                return None
         reply = _reply(answer, question)
+        is_due = answer.kind in (Kind.OFFER, Kind.WAIT)
         if board.open is None and not is_due and len(state.known) < _KNOWN_LIMIT:
             state.known[_key(question)] = (question.fingerprint, reply)
         return reply
@@ -248,8 +256,10 @@ class Reception:
             if answer.kind != Kind.OFFER or _has_it(question, answer):
                 return _reply(answer, question)
             running_s = plan.running_s(session)
-            if answer.rollout is not None and _is_limited(answer.rollout):
-                load = _load(session, answer.rollout.id, running_s)
+            if _is_limited(answer.rollout):
+                # Else two workers could both take the last place.
+                session.execute(_lock(answer.rollout.id))
+                load = _load(session, answer.rollout, running_s)
                 answer = decision.decide(board, current, now, load, self._arduino)
             if answer.kind == Kind.WAIT and (going_on := _going_on(session, row, question)):
                 going_on.began_running_s = running_s  # the board cannot help that it takes longer
@@ -334,22 +344,26 @@ def _counting(session: Session, row: Board) -> list[Attempt]:
     )
 
 
-def _is_limited(rollout: decision.Rollout) -> bool:
-    return rollout.downloads_at_once is not None or rollout.downloads_per_minute is not None
+def _is_limited(rollout: decision.Rollout | None) -> TypeGuard[decision.Rollout]:
+    return rollout is not None and (
+        rollout.downloads_at_once is not None or rollout.downloads_per_minute is not None
+    )
 
 
-def _load(session: Session, rollout_id: int, running_s: float) -> dict[int, Load]:
-    # Counts downloads with the roll-out locked: else two workers could both take the last place.
-    session.execute(sa.select(Rollout.id).where(Rollout.id == rollout_id).with_for_update())
+def _lock(rollout_id: int) -> sa.Select[tuple[int]]:
+    return sa.select(Rollout.id).where(Rollout.id == rollout_id).with_for_update(key_share=True)
 
-    def count(seconds: float, *conditions: sa.ColumnElement[bool]) -> int:
-        begun = Attempt.offered_running_s > running_s - seconds
-        counted = sa.select(sa.func.count()).where(
-            Attempt.rollout_id == rollout_id, begun, *conditions
+
+def _load(
+    session: Session | sa.Connection, rollout: decision.Rollout, running_s: float
+) -> dict[int, Load]:
+    goes_on = sa.and_(Attempt.state == OPEN, Attempt.offered_running_s > running_s - TRANSFER_S)
+    at_once, last_minute = session.execute(
+        sa.select(sa.func.count().filter(goes_on), sa.func.count()).where(
+            Attempt.rollout_id == rollout.id, Attempt.offered_running_s > running_s - _MINUTE_S
         )
-        return session.scalar(counted) or 0
-
-    return {rollout_id: Load(count(TRANSFER_S, Attempt.state == OPEN), count(_MINUTE_S))}
+    ).one()
+    return {rollout.id: Load(at_once, last_minute)}
 
 
 def _going_on(session: Session, row: Board, question: Question) -> Attempt | None:

@@ -1,4 +1,4 @@
-"""Releases of data, beside those of applications."""
+"""Releases of data, beside those of applications, and indexes for large fleets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,6 +23,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'open'"),
         postgresql_where=sa.text("state = 'open'"),
     )
+    op.create_index("ix_attempts_load", "attempts", ["rollout_id", "offered_running_s"])
     with op.batch_alter_table("releases") as releases:
         releases.add_column(
             sa.Column("data_sha256", sa.String(length=64), nullable=False, server_default="")
