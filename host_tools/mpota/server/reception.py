@@ -258,7 +258,8 @@ class Reception:
             running_s = plan.running_s(session)
             if _is_limited(answer.rollout):
                 # Else two workers could both take the last place.
-                session.execute(_lock(answer.rollout.id))
+                wanted = sa.select(Rollout.id).where(Rollout.id == answer.rollout.id)
+                session.execute(wanted.with_for_update(key_share=True))
                 load = _load(session, answer.rollout, running_s)
                 answer = decision.decide(board, current, now, load, self._arduino)
             if answer.kind == Kind.WAIT and (going_on := _going_on(session, row, question)):
@@ -348,10 +349,6 @@ def _is_limited(rollout: decision.Rollout | None) -> TypeGuard[decision.Rollout]
     return rollout is not None and (
         rollout.downloads_at_once is not None or rollout.downloads_per_minute is not None
     )
-
-
-def _lock(rollout_id: int) -> sa.Select[tuple[int]]:
-    return sa.select(Rollout.id).where(Rollout.id == rollout_id).with_for_update(key_share=True)
 
 
 def _load(
