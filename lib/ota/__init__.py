@@ -19,6 +19,11 @@ _ROOM_BYTES = const(128)
 _SAY_AGAIN_MS = const(1000)
 _MAX_SAY_AGAIN_MS = const(3600000)
 
+# An update that the application feeds is discarded when so long nothing was written.
+_FORGOTTEN_S = const(60)
+_LONGEST_S = const(500000)  # that ticks can tell
+_STREAM_TIMEOUT = const(6)
+
 # If more than this is free and not even a byte can be allocated, the heap is locked.
 _LOCKED_ABOVE_BYTES = const(1024)
 
@@ -183,9 +188,15 @@ class OTA(Callbacks):
             self._count_uptime(now)
             if self.window and ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks start again after 12 days and would reopen the window
+            problem = None
             for service in self.services:
                 if connected or service.session:  # without a network, a session must time out
-                    busy = service.handle() or busy
+                    try:
+                        busy = service.handle() or busy
+                    except Exception as e:  # the services after it go on
+                        problem = e
+            if problem:
+                raise problem
             if not connected:  # after the services, since this needs memory while it runs
                 self._look_after_network(connected)
             confirm_ms = settings.get("confirm_s", 60) * 1000
@@ -220,6 +231,12 @@ class OTA(Callbacks):
         if seconds:
             self.uptime_s += seconds
             self.counted = ticks_add(self.counted, seconds * 1000)
+            updater = self.updater
+            if updater and not any(service.session for service in self.services):
+                # The application feeds it, or has ended or forgotten it: no other could begin.
+                updater.idle_s += seconds
+                if updater.idle_s > _FORGOTTEN_S:
+                    updater.abort(_STREAM_TIMEOUT)
 
     def _say(self, e, now):
         # An error that lasts is logged at growing intervals. One that was logged days ago, before
@@ -283,8 +300,8 @@ class OTA(Callbacks):
         return _SLOT_SPACE_BYTES
 
     def allow_for(self, seconds):
-        """Allow updates for *seconds* from now, and after that only when `gate` does."""
-        self.window = ticks_add(ticks_ms(), int(seconds * 1000))
+        """Allow updates for *seconds* from now, 500,000 at most, and then only when `gate` does."""
+        self.window = ticks_add(ticks_ms(), int(min(seconds, _LONGEST_S) * 1000))
 
     def allows_updates(self):
         """Return whether the window or the gate allows updates now; true if there is neither."""

@@ -149,8 +149,10 @@ def _start(slot, boots, what):
 
 
 def _give_up(_):
-    hal.set_state(hal.get_state()[0], hal.HUNG)
-    hal.reset_at_once()
+    try:
+        hal.set_state(hal.get_state()[0], hal.HUNG)
+    finally:  # even if the heap is full
+        hal.reset_at_once()
 
 
 def _recover():

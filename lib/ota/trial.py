@@ -75,6 +75,8 @@ def confirm(ota):
     if not _can_update(ota):
         return
     boot_record = load_for_update()
+    if boot_record.active != ota.slot != boot_record.trial:
+        hal.reset()  # it was taken back, and the board has not restarted
     try:
         # If the record has no trial, an earlier call has confirmed it, and only its result was an
         # error.

@@ -29,9 +29,9 @@ class Watchdog:
         if not self._ota.trial:
             timer.deinit()
         elif ticks_diff(ticks_ms(), self._fed) > _LIMIT_MS:
-            boots, _ = hal.get_state()
-            hal.set_state(boots, hal.HUNG)
             try:
+                boots, _ = hal.get_state()
+                hal.set_state(boots, hal.HUNG)
                 log.error("watchdog: handle() was not called for %d ms", _LIMIT_MS)
             finally:  # even if the heap is full
                 hal.reset_at_once()

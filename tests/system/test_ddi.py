@@ -360,6 +360,21 @@ def test_an_answer_that_redirects_is_an_error_and_leads_nowhere(tmp_path, server
         assert not elsewhere.requests
 
 
+def test_a_file_is_not_compared_with_that_of_another_deployment(tmp_path, server):
+    def page(data):
+        whole = file(data, Last_Modified="Wed, 25 Nov 2026 10:00:00 GMT")
+        unchanged = status("304 Not Modified")
+        return lambda connection, request: (
+            unchanged if "if-modified-since" in request.headers else whole
+        )(connection, request)
+
+    with Asking(tmp_path, server) as device:
+        for sequence in (2, 3):
+            data = device.next_image()
+            action = server.deploy(data, page(data))
+            assert server.closed(action).details == f"confirmed: {sequence}"
+
+
 # Power, and a server that is gone
 
 

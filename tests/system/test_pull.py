@@ -9,10 +9,11 @@ import boards
 import pytest
 import web_site
 from mpota.board.flash import IMAGE_LIMIT_BYTES
+from mpota.image.data import build
 from mpota.sim import Board, create_flash
 from mpota.sim.rom_modules import control
 from pulling import NO_UPDATES, OK, PullingDevice, an_image
-from web_site import WebSite, file, head, md5, says, status
+from web_site import WebSite, be_silent, file, head, md5, says, status
 
 # Headers that today's sample server for ESPhttpUpdate requires, apart from the User-Agent.
 INSISTED_ON = {
@@ -256,6 +257,27 @@ def test_an_image_of_files_is_asked_for_as_arduino_does(device, site):
     outcome = device.ask("update_fs", url)
     assert site.asked("/fs")[0].headers["x-esp8266-mode"] == "spiffs"
     assert (outcome.error, outcome.text[:25]) == (46, "Update error: ERROR[46]: ")
+
+
+def test_data_without_a_length_are_taken(device, site):
+    image = build({"a.txt": b"a" * 3000}, "tar")
+    for path, reply in (("/fs-chunks", chunked(image)), ("/fs-close", head() + image)):
+        assert device.ask("update_fs", site.add(path, says(reply))).result == str(OK)
+
+
+def test_an_update_that_another_question_breaks_off_is_told(device, site):
+    whole = head(Content_Length=30_000) + device.trial_image(30_000)[:5000]
+
+    def page(connection, request):
+        connection.sendall(whole)
+        be_silent(connection)
+
+    url, other = site.add("/broken-off", page), site.add("/other", status("200 OK", x_version="3"))
+    start = device.command(f"ota.pull.check({url!r})")
+    device.board.wait_for("event start", start=start)
+    outcome = device.ask("available_version", other)
+    assert outcome.result == "3"
+    assert [e for e in outcome.events if "error" in e] == ["error -5", "pull error -5"]
 
 
 def test_a_server_that_is_not_there_is_told(device):

@@ -357,7 +357,8 @@ def test_a_program_may_ask_before_it_calls_begin(tmp_path, site):
 
 def failed_place(url):
     """Return the file /.ota/pull of a board whose services alone have failed three times."""
-    body = struct.pack("<4s8s16sIIIB", b"MPL1", hashlib.sha256(url.encode()).digest()[:8],
+    body = struct.pack("<4s4s4s16sIIIB", b"MPL1", hashlib.sha256(url.encode()).digest()[:4],
+                       hashlib.sha256().digest()[:4],
                        bytes(16), 0, 0, 0, 3)  # fmt: skip
     return body + hashlib.sha256(body).digest()[:8]
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 import web_site
 from mpota.board.record import NO_SLOT
-from pulling import PullingDevice, an_image
+from pulling import NO_UPDATES, PullingDevice, an_image
 from web_site import StrongFile, WebSite, file, head, md5
 
 STATE = "/.ota/pull"
@@ -276,8 +276,8 @@ def test_the_file_says_what_the_specification_says(device, site, large):
     chained = bytes(16)
     for at in (0, STEP_BYTES):
         chained = hashlib.sha256(chained + large[at : at + STEP_BYTES]).digest()[:16]
-    address = hashlib.sha256(url.encode()).digest()[:8]
-    body = struct.pack("<4s8s16sIIIB", b"MPL1", address, chained, len(large), 32768, 0, 0)
+    address, file = hashlib.sha256(url.encode()).digest()[:4], hashlib.sha256().digest()[:4]
+    body = struct.pack("<4s4s4s16sIIIB", b"MPL1", address, file, chained, len(large), 32768, 0, 0)
     body += StrongFile(large).etag.encode()
     assert device.files()[STATE] == body + hashlib.sha256(body).digest()[:8]
 
@@ -292,6 +292,14 @@ def test_an_etag_that_is_too_long_for_the_file_resumes_nothing(device, site, lar
     device.installs(url, large)
     assert len(device.files()[STATE]) <= 128
     assert [site.asked(path)[0].start, site.asked(path)[-1].start] == starts
+
+
+def test_an_etag_that_no_header_could_hold_keeps_no_later_question_back(device, site):
+    page = file(device.image(), ETag='"a\rb"')  # the release that the board has
+    url = site.add("/return", page)
+    for _ in range(2):
+        assert device.update(url).result == str(NO_UPDATES)
+    assert "if-none-match" not in site.asked("/return")[-1].headers
 
 
 def test_an_update_does_not_fail_for_want_of_the_file(device, site, large):

@@ -240,6 +240,10 @@ def test_a_strict_board_takes_sha256_alone_and_binds_the_image(tmp_path):
         sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
         answer = device.curl("--digest", "--user", log, "-F", f"image=@{image}")
         assert answer.status == 403 and "/update?sha256=" in answer.text
+        empty = device.curl(
+            "--digest", "--user", log, "-F", f"image=@{image}", path=f"?sha256={sha256}&sha256="
+        )
+        assert empty.status == 403
         # The proof covers the address, which contains the digest of the image that must follow.
         fresh = challenge(ip)
         other = request(ip, b"other", path=f"/update?sha256={sha256}", Authorization=digest(

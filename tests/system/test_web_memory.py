@@ -40,6 +40,25 @@ def test_beside_8_kb_the_page_is_shown_and_an_upload_goes_on_after_a_restart(tmp
         assert device.board.violation == ""
 
 
+def test_a_client_that_closes_at_once_gets_its_restart_as_well(tmp_path):
+    settings = {"password": PASSWORD, "confirm_s": 1}
+    with WebDevice(tmp_path, leaving(boards.chip_kb(8)), **settings) as device:
+        device.board.wait_for("^leaves")
+        image = saved(tmp_path, device.next_image(APP, {"data.bin": bytes(90_000)}))
+        start = device.said
+        # curl waits to be told to go on, is told otherwise, and closes without sending the body.
+        body = ("--data-binary", f"@{image}", "-H", "Expect: 100-continue")
+        answer = device.curl(*LOG_IN, "--expect100-timeout", "30", *body)
+        assert answer.status == 503 and "the board restarts to make room" in answer.text
+        device.board.wait_for(ALONE, start=start)
+        # The board waits for the upload; one that is refused ends that, whoever leaves early.
+        device.board.wait_for("web: http", start=start)
+        start = device.said
+        too_large = ("-H", "Content-Length: 200000", *body)
+        assert device.curl(*LOG_IN, "--expect100-timeout", "30", *too_large).status == 413
+        device.board.wait_for("web: restart with the application", start=start)
+
+
 def test_a_board_without_a_password_says_that_the_heap_is_too_full_and_goes_on(tmp_path):
     with WebDevice(tmp_path, leaving(boards.chip_kb(10)), confirm_s=3600) as device:
         device.board.wait_for("^leaves")

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from device import APP, Device
+from raw_host import RawHost
 from test_web_upload import is_installed
 from web_client import WebDevice, connect, curl, form, hear, hear_bytes, parse, request, say
 
@@ -76,11 +77,13 @@ def test_what_changes_something_is_posted_and_nothing_else(tmp_path):
     with WebDevice(tmp_path) as device, device.unharmed():
         ip = device.board.ip
         for action in ("confirm", "reject", "revert", "restart"):
-            for method in ("GET", "HEAD", "PUT", "DELETE", "post", "TRACE", "X"):
+            for method in ("GET", "HEAD", "PUT", "DELETE", "post", "TRACE", "X", "P", "POS"):
                 answer = parse_head(ip, method, f"/update/{action}")
                 assert (answer.status, answer.headers["allow"]) == (405, "POST")
         for method, path, allowed in (
             ("PUT", "/update", "GET, HEAD, POST"),
+            ("OST", "/update", "GET, HEAD, POST"),
+            ("GET,", "/update", "GET, HEAD, POST"),
             ("POST", "/update/status", "GET, HEAD"),
             ("POST", "/", "GET, HEAD"),
         ):
@@ -118,6 +121,8 @@ def test_a_body_must_say_how_long_it_is(tmp_path):
             (request(ip, Content_Length="5", content_length="6"), 400),
             (request(ip, path="/update/restart", Content_Length="257"), 413),
             (request(ip, path="/update/restart", Content_Length=""), 411),
+            (request(ip, method="GET", Content_Length="257"), 413),
+            (request(ip, method="HEAD", path="/update/status", Content_Length="14000"), 413),
         ):
             assert say(ip, data).status == status, data
 
@@ -290,6 +295,20 @@ def test_confirm_and_reject_act_in_a_trial(tmp_path):
         device.board.wait_for("web: http", start=start)
         assert "taken back: 3" in device.status()["outcome"]
         assert "the owner wished it" in device.status()["outcome"]
+
+
+def test_a_version_that_is_rejected_leaves_whoever_closes_the_connection(tmp_path):
+    with WebDevice(tmp_path, confirm_s=3600) as device, RawHost(device.board.ip) as host:
+        _on_trial(device)
+        start = device.said
+        with connect(device.board.ip) as connection:
+            connection.sendall(request(device.board.ip, path="/update/reject"))
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            # For an update, the listener closes the connections to the page.
+            host.invite(1000)
+            device.board.wait_for("app 1 runs", start=start)
+        device.board.wait_for("web: http", start=start)
+        assert "taken back: 2" in device.status()["outcome"]
 
 
 def _on_trial(device):

@@ -550,6 +550,12 @@ def test_a_message_that_says_it_has_more_than_it_has():
         assert len(board.hears(data)) >= 1
 
 
+def test_a_few_bytes_with_the_name_in_them_are_no_message():
+    with Board() as board:
+        for data in (b"board", b"\0\0\x84\0board"):
+            assert board.hears(data, ms=3000) == []
+
+
 def test_cut_at_every_byte():
     srv = b"\0\0\0\0" + (8266).to_bytes(2, "big") + wire("board.local")
     known = [record(ARDUINO, PTR, wire(_INSTANCE), 4500), record(_INSTANCE, SRV, srv)]

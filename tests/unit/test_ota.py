@@ -8,7 +8,7 @@ import time
 import ota
 from fake_clock import Clock
 from hardware_stubs import Reset, Station
-from ota import OTA, OTAError, hal, record
+from ota import OTA, OTAError, Updater, hal, record
 from sample_image import empty_board, fill_slot, image, runs
 
 _PORT = 8266
@@ -185,6 +185,50 @@ def test_handle_tells_whether_a_service_is_busy_and_gives_each_a_step():
         assert (one.steps, other.steps) == (4, 5)
 
 
+def test_a_service_that_fails_keeps_no_other_from_its_work():
+    class Broken:
+        session = None
+
+        def handle(self):
+            raise OSError("no port is left")
+
+    class Good:
+        session = None
+        steps = 0
+
+        def handle(self):
+            self.steps += 1
+
+    with Board() as board, Said() as said:
+        good = Good()
+        board.ota.services = [Broken(), good]
+        board.ota.handle()
+        assert good.steps == 1 and said.count == 1
+
+
+def test_an_update_that_the_application_has_forgotten_is_discarded_after_a_minute():
+    with Board() as board:
+        codes = []
+        board.ota.on_error(codes.append)
+        forgotten = Updater(board.ota)
+        forgotten.begin(1000)
+        board.handle_until(50000)
+        forgotten.write(b"x")
+        board.handle_until(105000)
+        assert board.ota.is_updating and not codes
+        board.handle_until(115000)
+        assert not board.ota.is_updating and codes == [6]
+        # A service looks after its own update.
+        fed = Updater(board.ota)
+        fed.begin(1000)
+        board.ota.arduino.session = board.ota.arduino
+        board.ota.arduino.step = board.ota.arduino.close = lambda: False
+        board.handle_until(300000)
+        assert fed.is_running
+        board.ota.arduino.session = None
+        fed.abort(6)
+
+
 def test_run_gives_other_tasks_their_turn():
     import asyncio
 
@@ -266,6 +310,7 @@ def test_the_window_or_the_gate_allows_updates():
             services = OTA()
             services.gate = gate
             assert services.allows_updates() is allowed
+            services.allow_for(10**9)  # for as long as ticks can tell
             services.allow_for(10)
             clock.wait(9999)
             assert services.allows_updates() is True

@@ -64,7 +64,9 @@ def _on_trial(brought=_NEW, old=_OLD, boots=3, **fields):
     r.store()
     runs("b", is_trial=True)
     hal.set_state(boots, "B")
-    return Ota()
+    services = Ota()
+    services.slot = r.trial
+    return services
 
 
 def _keys():
@@ -173,6 +175,13 @@ def test_what_was_confirmed_though_the_flash_said_not_is_not_confirmed_twice():
     generation = load().generation
     assert services.confirm() is True
     assert load().generation == generation and _is_confirmed()
+
+
+def test_what_was_taken_back_is_not_confirmed_if_the_board_has_not_restarted():
+    services = _on_trial()
+    trial.take_back("the owner wished it")
+    assert _resets(trial.confirm, services)
+    assert load().active == "a" and load().rejected == 8 and _keys() == _OLD
 
 
 def test_the_keys_change_before_the_record():

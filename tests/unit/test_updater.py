@@ -618,6 +618,18 @@ def test_abort_discards_and_keeps_the_reason():
     assert u.error == 6
 
 
+def test_a_file_that_cannot_be_closed_leaves_no_update_running():
+    class File:
+        def close(self):
+            raise OSError(5)
+
+    u = Updater(Ota())
+    u.begin(1000)
+    u.file = File()
+    u.abort(6)
+    assert not u.is_running and u.ota.updater is None and u.file is None
+
+
 def test_abort_after_success_does_nothing():
     u = _clean()
     _send(u)

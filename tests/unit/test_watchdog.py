@@ -76,3 +76,17 @@ def test_the_timer_stops_when_the_trial_is_over():
         ota.trial = False
         assert not chip.resets_at(60000)
         assert chip.stopped
+
+
+def test_it_resets_even_if_the_heap_is_full():
+    def full(*_):
+        raise MemoryError
+
+    before = hal.set_state
+    with Chip() as chip:
+        _armed(Ota, chip)
+        hal.set_state = full
+        try:
+            assert chip.resets_at(5001)
+        finally:
+            hal.set_state = before

@@ -40,6 +40,7 @@ _IN = const(1)
 _SERVICE_BITS = const(7)
 _HOST_BIT = const(4)
 
+_HEAD_BYTES = const(12)  # of a message
 _ALL = const(0xFFFF)  # records in the order of _records(), as bits
 
 _TTL_S = const(4500)
@@ -144,12 +145,14 @@ def _claim(mdns, now, ms):
 def _take(mdns, data, address, now):
     # Answers a message, or finds that another host has this name. A malformed message is ignored;
     # in a message that was cut off, the questions count.
+    if len(data) < _HEAD_BYTES:
+        return
     flags, questions, answers, claims, more = unpack_from(">HHHHH", data, 2)
     is_response = flags >> 15
     asked = known = asks_directly = end = conflict = 0
     count = 0 if flags & 0x780F else questions + answers + claims + more
     try:
-        at = 12
+        at = _HEAD_BYTES
         for i in range(min(count, _MOST_RECORDS)):
             name, at = _name(data, at)
             kind, class_ = unpack_from(">HH", data, at)

@@ -125,7 +125,8 @@ def _space(session):
         return session.service.ota.free_space()
     from ..data import free_space
 
-    return free_space()
+    # A tar needs twice its size, as long as it is unpacked.
+    return free_space() if session.size else free_space() // 2
 
 
 def _may_be_image(head):

@@ -46,7 +46,7 @@ def composing(session, start):
     if start is None:
         start = 0
         if session.mode == "sketch":
-            session.place = Place(session.url)
+            session.place = Place(session.url, session.key)
             if session.place.position:
                 yield from session.place.checking(slots.start(boot_record.idle), view)
             start = session.place.position

@@ -16,9 +16,9 @@ _PATH = const("/.ota/pull")
 # The file has 128 bytes at most, since littlefs keeps so many without a sector of their own: to
 # write it takes a millisecond, and not 45 more to erase one.
 _LONGEST = const(128)
-# magic, SHA-256 of the address (its beginning), digest, size, position, sequence, failures; the
-# validator and a check follow.
-_FORMAT = const("<4s8s16sIIIB")
+# magic, SHA-256 of the address and of the file's key (the beginnings), digest, size, position,
+# sequence, failures; the validator and a check follow.
+_FORMAT = const("<4s4s4s16sIIIB")
 _HEAD = const(41)
 _CHECK = const(8)
 _MAGIC = const(b"MPL1")
@@ -29,7 +29,10 @@ STEP_BYTES = const(16384)
 
 
 class Place:
-    """How far the download from *url* has come; a file for another address is ignored."""
+    """How far the download of the file *key* from *url* has come; a note of another is ignored.
+
+    *key* is "" where the address alone says which file it is.
+    """
 
     validator = ""  # the file's ETag, or the date of its last change; "": it cannot be resumed
     size = 0  # of the file, in bytes
@@ -38,8 +41,9 @@ class Place:
     sequence = 0  # of the release in the file, where it is complete
     failures = 0  # in a row, of boots of the services alone
 
-    def __init__(self, url):
-        self._address = sha256(url.encode()).digest()[:8]
+    def __init__(self, url, key=""):
+        self._address = sha256(url.encode()).digest()[:4]
+        self._file = sha256(key.encode()).digest()[:4]
         try:
             with open(_PATH, "rb") as f:
                 data = f.read(_LONGEST + 1)
@@ -48,14 +52,12 @@ class Place:
         body = data[:-_CHECK]
         if len(body) < _HEAD or sha256(body).digest()[:_CHECK] != data[-_CHECK:]:
             return
-        magic, address, digest, size, position, sequence, failures = ustruct.unpack(_FORMAT, body)
+        magic, address, file, *facts, failures = ustruct.unpack(_FORMAT, body)
         if magic == _MAGIC and address == self._address:
-            self.digest = digest
-            self.size = size
-            self.position = position
-            self.sequence = sequence
             self.failures = failures
-            self.validator = body[_HEAD:].decode()
+            if file == self._file:
+                self.digest, self.size, self.position, self.sequence = facts
+                self.validator = body[_HEAD:].decode()
 
     def checking(self, start, buffer):
         """Forget the position if the slot at *start* does not hold what was programmed.
@@ -101,6 +103,7 @@ class Place:
             _FORMAT,
             _MAGIC,
             self._address,
+            self._file,
             self.digest,
             self.size,
             self.position,

@@ -67,7 +67,8 @@ class Session:
     is_news = False  # whether the server has something that the board does not have
     sequence = 0  # of the release that the server has, as soon as it is known
     # Of hawkBit's deployment: its number, and what tells it from others with that number.
-    action = key = None
+    action = None
+    key = ""
 
     def __init__(self, service, block, url, version, mode, is_check, is_ddi):
         self.service = service
@@ -218,6 +219,10 @@ class Session:
                     yield from self._call("failed", code, text)
                 except Exception as told:  # the next question tells it
                     log.error("ddi: not told: %r", told)
+        except GeneratorExit:  # the application asks for something else
+            if self.updater and self.updater.has_started:
+                service.ota.call("error", service, _LOST)
+            raise
         finally:
             self.close_tcp()
             if self.updater:

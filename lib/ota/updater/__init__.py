@@ -73,8 +73,8 @@ class Updater:
 
     *ota* is the program's OTA. Its callbacks are told of the update, and those of the service that
     *callbacks* belong to, if it is given. A service calls `on_end` and `on_error` itself, with the
-    codes of its own; without one, `on_error` gets the number of the error. Every method raises
-    OTAError.
+    codes of its own; without one, `on_error` gets the number of the error, and an update to which
+    nothing is written for 60 s is discarded. Every method raises OTAError.
     """
 
     buffer = None  # memoryview of one chunk, for a transport to receive into while an update runs
@@ -99,6 +99,7 @@ class Updater:
         self.has_started = False  # whether the application was asked by its on_start
         self.error = 0  # number of the last error; str(OTAError(number)) is its text
         self.progress = 0  # received, in bytes
+        self.idle_s = 0  # the seconds since bytes were written or verified, where OTA counts them
         self.remaining = 0  # announced and still to come, in bytes
 
     def set_md5(self, digest):
@@ -175,6 +176,7 @@ class Updater:
         A plain image is written when this returns, a gzip is unpacked by those steps.
         """
         n = len(data)
+        self.idle_s = 0
         try:
             if not self.is_running:
                 raise OTAError(self.error or _NO_DATA)
@@ -245,6 +247,7 @@ class Updater:
 
         With *even_if_remaining*, the size becomes what was received.
         """
+        self.idle_s = 0
         try:
             if not self.is_running:
                 raise OTAError(self.error or _NO_DATA)
@@ -289,13 +292,16 @@ class Updater:
 
     def _release(self):
         self.is_running = False
+        self.ota.updater = None
         self.buffer = self.pages = self.expected_md5 = self.expected_sha256 = self.md5_state = None
         self.signature = self.trusted = self.unpacker = None
-        if self.file:  # of data that are not taken
-            self.file.close()
-            self.file = None
+        file, self.file = self.file, None
+        if file:  # of data that are not taken
             self.ota.healthy = False  # what is left of them is removed when it is healthy again
-        self.ota.updater = None
+            try:
+                file.close()
+            except OSError as e:  # it writes what it holds, which is not needed
+                log.error("update: %r", e)
 
     # Before the first byte
 

@@ -14,13 +14,16 @@ _RUNNING = const(15)
 def act(connection, method, path, query, fields):
     """Confirm, reject, revert or restart, as *path* ends."""
     code, text, restarts = _act(connection.web.ota, path[8:])
-    yield from connection.say(code, text)
-    if restarts:
-        yield from connection.linger()
-        log.info("web: restart")
-        from ..hal import reset
+    try:
+        yield from connection.say(code, text)
+        if restarts:
+            yield from connection.linger()
+    finally:  # even when the client has gone: the record says already what is to run
+        if restarts:
+            log.info("web: restart")
+            from ..hal import reset
 
-        reset()
+            reset()
 
 
 def _act(ota, action):

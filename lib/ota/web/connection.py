@@ -371,19 +371,22 @@ class Connection:
             yield bool(n)
 
     def drain(self):
-        """Read the rest that the client sends.
+        """Read the rest that the client sends. Never raises.
 
         Closing a connection with unread bytes resets it, and the client may lose the answer.
         """
         self.late_at = after(_DRAIN_MS)
         quiet_at = after(_QUIET_MS)
-        while not is_past(quiet_at):
-            n = self.readinto(memoryview(self.buffer))
-            if n == 0:
-                return
-            if n:
-                quiet_at = after(_QUIET_MS)
-            yield bool(n)
+        try:
+            while not is_past(quiet_at):
+                n = self.readinto(memoryview(self.buffer))
+                if n == 0:
+                    return
+                if n:
+                    quiet_at = after(_QUIET_MS)
+                yield bool(n)
+        except OSError:
+            return  # the client has gone, or is too slow
 
     def linger(self):
         """Give the client time to read the answer, before the board restarts. Never raises."""

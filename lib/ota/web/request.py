@@ -63,13 +63,12 @@ def _read(connection, line):
     path = target if mark < 0 else target[:mark]
     query = b"" if mark < 0 else target[mark + 1 :]
     name, methods, is_open = _route(connection.web, path)
-    if method.decode() not in methods:
+    if method.decode() not in methods.split(", "):
         raise HTTPError(405, "use " + methods, "Allow: %s\r\n" % methods)
-    if method == b"POST":
-        if size is None:
-            raise HTTPError(411, "Content-Length is missing")
-        if path != b"/update" and size > _SMALL_BYTES:
-            raise HTTPError(413, "a body of %d bytes at most" % _SMALL_BYTES)
+    if method == b"POST" and size is None:
+        raise HTTPError(411, "Content-Length is missing")
+    if size and size > _SMALL_BYTES and (method != b"POST" or path != b"/update"):
+        raise HTTPError(413, "a body of %d bytes at most" % _SMALL_BYTES)
     proof = None if is_open else (method, target, fields.pop(b"authorization", None))
     if name == "answers.page" and method == b"POST":
         return "receive", (query, fields), proof

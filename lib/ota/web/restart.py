@@ -30,8 +30,11 @@ def restart(connection):
         headers = "Retry-After: 10\r\n"
     error = OTAError(14, text)
     log.error("web: %s", error)
-    yield from connection.say(503, "Update error: %s" % error, headers)
-    if is_ready:
-        yield from connection.drain()
-        yield from connection.linger()
-        hal.reset()
+    try:
+        yield from connection.say(503, "Update error: %s" % error, headers)
+        if is_ready:
+            yield from connection.drain()
+            yield from connection.linger()
+    finally:  # even when the client has gone: the application has made its equipment safe
+        if is_ready:
+            hal.reset()

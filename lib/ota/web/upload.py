@@ -122,7 +122,7 @@ def _expect(updater, query, fields):
     for part in query.split(b"&"):
         if part[:7] == b"sha256=":
             sha256 = part[7:]
-            is_proved = True
+            is_proved = bool(sha256)
         elif part[:4] == b"md5=":
             md5 = part[4:]
         elif part == b"data":
@@ -192,14 +192,15 @@ def _fail(connection, updater, stage, error):
             note("failed: %s" % error)
         if is_refused:
             yield from connection.say(_status(error.code), _FAILURE % error)
-        if ota.is_alone and is_refused:
-            yield from connection.drain()
-            yield from connection.linger()
-            log.info("web: restart with the application")
-            hal.reset()
-    finally:
+            if ota.is_alone:
+                yield from connection.drain()
+                yield from connection.linger()
+    finally:  # even when the client has gone
         if updater.has_started:
             ota.call("error", connection.web, stage)
+        if ota.is_alone and is_refused:
+            log.info("web: restart with the application")
+            hal.reset()
 
 
 def _status(code):
