@@ -1,4 +1,4 @@
-"""OTA in a program with its own main.py, as README describes it."""
+"""OTA in a program with its own main.py, as docs/APPLICATION.md describes it."""
 
 import boards
 import pytest
@@ -6,7 +6,7 @@ from device import Device
 
 pytestmark = pytest.mark.parallel
 
-# README describes such a program in its section "Your application".
+# docs/APPLICATION.md describes such a program.
 LOOP = """
 from ota import OTA; ota = OTA(); ota.begin()
 import release

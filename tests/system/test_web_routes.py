@@ -11,7 +11,7 @@ from web_client import WebDevice, curl, request, say
 
 pytestmark = pytest.mark.parallel
 
-# These routes are like those in the README, section "From the browser".
+# These routes are like those in docs/APPLICATION.md, section "Pages of your own".
 ROUTES = """
     values = {"pump": "off"}
 

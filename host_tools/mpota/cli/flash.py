@@ -134,8 +134,9 @@ def flash(
 ) -> None:
     """Set up a board over serial: MicroPython, update services, settings and an application.
 
-    Everything on the board is lost: its MicroPython, its files and its settings. Save them first
-    with 'mpota backup DIR', or use --keep-firmware.
+    Everything on the board is lost: its MicroPython, its files and its settings. Save the files and
+    settings first with 'mpota backup DIR', or the whole flash with 'mpota backup --flash DIR'; or
+    use --keep-firmware.
 
     The command asks for settings that are missing, and verifies all that it writes. It ends when
     the board can be updated over the air, and tells how to do that.

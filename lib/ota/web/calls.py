@@ -57,7 +57,7 @@ def end(web):
 
 
 def route(web, path, handler, is_open=False):
-    """Answer requests for *path*, as "/values", by `handler(request)`: see README.
+    """Answer requests for *path*, as "/values", by `handler(request)`: see docs/APPLICATION.md.
 
     The password that the page has is asked for, unless *is_open*.
     """
