@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
+from unittest import mock
 
+import sqlalchemy as sa
 from mpota import image
-from mpota.server import questions, releases, rollouts
+from mpota.server import plan, questions, releases, rollouts
 from mpota.server.database import Database, Release
 from mpota.server.database import Rollout as Row
 from mpota.server.decision import Rollout
@@ -99,7 +101,8 @@ class Desk:
         return self.reception.quick(asked) or self.reception.ask(asked)
 
     def tick(self, now: float) -> list[str]:
-        """Let time pass."""
-        said = rollouts.tick(self.database, now)
+        """Let time pass until *now*, in seconds since 1970."""
+        with mock.patch.object(plan, "wall_clock", lambda _: sa.literal(now)):
+            said = rollouts.tick(self.database)
         self.reception.refresh()
         return said

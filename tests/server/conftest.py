@@ -4,6 +4,8 @@ import time
 
 import postgresql
 import pytest
+import sqlalchemy as sa
+from mpota.server import plan
 from mpota.server.database import Database
 
 
@@ -42,6 +44,7 @@ def clock_stands(monkeypatch):
 
     def stand(now):
         monkeypatch.setattr(time, "time", lambda: now)
+        monkeypatch.setattr(plan, "wall_clock", lambda connection: sa.literal(now))
 
     stand(time.time())
     return stand

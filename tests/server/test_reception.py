@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from asking import Desk, board_headers, mac_of, question, release_image, sketch_headers
 from data_files import tar_image
-from mpota.server import actions, rollouts
+from mpota.server import actions, plan, rollouts
 from mpota.server.database import Attempt, Audit, Board, Clock, Database, Rollout, change_plan
 from mpota.server.decision import Phase
 from mpota.server.options import ENVIRONMENT, Options
@@ -233,22 +233,39 @@ def test_what_one_worker_must_do_alone_no_other_does_meanwhile(postgres):
         assert one.try_lock(session)
         with other.writing() as second:
             assert not other.try_lock(second)
-        rollouts.tick(other, time.time())
+        rollouts.tick(other)
         assert session.get(Clock, 1).wall == 0
-    rollouts.tick(other, time.time())
+    rollouts.tick(other)
     with other.writing() as second:
         assert other.try_lock(second) and second.get(Clock, 1).wall > 0
     for database in (one, other):
         database.close()
 
 
-def test_time_passes_once_whatever_many_workers_tick(desk, workers):
+def test_time_passes_once_whatever_many_workers_tick(desk, workers, clock_stands):
     desk.roll_out(desk.add(release_image(2)), phases=(Phase(10, soak_s=100), Phase(50)))
     now = time.time()
     desk.tick(now)
-    at_once([lambda w=w: rollouts.tick(w.database, now + 10, 1.0) for w in workers])
+    clock_stands(now + 10)
+    at_once([lambda w=w: rollouts.tick(w.database, 1.0) for w in workers])
     with desk.database.reading() as session:
         assert session.scalar(sa.select(Rollout.soaked_s)) == pytest.approx(10)
+
+
+def test_machines_whose_clocks_differ_do_not_hurry_the_servers_time(postgres, monkeypatch):
+    database = Database(postgres())
+    database.upgrade()
+    real, start = time.time, time.monotonic()
+    rollouts.tick(database)
+    with database.reading() as session:
+        begun = session.get(Clock, 1).running_s
+    for differs_s in (40, 0) * 5:
+        monkeypatch.setattr(time, "time", lambda d=differs_s: real() + d)
+        with database.writing() as session:
+            plan.tick(session)
+    with database.reading() as session:
+        assert session.get(Clock, 1).running_s - begun < time.monotonic() - start + 1
+    database.close()
 
 
 # Who may ask

@@ -218,11 +218,10 @@ def includes(rollout: Rollout, board: Board) -> bool:
 def decide(
     board: Board,
     plan: Plan,
-    now: float,
     load: Mapping[int, Load] | None = None,
     arduino: Arduino = Arduino.CLASSIC,
 ) -> Answer:
-    """Return what *board* gets at *now*, in seconds since 1970.
+    """Return what *board* gets.
 
     *load* maps ids of roll-outs to their downloads; without it no limit counts. *arduino* is the
     sample server whose rules count for sketches.
@@ -237,7 +236,7 @@ def decide(
     if not any(_is_for(release, board) for release in plan.releases.values()):
         what = "data" if board.wants_data else "release"
         return Answer(Kind.UNKNOWN, f"there is no {what} of {board.application or 'anything'}")
-    choices = list(_choices(board, plan, now))
+    choices = list(_choices(board, plan))
     if not choices:
         return Answer(Kind.NOTHING, "no roll-out has come to this board")
     release, rollout = max(choices, key=lambda choice: (choice[0].sequence, -choice[1].id))
@@ -272,14 +271,13 @@ def _pinned(board: Board, release: Release | None, plan: Plan, arduino: Arduino)
     return Answer(Kind.OFFER, "pinned", release)
 
 
-def _choices(board: Board, plan: Plan, now: float) -> Iterable[tuple[Release, Rollout]]:
+def _choices(board: Board, plan: Plan) -> Iterable[tuple[Release, Rollout]]:
     # The releases that roll-outs have brought to the board; one of them may run on it already.
     for rollout in plan.rollouts:
         release = plan.releases.get(rollout.release_id)
         if (
             release is not None
             and rollout.state in GIVING
-            and (rollout.starts_at is None or now >= rollout.starts_at)
             and not release.withdrawn
             and _is_for(release, board)
             and release.channel == board.channel

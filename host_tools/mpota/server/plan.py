@@ -100,20 +100,34 @@ def board(row: Board, attempts: Iterable[Any], wants_data: bool) -> decision.Boa
     )
 
 
-def running_s(session: Session | sa.Connection) -> float:
+def wall_clock(connection: sa.Connection) -> sa.ColumnElement[float]:
+    """Return the time by which roll-outs go, in seconds since 1970, for a statement.
+
+    Several machines may share a PostgreSQL. Their clocks differ, so that of the database counts.
+    """
+    if connection.dialect.name == "sqlite":
+        return sa.literal(time.time())
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+
+
+def running_s(connection: sa.Connection) -> float:
     """Return the server's own time: see database.Clock."""
-    wall, running = session.execute(sa.select(Clock.wall, Clock.running_s)).one()
-    return float(running) + _passed_s(wall, time.time())
+    clock = sa.select(Clock.wall, Clock.running_s, wall_clock(connection))
+    wall, running, now = connection.execute(clock).one()
+    return float(running) + _passed_s(wall, now)
 
 
 def _passed_s(before: float, now: float) -> float:
     return min(max(now - before, 0.0), LONGEST_PAUSE_S)
 
 
-def tick(session: Session, now: float) -> float:
-    """Let the server's own time go on to *now*, seconds since 1970; return by how many seconds."""
+def tick(session: Session) -> tuple[float, float]:
+    """Let the server's own time go on; return what the clock says, and how many seconds passed."""
     clock = session.get_one(Clock, 1, with_for_update=True)
+    # Another worker may have held the lock for long: the clock is read behind it.
+    now = session.scalars(sa.select(wall_clock(session.connection()))).one()
     passed_s = _passed_s(clock.wall, now)
     clock.running_s += passed_s
     clock.wall = now
-    return passed_s
+    session.flush()
+    return now, passed_s

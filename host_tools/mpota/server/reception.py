@@ -207,7 +207,7 @@ class Reception:
             return None
         counting = [_Counting(*found[-5:]) for found in rows if found.attempt_state]
         board = plan.board(row, counting, question.wants_data)
-        answer = decision.decide(board, state.plan, time.time(), arduino=self._arduino)
+        answer = decision.decide(board, state.plan, arduino=self._arduino)
         if question.mode == VERSION:
             return _version(answer)
         if answer.gives_up:
@@ -219,7 +219,7 @@ class Reception:
             # roll-out locked, one board at a time.
             with self.database.looking() as connection:
                 load = _load(connection, answer.rollout, plan.running_s(connection))
-            answer = decision.decide(board, state.plan, time.time(), load, self._arduino)
+            answer = decision.decide(board, state.plan, load, self._arduino)
             if answer.kind != Kind.WAIT:
                 return None
         reply = _reply(answer, question)
@@ -248,20 +248,20 @@ class Reception:
                 reports.take(session, row, question, application, now)
                 session.flush()
             board = plan.board(row, _counting(session, row), question.wants_data)
-            answer = decision.decide(board, current, now, arduino=self._arduino)
+            answer = decision.decide(board, current, arduino=self._arduino)
             if answer.gives_up:
                 _give_up(session, row, question, now)
             if question.mode == VERSION:
                 return _version(answer)
             if answer.kind != Kind.OFFER or _has_it(question, answer):
                 return _reply(answer, question)
-            running_s = plan.running_s(session)
+            running_s = plan.running_s(session.connection())
             if _is_limited(answer.rollout):
                 # Else two workers could both take the last place.
                 wanted = sa.select(Rollout.id).where(Rollout.id == answer.rollout.id)
                 session.execute(wanted.with_for_update(key_share=True))
-                load = _load(session, answer.rollout, running_s)
-                answer = decision.decide(board, current, now, load, self._arduino)
+                load = _load(session.connection(), answer.rollout, running_s)
+                answer = decision.decide(board, current, load, self._arduino)
             if answer.kind == Kind.WAIT and (going_on := _going_on(session, row, question)):
                 going_on.began_running_s = running_s  # the board cannot help that it takes longer
             if answer.kind == Kind.OFFER and not self._is_at_hand(answer):
@@ -352,10 +352,10 @@ def _is_limited(rollout: decision.Rollout | None) -> TypeGuard[decision.Rollout]
 
 
 def _load(
-    session: Session | sa.Connection, rollout: decision.Rollout, running_s: float
+    connection: sa.Connection, rollout: decision.Rollout, running_s: float
 ) -> dict[int, Load]:
     goes_on = sa.and_(Attempt.state == OPEN, Attempt.offered_running_s > running_s - TRANSFER_S)
-    at_once, last_minute = session.execute(
+    at_once, last_minute = connection.execute(
         sa.select(sa.func.count().filter(goes_on), sa.func.count()).where(
             Attempt.rollout_id == rollout.id, Attempt.offered_running_s > running_s - _MINUTE_S
         )

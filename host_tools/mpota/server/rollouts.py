@@ -51,8 +51,7 @@ def start(session: Session, release: Release, made: decision.Rollout) -> Rollout
     )
     if other:
         raise ConflictError(f"{release.title} has roll-out {other} already: cancel that one")
-    now = time.time()
-    plan.tick(session, now)  # the time that has passed before does not count
+    now, _ = plan.tick(session)  # the time that has passed before does not count
     waits = made.starts_at is not None and made.starts_at > now
     rollout = Rollout(
         release=release,
@@ -91,12 +90,11 @@ def hold(session: Session, rollout: Rollout) -> None:
 
 def resume(session: Session, rollout: Rollout) -> None:
     """Let a paused roll-out go on, where it was; boards have as much time as at its beginning."""
-    now = time.time()
-    plan.tick(session, now)
+    now, _ = plan.tick(session)
     session.execute(
         sa.update(Attempt)
         .where(Attempt.rollout_id == rollout.id, Attempt.state == OPEN)
-        .values(began_running_s=plan.running_s(session))
+        .values(began_running_s=plan.running_s(session.connection()))
     )
     state = RolloutState.RUNNING
     if rollout.starts_at is not None and rollout.starts_at > now:
@@ -132,19 +130,18 @@ def counts(session: Session, rollout_ids: Iterable[int]) -> dict[int, Counts]:
     }
 
 
-def tick(database: Database, now: float, tick_s: float = 0.0) -> list[str]:
+def tick(database: Database, tick_s: float = 0.0) -> list[str]:
     """Let time pass for the roll-outs: start, advance, complete and abort those that are due.
 
     One worker does it at a time, and all of them together not more often than every *tick_s*.
-    *now* is in seconds since 1970. Return what has happened, in lines for the log.
+    Return what has happened, in lines for the log.
     """
-    if not _is_due(database, now, tick_s):
+    if not _is_due(database, tick_s):
         return []
     with database.writing() as session:
         if not database.try_lock(session):
             return []
-        passed_s = plan.tick(session, now)
-        session.flush()
+        now, passed_s = plan.tick(session)
         _time_out(session, now)
         ticking = session.scalars(
             sa.select(Rollout).where(Rollout.state.in_(_TICKING)).with_for_update(of=Rollout)
@@ -162,15 +159,16 @@ def tick(database: Database, now: float, tick_s: float = 0.0) -> list[str]:
         return said
 
 
-def _is_due(database: Database, now: float, tick_s: float) -> bool:
-    with database.reading() as session:
-        wall = session.scalar(sa.select(Clock.wall)) or 0.0
-        if 0 <= now - wall < 0.9 * tick_s:  # another worker has done it
+def _is_due(database: Database, tick_s: float) -> bool:
+    with database.looking() as connection:
+        clock = sa.select(plan.wall_clock(connection) - Clock.wall)
+        since_s = abs(connection.scalars(clock).one())
+        if since_s < 0.9 * tick_s:  # another worker has done it
             return False
-        is_busy = session.scalar(
+        is_busy = connection.scalar(
             sa.select(sa.func.count()).where(Rollout.state.in_(_TICKING[:2]))
-        ) or session.scalar(sa.select(Attempt.id).where(Attempt.state == OPEN).limit(1))
-    return bool(is_busy) or not 0 <= now - wall < _IDLE_TICK_S
+        ) or connection.scalar(sa.select(Attempt.id).where(Attempt.state == OPEN).limit(1))
+    return bool(is_busy) or since_s >= _IDLE_TICK_S
 
 
 def _time_out(session: Session, now: float) -> None:

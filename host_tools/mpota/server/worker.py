@@ -42,7 +42,7 @@ class Worker:
 
     def _turn(self) -> None:
         try:
-            for line in rollouts.tick(self._database, time.time(), self._options.tick_s):
+            for line in rollouts.tick(self._database, self._options.tick_s):
                 _log.warning("%s", line)
             self._reception.refresh()
             if time.monotonic() - self._flushed >= self._options.flush_s:
