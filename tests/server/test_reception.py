@@ -455,6 +455,36 @@ def test_a_roll_out_stops_by_itself_and_says_why(desk):
         assert "2 took it back" in entry.detail
 
 
+def test_a_roll_out_that_is_complete_is_counted_when_an_update_has_ended(desk, monkeypatch):
+    counted, count = [], rollouts.counts
+
+    def noted(session, numbers):
+        counted.append(list(numbers))
+        return count(session, numbers)
+
+    monkeypatch.setattr(rollouts, "counts", noted)
+    number = desk.roll_out(desk.add(release_image(2)), phases=(Phase(needed=0),), abort_minimum=1)
+    now = time.time()
+    for seconds in (0, 1, 2):
+        desk.tick(now + seconds)
+    assert desk.ask(board_headers()).status == 200
+    desk.tick(now + 3)
+    assert counted == [[number], []]  # while nothing goes on there are few ticks
+    desk.ask(board_headers(outcome="taken back: 2: it hung"))
+    assert "aborted" in desk.tick(now + 60)[0]
+
+
+def test_boards_are_given_updates_while_the_tick_looks_at_their_roll_out(postgres, tmp_path):
+    database = Database(postgres())
+    database.upgrade()
+    desk = Desk(database, tmp_path)
+    number = desk.roll_out(desk.add(release_image(2)))
+    with database.writing() as session:
+        actions.find_rollout(session, number, lock=True)
+        assert desk.ask(board_headers()).status == 200
+    database.close()
+
+
 def test_time_outs_are_failures(desk):
     desk.roll_out(desk.add(release_image(2)), abort_minimum=2, timeout_s=20)
     assert statuses(desk, 2) == [200] * 2

@@ -68,7 +68,7 @@ def find_rollout(session: Session, number: int, lock: bool = False) -> Rollout:
     if lock:
         # The tick locks in this order, too: else the two could wait for each other for ever.
         session.get_one(Clock, 1, with_for_update=True)
-        wanted = wanted.with_for_update(of=Rollout)
+        wanted = wanted.with_for_update(of=Rollout, key_share=True)
     rollout = session.scalar(wanted) if number < _NUMBER_LIMIT else None
     if rollout is None:
         raise NotFoundError(f"there is no roll-out {number}")

@@ -209,7 +209,7 @@ class Attempt(Base):
             sqlite_where=sa.text("state = 'open'"),
             postgresql_where=sa.text("state = 'open'"),
         ),
-        Index("ix_attempts_rollout", "rollout_id", "state"),
+        Index("ix_attempts_rollout", "rollout_id", "state", "forgiven"),
         Index("ix_attempts_board", "board_id", "offered"),
         Index("ix_attempts_load", "rollout_id", "offered_running_s"),
     )
@@ -227,7 +227,7 @@ class Attempt(Base):
     began_running_s: Mapped[float]
     offered_running_s: Mapped[float]
     offered: Mapped[float]
-    ended: Mapped[float | None]
+    ended: Mapped[float | None] = mapped_column(index=True)
     board: Mapped[Board] = relationship()
     release: Mapped[Release] = relationship()
 

@@ -27,6 +27,7 @@ from mpota.server.decision import Counts, RolloutState
 from mpota.server.errors import ConflictError
 
 PHASES_LIMIT = 20
+_CLOCKS_S = 60.0  # so much the clocks of several machines may differ
 _IDLE_TICK_S = 30.0  # between ticks while no roll-out goes on and no board is in an update
 _TIMEOUT_S = decision.Rollout(0, 0).timeout_s  # of an update that comes by a pin
 _TICKING = [
@@ -141,10 +142,13 @@ def tick(database: Database, tick_s: float = 0.0) -> list[str]:
     with database.writing() as session:
         if not database.try_lock(session):
             return []
+        before = session.scalars(sa.select(Clock.wall)).one()
         now, passed_s = plan.tick(session)
         _time_out(session, now)
         ticking = session.scalars(
-            sa.select(Rollout).where(Rollout.state.in_(_TICKING)).with_for_update(of=Rollout)
+            sa.select(Rollout)
+            .where(_may_move(min(before, now) - _CLOCKS_S))
+            .with_for_update(of=Rollout, key_share=True)
         ).all()
         counted = counts(session, [rollout.id for rollout in ticking])
         said = []
@@ -157,6 +161,16 @@ def tick(database: Database, tick_s: float = 0.0) -> list[str]:
             if step:
                 said.append(_take(session, rollout, step, now))
         return said
+
+
+def _may_move(since: float) -> sa.ColumnElement[bool]:
+    # Complete roll-outs are many in the end, and large. They can only stop, and only by updates
+    # that have ended since the last tick.
+    ended = sa.select(Attempt.rollout_id).where(Attempt.ended >= since)
+    return sa.or_(
+        Rollout.state.in_(_TICKING[:2]),
+        sa.and_(Rollout.state == RolloutState.COMPLETE, Rollout.id.in_(ended)),
+    )
 
 
 def _is_due(database: Database, tick_s: float) -> bool:

@@ -23,6 +23,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'open'"),
         postgresql_where=sa.text("state = 'open'"),
     )
+    op.drop_index("ix_attempts_rollout", "attempts")
+    op.create_index("ix_attempts_rollout", "attempts", ["rollout_id", "state", "forgiven"])
+    op.create_index("ix_attempts_ended", "attempts", ["ended"])
     op.create_index("ix_attempts_load", "attempts", ["rollout_id", "offered_running_s"])
     with op.batch_alter_table("releases") as releases:
         releases.add_column(
