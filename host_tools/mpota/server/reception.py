@@ -224,7 +224,8 @@ class Reception:
                 return None
         reply = _reply(answer, question)
         is_due = answer.kind in (Kind.OFFER, Kind.WAIT)
-        if board.open is None and not is_due and len(state.known) < _KNOWN_LIMIT:
+        may_change = is_due or _goes_by_data(row, question, state.plan)
+        if board.open is None and not may_change and len(state.known) < _KNOWN_LIMIT:
             state.known[_key(question)] = (question.fingerprint, reply)
         return reply
 
@@ -443,6 +444,16 @@ def _base(current: Plan, board: decision.Board, reply: Reply) -> Release | None:
         ):  # fmt: skip
             return release
     return None
+
+
+def _goes_by_data(row: Any, question: Question, current: Plan) -> bool:
+    # Returns whether the answer depends on the data that the board told when it asked for data.
+    # Another worker may have been told of others meanwhile: such an answer is not remembered.
+    return (
+        question.data is None
+        and row.data_sha256 is not None
+        and any(release.data and not release.is_data for release in current.releases.values())
+    )
 
 
 def _key(question: Question) -> str:
