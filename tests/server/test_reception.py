@@ -374,6 +374,18 @@ def test_a_board_may_be_in_an_update_of_its_data_and_of_its_application(desk):
     assert desk.ask(said).status == 304
 
 
+def test_a_board_with_new_data_gets_the_application_that_names_them_from_any_worker(desk):
+    other = Reception(desk.database, desk.options)
+    desk.roll_out(desk.add(release_image(2, data=TOLD)))
+    assert ask_for_data(desk, data="ab" * 16).status == 404
+    asks = question(board_headers(1))
+    for worker in (other, desk.reception):
+        assert [(worker.quick(asks) or worker.ask(asks)).status for _ in range(2)] == [304, 304]
+    assert ask_for_data(desk, data=TOLD).status == 404
+    for worker in (other, desk.reception):
+        assert (worker.quick(asks) or worker.ask(asks)).status == 200
+
+
 def test_a_board_that_says_which_data_it_has_need_say_nothing_else(desk):
     desk.roll_out(desk.add(DATA, application="garden", version="1"))
     old = {"outcome": "confirmed: data"}
@@ -437,6 +449,39 @@ def test_a_roll_out_goes_through_its_phases(desk):
     assert statuses(desk).count(200) >= 20 - len(first)
     assert "complete" in desk.tick(now + 102)[0]
     assert desk.ask(board_headers(99)).status == 200  # a board that comes late
+
+
+def why(desk, number):
+    with desk.database.reading() as session:
+        return session.get(Rollout, number).why
+
+
+def test_a_phase_waits_for_no_more_boards_than_are_in_it(desk):
+    assert statuses(desk, 3, x_mpota_name="garden") == [404] * 3
+    release = desk.add(release_image(2))
+    phases = (Phase(1e-6, soak_s=60), Phase(needed=50))
+    desk.roll_out(release, phases=phases)
+    now = time.time()
+    for seconds in (0, 50):
+        assert desk.tick(now + seconds) == []
+    assert "running: phase 2: 100 %" in desk.tick(now + 70)[0]
+    for board in range(3):
+        assert desk.tick(now + 71 + board) == []
+        assert desk.ask(board_headers(board)).status == 200
+        desk.ask(board_headers(board, sequence=2, outcome="confirmed: 2"))
+    assert "complete" in desk.tick(now + 80)[0]
+
+
+def test_a_roll_out_for_no_board_says_so_and_waits_for_one(desk):
+    number = desk.roll_out(desk.add(release_image(2)), phases=(Phase(100), Phase(100)))
+    now = time.time()
+    for seconds in (0, 60, 120):
+        assert desk.tick(now + seconds) == []
+    assert why(desk, number) == "no board is in this phase"
+    desk.ask(board_headers())
+    assert desk.tick(now + 121) == []
+    desk.ask(board_headers(sequence=2, outcome="confirmed: 2"))
+    assert "phase 2" in desk.tick(now + 122)[0]
 
 
 def test_a_roll_out_stops_by_itself_and_says_why(desk):

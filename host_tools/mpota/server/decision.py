@@ -414,11 +414,23 @@ def advance(rollout: Rollout, counts: Counts, soaked_s: float, now: float) -> St
         return None
     if rollout.state != RolloutState.RUNNING:
         return None
-    phase = rollout.phases[rollout.phase]
-    if soaked_s < phase.soak_s or counts.confirmed < phase.needed:
+    if not _has_soaked(rollout, soaked_s) or waits_for_boards(rollout, counts, soaked_s):
         return None
     if rollout.phase + 1 < len(rollout.phases):
         following = rollout.phase + 1
         share = rollout.phases[following].percent
         return Step(RolloutState.RUNNING, following, f"phase {following + 1}: {share:g} %")
     return Step(RolloutState.COMPLETE, rollout.phase, "its last phase is over")
+
+
+def waits_for_boards(rollout: Rollout, counts: Counts, soaked_s: float) -> bool:
+    """Return whether a phase has lasted long enough, and too few boards have confirmed yet."""
+    return (
+        rollout.state == RolloutState.RUNNING
+        and _has_soaked(rollout, soaked_s)
+        and counts.confirmed < rollout.phases[rollout.phase].needed
+    )
+
+
+def _has_soaked(rollout: Rollout, soaked_s: float) -> bool:
+    return soaked_s >= rollout.phases[rollout.phase].soak_s

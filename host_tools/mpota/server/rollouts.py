@@ -1,5 +1,6 @@
 """Roll-outs: operators begin, pause and cancel them; the tick lets them go on, or stops them."""
 
+import dataclasses
 import time
 from collections.abc import Iterable
 
@@ -16,6 +17,7 @@ from mpota.server.database import (
     TIMED_OUT,
     Attempt,
     Audit,
+    Board,
     Clock,
     Database,
     Phase,
@@ -23,11 +25,12 @@ from mpota.server.database import (
     Rollout,
     change_plan,
 )
-from mpota.server.decision import Counts, RolloutState
+from mpota.server.decision import BoardState, Counts, RolloutState
 from mpota.server.errors import ConflictError
 
 PHASES_LIMIT = 20
 _CLOCKS_S = 60.0  # so much the clocks of several machines may differ
+_AT_ONCE = 100  # boards that are read at a time
 _IDLE_TICK_S = 30.0  # between ticks while no roll-out goes on and no board is in an update
 _TIMEOUT_S = decision.Rollout(0, 0).timeout_s  # of an update that comes by a pin
 _TICKING = [
@@ -155,12 +158,41 @@ def tick(database: Database, tick_s: float = 0.0) -> list[str]:
         for rollout in ticking:
             if rollout.state == RolloutState.RUNNING:
                 rollout.soaked_s += passed_s
-            step = decision.advance(
-                plan.rollout(rollout), counted[rollout.id], rollout.soaked_s, now
-            )
+            made = plan.rollout(rollout)
+            if decision.waits_for_boards(made, counted[rollout.id], rollout.soaked_s):
+                made = _within_reach(session, rollout, made)
+            step = decision.advance(made, counted[rollout.id], rollout.soaked_s, now)
             if step:
                 said.append(_take(session, rollout, step, now))
         return said
+
+
+def _within_reach(session: Session, row: Rollout, made: decision.Rollout) -> decision.Rollout:
+    # Returns the roll-out with a phase that waits for no more boards than there are in it. While
+    # the roll-out is for no board at all, its phase waits for the first ones.
+    release, phase = row.release, made.phases[made.phase]
+    wanted = sa.select(Board.mac, Board.group_name).where(
+        Board.state == BoardState.ACCEPTED,
+        Board.application == release.application,
+        Board.channel == release.channel,
+        Board.pin_id.is_(None),
+    )
+    if made.groups:
+        wanted = wanted.where(Board.group_name.in_(made.groups))
+    all_count = count = 0
+    with session.execute(wanted, execution_options={"yield_per": _AT_ONCE}) as found:
+        for mac, group in found:
+            board = decision.Board(mac, release.application, group=group)
+            all_count += 1
+            count += decision.includes(made, board)
+            if count >= phase.needed:
+                return made
+    row.why = row.why if count else "no board is in this phase"
+    if not all_count:
+        return made
+    phases = list(made.phases)
+    phases[made.phase] = dataclasses.replace(phase, needed=count)
+    return dataclasses.replace(made, phases=tuple(phases))
 
 
 def _may_move(since: float) -> sa.ColumnElement[bool]:
