@@ -126,6 +126,7 @@ class OTA(Callbacks):
     # Whether handle() is running: if a callback calls it, that second call does nothing.
     _is_handling = False
     uptime_s = 0  # seconds since begin()
+    fed_at = 0  # when the Updater did something, in the same
     joins = 0  # how often a network was joined
     # The watchdog of a trial, the listener, the mDNS responder, and the kind of the last error in
     # handle(). begin.py sets further attributes.
@@ -188,8 +189,9 @@ class OTA(Callbacks):
             self._count_uptime(now)
             if self.window and ticks_diff(self.window, now) <= 0:
                 self.window = 0  # ticks start again after 12 days and would reopen the window
-            problem = None
+            problem = session = None
             for service in self.services:
+                session = session or service.session
                 if connected or service.session:  # without a network, a session must time out
                     try:
                         busy = service.handle() or busy
@@ -197,6 +199,9 @@ class OTA(Callbacks):
                         problem = e
             if problem:
                 raise problem
+            if self.updater and not session and self.uptime_s - self.fed_at > _FORGOTTEN_S:
+                # The application has ended or forgotten it, and no other update could begin.
+                self.updater.abort(_STREAM_TIMEOUT)
             if not connected:  # after the services, since this needs memory while it runs
                 self._look_after_network(connected)
             confirm_ms = settings.get("confirm_s", 60) * 1000
@@ -231,12 +236,6 @@ class OTA(Callbacks):
         if seconds:
             self.uptime_s += seconds
             self.counted = ticks_add(self.counted, seconds * 1000)
-            updater = self.updater
-            if updater and not any(service.session for service in self.services):
-                # The application feeds it, or has ended or forgotten it: no other could begin.
-                updater.idle_s += seconds
-                if updater.idle_s > _FORGOTTEN_S:
-                    updater.abort(_STREAM_TIMEOUT)
 
     def _say(self, e, now):
         # An error that lasts is logged at growing intervals. One that was logged days ago, before

@@ -261,9 +261,14 @@ def _judge(session, start, fields):
         return
     if status != 200 and not (start and status in (206, 416)):
         raise OTAError(_WRONG_CODE, "HTTP %d" % status)
-    validator = _parse(fields, b"etag") or _parse(fields, b"last-modified")
-    if len(validator) > _VALIDATOR_LIMIT or _has_controls(validator):
-        validator = ""  # it could not be sent back in a header
+    validator = fields.get(b"etag") or fields.get(b"last-modified") or b""
+    if (
+        len(validator) > _VALIDATOR_LIMIT
+        or validator
+        and not 32 <= min(validator) <= max(validator) < 127
+    ):
+        validator = b""  # it cannot be kept, or not be sent back in a header
+    validator = validator.decode()
     session.left = _number(fields, b"content-length")
     session.start = _start(session, start, validator, fields) if start else 0
     session.is_chunked = b"chunked" in fields.get(b"transfer-encoding", b"").lower()
@@ -298,10 +303,6 @@ def _parse(fields, name):
         return fields.get(name, b"").decode()
     except UnicodeError:
         return ""
-
-
-def _has_controls(text):
-    return any(not " " <= c <= "~" for c in text)
 
 
 def _number(fields, name):

@@ -99,7 +99,6 @@ class Updater:
         self.has_started = False  # whether the application was asked by its on_start
         self.error = 0  # number of the last error; str(OTAError(number)) is its text
         self.progress = 0  # received, in bytes
-        self.idle_s = 0  # the seconds since bytes were written or verified, where OTA counts them
         self.remaining = 0  # announced and still to come, in bytes
 
     def set_md5(self, digest):
@@ -132,6 +131,7 @@ class Updater:
         self.ota.updater = self
         self.error = self.filled = 0
         self.has_started = False
+        self.ota.fed_at = self.ota.uptime_s
         self.progress = self.stored = resume_at
         self.remaining = size - resume_at
         self.is_running = True
@@ -176,7 +176,7 @@ class Updater:
         A plain image is written when this returns, a gzip is unpacked by those steps.
         """
         n = len(data)
-        self.idle_s = 0
+        self.ota.fed_at = self.ota.uptime_s
         try:
             if not self.is_running:
                 raise OTAError(self.error or _NO_DATA)
@@ -247,7 +247,7 @@ class Updater:
 
         With *even_if_remaining*, the size becomes what was received.
         """
-        self.idle_s = 0
+        self.ota.fed_at = self.ota.uptime_s
         try:
             if not self.is_running:
                 raise OTAError(self.error or _NO_DATA)
