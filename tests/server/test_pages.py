@@ -2,15 +2,16 @@
 
 import hashlib
 import re
+import threading
 import time
 
 import pytest
 import sqlalchemy as sa
 from asking import board_headers, release_image
 from data_files import tar_image
-from mpota.server import accounts
+from mpota.server import accounts, logins
 from mpota.server.app import Server
-from mpota.server.database import LoginSession, Operator
+from mpota.server.database import Audit, LoginSession, Operator
 from mpota.server.options import Options
 from mpota.server.run import prepare
 from starlette.testclient import TestClient
@@ -108,7 +109,7 @@ def test_passwords_are_kept_as_argon2_and_nothing_that_opens_a_door_is_kept_as_i
 
 
 def test_after_a_minute_a_password_is_looked_at_again(monkeypatch):
-    throttle = accounts.Throttle()
+    throttle = logins.Throttle()
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     for _ in range(5):
@@ -118,6 +119,61 @@ def test_after_a_minute_a_password_is_looked_at_again(monkeypatch):
     assert throttle.wait_s("admin", "10.0.0.2") == throttle.wait_s("eve", "10.0.0.1") == 0
     monkeypatch.setattr(time, "monotonic", lambda: now + 61)
     assert throttle.wait_s("admin", "10.0.0.1") == 0
+
+
+def test_who_guesses_passwords_of_many_names_has_to_wait(monkeypatch):
+    throttle = logins.Throttle()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for number in range(30):
+        assert throttle.wait_s(f"eve{number}", "10.0.0.1") == 0
+        throttle.fail(f"eve{number}", "10.0.0.1")
+    assert throttle.wait_s("admin", "10.0.0.1") == 60
+    assert throttle.wait_s("admin", "10.0.0.2") == 0
+
+
+def test_two_passwords_are_checked_at_a_time_and_nobody_else_waits_for_them(site, monkeypatch):
+    release, is_full = threading.Event(), threading.Event()
+    going_on, most = [], []
+
+    def check(session, name, password):
+        going_on.append(name)
+        most.append(len(going_on))
+        if len(going_on) >= 2:
+            is_full.set()
+        release.wait(60)
+        going_on.remove(name)
+
+    monkeypatch.setattr(accounts, "check", check)
+    strangers = [threading.Thread(target=site.log_in, args=("?", f"eve{n}")) for n in range(12)]
+    for stranger in strangers:
+        stranger.start()
+    assert is_full.wait(60)
+    assert site.get("/").headers["location"] == "/login"
+    release.set()
+    for stranger in strangers:
+        stranger.join()
+    assert max(most) == 2
+
+
+def test_no_file_is_read_where_somebody_logs_in(site):
+    values = {"name": "admin", "password": site.first_password}
+    for size in (10, 4 << 20):
+        reply = site.client.post("/login", data=values, files={"image": ("x", bytes(size))})
+        assert reply.status_code == 400 and "set-cookie" not in reply.headers
+
+
+def test_logins_and_wrong_passwords_are_in_the_audit_and_do_not_fill_it(logged_in, monkeypatch):
+    monkeypatch.setattr(logins, "_WRONG_KEPT", 2)
+    for name in ("eve", "eve", "mallory"):
+        logged_in.log_in("wrong password", name)
+    with logged_in.server.database.reading() as session:
+        rows = session.scalars(sa.select(Audit).order_by(Audit.id.desc()).limit(3)).all()
+    assert [(row.operator, row.what, row.target) for row in rows] == [
+        ("", "wrong password", "mallory"),
+        ("", "wrong password", "eve"),
+        ("admin", "logged in", ""),
+    ]
 
 
 def test_who_guesses_passwords_has_to_wait(site):

@@ -30,10 +30,6 @@ SESSION_S = 12 * 3600
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _NOBODY = _HASHER.hash(secrets.token_hex())
 
-_FAILURES = 5  # so many wrong passwords of a name from one address are followed by a pause
-_PAUSE_S = 60.0
-_FAILURES_LIMIT = 10_000
-
 
 @dataclass(frozen=True)
 class Principal:
@@ -52,29 +48,6 @@ class Principal:
     def may(self, scope: str) -> bool:
         """Return whether *scope* is allowed; every other scope allows reading as well."""
         return ADMIN in self.scopes or scope in self.scopes or (scope == READ and bool(self.scopes))
-
-
-class Throttle:
-    """Slows down the guessing of passwords; each worker counts for itself."""
-
-    def __init__(self) -> None:
-        self._failures: dict[tuple[str, str], list[float]] = {}
-
-    def wait_s(self, name: str, address: str) -> float:
-        """Return for how many seconds no password of *name* is checked from *address*."""
-        recent = self._recent(name, address)
-        return recent[0] + _PAUSE_S - time.monotonic() if len(recent) >= _FAILURES else 0.0
-
-    def fail(self, name: str, address: str) -> None:
-        """Count a wrong password."""
-        if len(self._failures) >= _FAILURES_LIMIT:
-            self._failures.clear()
-        recent = self._recent(name, address)
-        self._failures[name, address] = [*recent, time.monotonic()]
-
-    def _recent(self, name: str, address: str) -> list[float]:
-        since = time.monotonic() - _PAUSE_S
-        return [at for at in self._failures.get((name, address), []) if at > since]
 
 
 def first_operator(session: Session) -> str:
@@ -157,6 +130,11 @@ def change_password(session: Session, operator_id: int, password: str) -> None:
     operator.password_hash = hashed(password)
     operator.must_change = False
     session.execute(sa.delete(LoginSession).where(LoginSession.operator_id == operator_id))
+
+
+def principal_of(operator: Operator, address: str) -> Principal:
+    """Return what *operator* may do who has shown a password from *address*."""
+    return Principal(operator.id, operator.name, frozenset(operator.scopes), address)
 
 
 def by_cookie(session: Session, cookie: str, address: str) -> Principal | None:

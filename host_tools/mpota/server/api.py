@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from mpota.errors import CommandError
-from mpota.server import accounts, actions, operations, releases, shapes
+from mpota.server import accounts, actions, releases, shapes
 from mpota.server.accounts import Principal
 from mpota.server.errors import DatabaseError, MethodError, RefusedError, UnauthorizedError
 from mpota.server.openapi import openapi
@@ -80,7 +80,8 @@ async def _given(server: "Server", operation: Operation, request: Request) -> An
     if operation.scope == NOBODY:
         data = await read_body(request, _BODY_LIMIT)
         body = _body(operation, request, data)
-        principal = await asyncio.to_thread(operations.by_password, server, body, address)
+        operator = await server.logins.check(body.name, body.password, address)
+        principal = accounts.principal_of(operator, address)
     else:  # the body is not read of somebody without a good token
         principal = await asyncio.to_thread(_by_token, server, operation, request, address)
         limit = _UPLOAD_LIMIT if operation.is_upload else _BODY_LIMIT

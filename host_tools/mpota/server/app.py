@@ -18,16 +18,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from mpota.image.keys import load_public_key
-from mpota.server import accounts, api, counting, logs, metrics
+from mpota.server import api, counting, logs, metrics
 from mpota.server.database import Clock, Database
 from mpota.server.errors import MethodError, NotFoundError, RefusedError
 from mpota.server.images import ImageDirectory
+from mpota.server.logins import Logins
 from mpota.server.options import Options
 from mpota.server.pages import Pages
 from mpota.server.reception import Reception
+from mpota.server.shared import Shared
 from mpota.server.update import PATH, UpdateEndpoint
 from mpota.server.worker import Worker
 
+_COUNTS_S = 5.0  # so long the figures of the database are those for /metrics
 _log = logging.getLogger("mpota.worker")
 
 
@@ -40,7 +43,8 @@ class Server:
         self.images = ImageDirectory(options.images)
         self.keys = [load_public_key(Path(name)) for name in options.keys]
         self.metrics = metrics.Metrics()
-        self.throttle = accounts.Throttle()
+        self.logins = Logins(self.database)
+        self._counts = Shared(lambda: counting.counts(self.database), _COUNTS_S)
         self.reception = Reception(self.database, options)
         self.update = UpdateEndpoint(self.reception, self.images, options, self.metrics)
         self.worker: Worker | None = None
@@ -57,6 +61,7 @@ class Server:
             self.worker.ending.set()
             await task
             self.update.close()
+            self.logins.close()
             self.worker.finish()
             self.database.close()
             _log.info("the worker has ended")
@@ -107,8 +112,8 @@ class Server:
             session.execute(sa.select(Clock.revision)).one()
 
     async def _metrics(self, request: Request) -> Response:
-        counts = await asyncio.to_thread(counting.counts, self.database)
-        return Response(self.metrics.page(counts), media_type=metrics.CONTENT_TYPE)
+        page = self.metrics.page(await self._counts.get())
+        return Response(page, media_type=metrics.CONTENT_TYPE)
 
 
 def _hear_of_end(ending: asyncio.Event) -> None:

@@ -88,14 +88,12 @@ def reasons(session: Session, rollout_id: int) -> list[tuple[str, str, int]]:
     return [(state, words, count) for state, words, count in found]
 
 
-def news(session: Session) -> tuple[object, ...]:
+def news(database: Database) -> tuple[object, ...]:
     """Return a value that differs from the one before when something on a page has changed."""
-    latest = sa.select(
-        sa.func.max(Attempt.id), sa.func.max(Attempt.ended), sa.func.max(Attempt.offered)
-    )
-    return (
-        session.scalar(sa.select(Clock.revision)),
-        session.scalar(sa.select(sa.func.count()).select_from(Board)),
-        session.scalar(sa.select(sa.func.max(Board.last_seen))),
-        *session.execute(latest).one(),
-    )
+    # Each of them is the last entry of an index.
+    latest = (
+        Board.id, Board.last_seen, Attempt.id, Attempt.ended, Attempt.offered,
+    )  # fmt: skip
+    with database.looking() as connection:
+        revision = connection.scalar(sa.select(Clock.revision))
+        return revision, *(connection.scalar(sa.select(sa.func.max(of))) for of in latest)

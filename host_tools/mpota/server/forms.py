@@ -64,8 +64,7 @@ class Form:
 
 async def read_form(request: Request) -> Form:
     """Read the form that a request brings. Raises CommandError."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
+    if _kind(request) == "multipart/form-data":
         length = request.headers.get("content-length", "")
         if not length.isdigit() or int(length) > _UPLOAD_BYTES:
             raise TooLargeError(f"the form may have {_UPLOAD_BYTES} bytes at most")
@@ -73,9 +72,20 @@ async def read_form(request: Request) -> Form:
             file = given.get("image")
             data = b"" if file is None or isinstance(file, str) else await file.read()
             return Form({k: v for k, v in given.items() if isinstance(v, str)}, data)
+    return await read_fields(request)
+
+
+async def read_fields(request: Request) -> Form:
+    """Read a form without a file. Raises CommandError."""
+    if _kind(request) != "application/x-www-form-urlencoded":
+        raise CommandError("this is no form")
     data = await read_body(request, _FIELDS_BYTES)
     try:
         fields = parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise CommandError("this is no form") from error
     return Form(dict(fields))
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -13,7 +13,7 @@ from mpota.server import accounts, actions, rollouts, shapes
 from mpota.server import decision as d
 from mpota.server.accounts import ADMIN, BOARDS, READ, RELEASES, ROLLOUTS, Principal
 from mpota.server.database import Attempt, Audit, Board, Operator, Release, Rollout, Token
-from mpota.server.errors import ConflictError, NotFoundError, TooManyError, UnauthorizedError
+from mpota.server.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from mpota.server.app import Server
@@ -262,23 +262,6 @@ def _new_token(call: Call, principal: Principal, body: shapes.NewToken) -> shape
     return shapes.TokenText(
         row.id, row.name, principal.name, scopes, row.created, row.expires, text
     )
-
-
-def by_password(server: "Server", body: shapes.Login, address: str) -> Principal:
-    """Return the operator whose name and password `log_in` brings.
-
-    To check a password takes long, so it is not done in a writing transaction, for whose end all
-    other writers wait. Raises UnauthorizedError, and
-    TooManyError after too many wrong ones.
-    """
-    if server.throttle.wait_s(body.name, address) > 0:
-        raise TooManyError("too many wrong passwords: wait a minute")
-    with server.database.reading() as session:
-        operator = accounts.check(session, body.name, body.password)
-    if operator is None:
-        server.throttle.fail(body.name, address)
-        raise UnauthorizedError("the name or the password is wrong")
-    return Principal(operator.id, operator.name, frozenset(operator.scopes), address)
 
 
 def log_in(call: Call) -> shapes.TokenText:

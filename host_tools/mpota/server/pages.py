@@ -20,9 +20,16 @@ from starlette.staticfiles import StaticFiles
 from mpota.errors import CommandError
 from mpota.server import accounts, actions, changes, counting, views
 from mpota.server.accounts import Principal
-from mpota.server.errors import DatabaseError, ForbiddenError, RefusedError
-from mpota.server.forms import Form, read_form
+from mpota.server.database import Operator
+from mpota.server.errors import (
+    DatabaseError,
+    ForbiddenError,
+    RefusedError,
+    UnauthorizedError,
+)
+from mpota.server.forms import Form, read_fields, read_form
 from mpota.server.requests import address_of
+from mpota.server.shared import Shared
 from mpota.server.views import View
 
 if TYPE_CHECKING:
@@ -65,6 +72,9 @@ class Pages:
             undefined=jinja2.StrictUndefined,
         )
         self._templates.filters |= {"ago": _ago, "moment": _moment, "mac": _mac, "bytes": _bytes}
+
+        # However many look at a page, what has changed is looked up once.
+        self._news = Shared(lambda: counting.news(server.database), _NEWS_S)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes, relative to the server's root."""
@@ -173,33 +183,28 @@ class Pages:
 
     async def _log_in(self, request: Request) -> Response:
         try:
-            form = await read_form(request)
+            form = await read_fields(request)
             # There is no session yet whose token the form could bring. Browsers tell instead
             # whether the form stands on a page of this server.
             if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
                 raise ForbiddenError("log in on the server's own page")
-            return await asyncio.to_thread(self._logged_in, request, form)
+            name = form.text("name")[:_NAME_LIMIT]
+            name = "".join(char for char in name if char.isprintable())
+            address = address_of(request.scope, self._server.options.proxies)
+            operator = await self._server.logins.check(name, form.text("password"), address)
+            return await asyncio.to_thread(self._logged_in, request, operator, address)
         except CommandError as error:
             status = error.status if isinstance(error, RefusedError) else 400
+            if isinstance(error, UnauthorizedError):
+                status = ForbiddenError.status  # the other one is for passwords in a header
             return _html(self._render("login.html", message=str(error)), status)
         except SQLAlchemyError:
             return self.failed(DatabaseError())
 
-    def _logged_in(self, request: Request, form: Form) -> Response:
-        name = "".join(char for char in form.text("name")[:_NAME_LIMIT] if char.isprintable())
-        address = address_of(request.scope, self._server.options.proxies)
-        throttle = self._server.throttle
-        if throttle.wait_s(name, address) > 0:
-            raise ForbiddenError("too many wrong passwords: wait a minute")
-        database = self._server.database
-        # No other request waits for this: to look at a password takes long.
-        with database.reading() as session:
-            operator = accounts.check(session, name, form.text("password"))
-        if operator is None:
-            throttle.fail(name, address)
-            raise ForbiddenError("the name or the password is wrong")
-        with database.writing() as session:
+    def _logged_in(self, request: Request, operator: Operator, address: str) -> Response:
+        with self._server.database.writing() as session:
             cookie = accounts.open_session(session, operator)
+            accounts.note(session, accounts.principal_of(operator, address), "logged in")
         reply = _to("/")
         is_secure = request.url.scheme == "https" or (
             request.headers.get("x-forwarded-proto") == "https"
@@ -224,26 +229,25 @@ class Pages:
     # News
 
     async def _events(self, request: Request) -> Response:
-        def look() -> tuple[object, ...]:
-            with self._server.database.reading() as session:
-                self._principal(session, request, must_change=False)
-                return counting.news(session)
+        async def look() -> tuple[object, ...]:
+            await asyncio.to_thread(self._check_login, request, must_change=False)
+            return await self._news.get()
 
         async def events() -> AsyncIterator[str]:
-            before = await asyncio.to_thread(look)
+            before = await look()
             yield "retry: 5000\n\n"
             worker = self._server.worker
             while worker and not worker.ending.is_set():
                 try:
                     await asyncio.wait_for(worker.ending.wait(), _NEWS_S)
                 except TimeoutError:
-                    now = await asyncio.to_thread(look)
+                    now = await look()
                     # A line of comment shows that the connection is still there.
                     yield ": \n\n" if now == before else "event: news\ndata: 1\n\n"
                     before = now
 
         try:
-            await asyncio.to_thread(look)
+            await look()
         except _LoginWantedError:
             return Response(status_code=401)
         except SQLAlchemyError:

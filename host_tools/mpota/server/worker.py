@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from mpota.server import rollouts
 from mpota.server.database import Database
@@ -24,19 +25,22 @@ class Worker:
         self._reception = reception
         self._options = options
         self._flushed = 0.0
+        # A thread of its own: the others may all be taken by requests, of strangers too.
+        self._thread = ThreadPoolExecutor(1, "worker")
         self.is_ready = False
         self.ending = asyncio.Event()
 
     async def run(self) -> None:
         """Work until `ending` is set."""
         while True:
-            await asyncio.to_thread(self._turn)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._turn)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.ending.wait(), self._options.tick_s)
                 return
 
     def finish(self) -> None:
-        """Write down what has not been written yet."""
+        """Write down what has not been written yet, when `run` has ended."""
+        self._thread.shutdown()
         with contextlib.suppress(Exception):
             self._reception.flush()
 
