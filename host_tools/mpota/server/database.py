@@ -63,7 +63,7 @@ class Board(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     mac: Mapped[str] = mapped_column(sa.String(12), unique=True)
-    state: Mapped[str] = mapped_column(sa.String(16), default=BoardState.PENDING)
+    state: Mapped[str] = mapped_column(sa.String(16), default=BoardState.PENDING, index=True)
     label: Mapped[str] = mapped_column(sa.String(64), default="")
     group_name: Mapped[str] = mapped_column(sa.String(32), default="", index=True)
     channel: Mapped[str] = mapped_column(sa.String(32), default=DEFAULT_CHANNEL)
@@ -226,7 +226,7 @@ class Attempt(Base):
     is_data: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     began_running_s: Mapped[float]
     offered_running_s: Mapped[float]
-    offered: Mapped[float]
+    offered: Mapped[float] = mapped_column(index=True)
     ended: Mapped[float | None] = mapped_column(index=True)
     board: Mapped[Board] = relationship()
     release: Mapped[Release] = relationship()

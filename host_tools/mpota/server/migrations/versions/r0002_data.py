@@ -26,6 +26,8 @@ def upgrade() -> None:
     op.drop_index("ix_attempts_rollout", "attempts")
     op.create_index("ix_attempts_rollout", "attempts", ["rollout_id", "state", "forgiven"])
     op.create_index("ix_attempts_ended", "attempts", ["ended"])
+    op.create_index("ix_attempts_offered", "attempts", ["offered"])
+    op.create_index("ix_boards_state", "boards", ["state"])
     op.create_index("ix_attempts_load", "attempts", ["rollout_id", "offered_running_s"])
     with op.batch_alter_table("releases") as releases:
         releases.add_column(
