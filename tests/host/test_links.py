@@ -29,7 +29,7 @@ def links():
                 yield pytest.param(document, target, id=f"{document.name}:{target}")
 
 
-@pytest.mark.parametrize(("document", "target"), links())
+@pytest.mark.parametrize(("document", "target"), list(links()))
 def test_the_link_leads_somewhere(document, target):
     path, _, anchor = target.partition("#")
     found = (document.parent / path).resolve() if path else document
