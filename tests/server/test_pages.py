@@ -11,7 +11,7 @@ from asking import board_headers, release_image
 from data_files import tar_image
 from mpota.server import accounts, logins
 from mpota.server.app import Server
-from mpota.server.database import Audit, LoginSession, Operator
+from mpota.server.database import Audit, Board, LoginSession, Operator
 from mpota.server.options import Options
 from mpota.server.run import prepare
 from starlette.testclient import TestClient
@@ -245,6 +245,22 @@ def test_data_are_uploaded_rolled_out_and_shown(logged_in):
     assert "garden data 7" in site.get("/rollouts/1").text
     assert digest[:16] in site.get("/boards/5CCF7F000001").text
     assert "1 confirmed" in site.get("/rollouts/1").text
+
+
+def test_a_board_keeps_its_pin_to_a_withdrawn_release_when_something_else_is_saved(logged_in):
+    site = logged_in
+    site.ask(1)
+    for sequence in (2, 3):
+        site.post("/releases", files={"image": ("x.img", release_image(sequence))})
+    path = "/boards/5CCF7F000001"
+    site.post(path, state="accepted", channel="stable", pin="1")
+    site.post("/releases/1", do="withdraw")
+    text = site.get(path).text
+    (pin,) = re.findall(r'<option value="(\d+)" selected>garden 2.0.0</option>', text)
+    assert site.post(path, state="accepted", label="well", pin=pin).status_code == 303
+    with site.server.database.reading() as session:
+        board = session.scalars(sa.select(Board)).one()
+        assert (board.label, board.pin_id) == ("well", 1)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def board(session: Session, principal: Principal, request: Request) -> View:
     releases = session.scalars(
         sa.select(Release).where(~Release.withdrawn).order_by(Release.id.desc()).limit(_RELEASES)
     ).all()
+    if row.pin is not None and row.pin not in releases:  # withdrawn, or old: the form keeps it
+        releases = [*releases, row.pin]
     values = {
         "board": row, "history": history, "releases": releases, "states": _STATES, "bad": BAD,
     }  # fmt: skip
