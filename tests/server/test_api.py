@@ -199,10 +199,31 @@ def test_what_failed_on_a_board_is_tried_again_when_an_operator_says_so(api):
     release = api.upload(release_image(2)).json()["id"]
     api.do("POST", "/rollouts", {"release": release, "abort_minimum": 9})
     assert [ask(api, 1).status_code for _ in range(4)] == [200, 200, 200, 304]
-    assert api.do("POST", "/boards/5CCF7F000001/retry").json() == {"count": 1}
+    retried = api.do("POST", "/boards/5CCF7F000001/retry").json()
+    assert retried == {"count": 1, "taken_back": 0}
     assert ask(api, 1).status_code == 200
     history = api.do("GET", "/boards/5CCF7F000001/history").json()["attempts"]
     assert [(a["state"], a["forgiven"]) for a in history] == [("open", False), ("failed", True)]
+
+
+def test_what_a_board_itself_has_taken_back_is_not_tried_again(api):
+    release = api.upload(release_image(2)).json()["id"]
+    api.do("POST", "/rollouts", {"release": release, "abort_minimum": 9})
+    said = "taken back: 2: it hung"
+    assert [ask(api, 1, **told).status_code for told in ({}, {"outcome": said})] == [200, 304]
+    retried = api.do("POST", "/boards/5CCF7F000001/retry").json()
+    assert retried == {"count": 0, "taken_back": 1}
+    assert ask(api, 1, outcome=said).status_code == 304
+    # What takes back its data takes them again.
+    data = api.upload(tar_image(), application="garden", version="7").json()["id"]
+    api.do("POST", "/rollouts", {"release": data, "abort_minimum": 9})
+    asks = {"x_ESP8266_mode": "spiffs", "x_mpota_data": ""}
+    said = "taken back: data: it hung"
+    told = (asks, asks | {"outcome": said})
+    assert [ask(api, 1, **one).status_code for one in told] == [200, 304]
+    retried = api.do("POST", "/boards/5CCF7F000001/retry").json()
+    assert retried == {"count": 1, "taken_back": 1}
+    assert ask(api, 1, **asks | {"outcome": said}).status_code == 200
 
 
 # Roll-outs

@@ -14,6 +14,7 @@ from mpota.server import accounts, decision, releases, rollouts
 from mpota.server.accounts import Principal, note
 from mpota.server.database import (
     BAD,
+    REVERTED,
     Attempt,
     Board,
     Clock,
@@ -136,19 +137,37 @@ def forget_secret(session: Session, principal: Principal, board: Board) -> None:
     change_plan(session)
 
 
-def retry(session: Session, principal: Principal, board: Board) -> int:
-    """Offer a board again what has failed on it; return how many updates that are."""
-    demand(principal, accounts.BOARDS)
+def failures(session: Session, board: Board) -> tuple[list[Attempt], list[Attempt]]:
+    """Return the updates that the board may try again, and those that it would refuse.
+
+    A board of ours refuses the sequence that it has taken back itself.
+    """
     failed = session.scalars(
         sa.select(Attempt).where(
             Attempt.board_id == board.id, Attempt.state.in_(BAD), ~Attempt.forgiven
         )
-    ).all()
+    )
+    to_try: list[Attempt] = []
+    refused: list[Attempt] = []
     for attempt in failed:
+        is_refused = attempt.state == REVERTED and not attempt.is_data
+        (refused if is_refused and board.sequence is not None else to_try).append(attempt)
+    return to_try, refused
+
+
+def retry(session: Session, principal: Principal, board: Board) -> tuple[int, int]:
+    """Offer a board again what has failed on it.
+
+    Return how many updates that are, and how many are left out, as in `failures`.
+    """
+    demand(principal, accounts.BOARDS)
+    to_try, refused = failures(session, board)
+    for attempt in to_try:
         attempt.forgiven = True
-    note(session, principal, "board may try again", board.mac)
-    change_plan(session)
-    return len(failed)
+    if to_try:
+        note(session, principal, "board may try again", board.mac)
+        change_plan(session)
+    return len(to_try), len(refused)
 
 
 def remove_board(session: Session, principal: Principal, board: Board) -> None:

@@ -134,10 +134,10 @@ def forget_secret(call: Call) -> None:
     actions.forget_secret(call.session, call.principal, board)
 
 
-def retry(call: Call) -> shapes.Changed:
-    """Offer a board again what has failed on it."""
+def retry(call: Call) -> shapes.Retried:
+    """Offer a board again what has failed on it, but for what the board itself has taken back."""
     board = actions.find_board(call.session, call.path["mac"])
-    return shapes.Changed(actions.retry(call.session, call.principal, board))
+    return shapes.Retried(*actions.retry(call.session, call.principal, board))
 
 
 def board_history(call: Call) -> shapes.AttemptList:
@@ -324,7 +324,7 @@ OPERATIONS = (
     Operation("DELETE", "/boards/{mac}", BOARDS, remove_board, None),
     Operation("POST", "/boards/{mac}/secret", BOARDS, new_secret, shapes.BoardSecret),
     Operation("DELETE", "/boards/{mac}/secret", BOARDS, forget_secret, None),
-    Operation("POST", "/boards/{mac}/retry", BOARDS, retry, shapes.Changed),
+    Operation("POST", "/boards/{mac}/retry", BOARDS, retry, shapes.Retried),
     Operation("GET", "/boards/{mac}/history", READ, board_history, shapes.AttemptList),
     Operation("GET", "/releases", READ, list_releases, shapes.ReleaseList),
     Operation("POST", "/releases", RELEASES, add_release, shapes.ReleaseShape,

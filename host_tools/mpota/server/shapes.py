@@ -104,9 +104,19 @@ class NewBoard(BoardChange, forbid_unknown_fields=True, kw_only=True):
 
 
 class Changed(Struct):
-    """How many boards or updates were changed."""
+    """How many boards were changed."""
 
     count: int
+
+
+class Retried(Struct):
+    """How many updates a board may try again, and how many the board itself has taken back.
+
+    A board refuses what it has taken back: another release with a higher sequence is needed.
+    """
+
+    count: int
+    taken_back: int
 
 
 class AttemptShape(Struct):

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from mpota.server import accounts, actions, counting, picture, rollouts
 from mpota.server.accounts import Principal
-from mpota.server.database import BAD, OPEN, Attempt, Audit, Board, Release, Rollout
+from mpota.server.database import OPEN, Attempt, Audit, Board, Release, Rollout
 from mpota.server.decision import BoardState, RolloutState
 
 _ROWS = 50  # of a table that may be long
@@ -89,8 +89,10 @@ def board(session: Session, principal: Principal, request: Request) -> View:
     ).all()
     if row.pin is not None and row.pin not in releases:  # withdrawn, or old: the form keeps it
         releases = [*releases, row.pin]
+    to_try, refused = actions.failures(session, row)
     values = {
-        "board": row, "history": history, "releases": releases, "states": _STATES, "bad": BAD,
+        "board": row, "history": history, "releases": releases, "states": _STATES,
+        "to_try": to_try, "refused": refused,
     }  # fmt: skip
     return View("board.html", values)
 

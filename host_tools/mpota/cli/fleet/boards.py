@@ -144,6 +144,11 @@ def retry(macs: Macs) -> None:
     for mac in macs:
         made = client().call("POST", f"/boards/{_quoted(mac)}/retry")
         typer.echo(f"{mac}: {made['count']} failed updates are forgiven")
+        if made["taken_back"]:
+            typer.echo(
+                f"{mac}: {made['taken_back']} taken back by the board itself: upload a release "
+                "with a higher sequence"
+            )
 
 
 @boards.command("remove")
