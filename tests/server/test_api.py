@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import json
+import threading
 import time
 
 import pytest
@@ -20,7 +21,7 @@ from mpota.server import accounts
 from mpota.server.accounts import Principal
 from mpota.server.api import OPERATIONS
 from mpota.server.app import Server
-from mpota.server.database import Operator, Rollout
+from mpota.server.database import Clock, Operator, Rollout
 from mpota.server.options import Options
 from mpota.server.run import prepare
 from schemathesis import GenerationMode
@@ -76,7 +77,7 @@ def test_a_release_is_uploaded_listed_moved_and_withdrawn(api):
     made = api.upload(data, channel="beta").json()
     assert (made["application"], made["version"], made["sequence"]) == ("garden", "2.0.0", 2)
     assert made["md5"] == made["content_md5"] == hashlib.md5(data).hexdigest()
-    assert api.do("GET", "/releases").json()["releases"] == [made]
+    assert api.do("GET", "/releases").json() == {"releases": [made], "next": None}
     changed = api.do("PATCH", f"/releases/{made['id']}", {"channel": "stable", "withdrawn": True})
     assert changed.json() == made | {"channel": "stable", "withdrawn": True}
     assert api.do("GET", f"/releases/{made['id']}").json() == changed.json()
@@ -183,6 +184,92 @@ def test_several_boards_are_changed_at_once_or_none(api):
     body = {"macs": ["5CCF7F000001", "5CCF7F000009"], "group": "field"}
     error(api.do("PATCH", "/boards", body), 404)
     assert api.do("GET", "/boards/5CCF7F000001").json()["group"] == "lab"
+
+
+def test_a_change_of_several_boards_is_one_entry_of_the_audit(api):
+    for number in (1, 2, 3):
+        ask(api, number)
+    api.do("PATCH", "/boards/5CCF7F000003", {"group": "lab"})
+    macs = ["5C:CF:7F:00:00:03", "5CCF7F000002", "5CCF7F000001", "5CCF7F000001"]
+    body = {"macs": macs, "group": "lab", "channel": "stable"}
+    assert api.do("PATCH", "/boards", body).json() == {"count": 3}
+    entries = api.do("GET", "/audit").json()["entries"]
+    assert [(e["what"], e["target"], e["detail"]) for e in entries[:2]] == [
+        ("boards changed", "2 boards", "group_name = lab: 5CCF7F000001 5CCF7F000002"),
+        ("board changed", "5CCF7F000003", "group_name = lab"),
+    ]
+
+
+def test_what_only_people_read_changes_nothing_for_boards(api):
+    ask(api, 1)
+    release = api.upload(release_image(2)).json()["id"]
+
+    def revision():
+        with api.server.database.reading() as session:
+            return session.scalar(sa.select(Clock.revision))
+
+    before = revision()
+    api.do("PATCH", "/boards/5CCF7F000001", {"label": "well"})
+    api.do("PATCH", f"/releases/{release}", {"notes": "for the well"})
+    assert revision() == before
+    api.do("PATCH", "/boards/5CCF7F000001", {"label": "shed", "group": "lab"})
+    assert revision() == before + 1
+
+
+def test_every_entry_of_a_list_can_be_reached(api):
+    ask(api, 1)
+    for sequence in (2, 3, 4):
+        release = api.upload(release_image(sequence)).json()["id"]
+        api.do("POST", "/rollouts", {"release": release, "abort_minimum": 9})
+        ask(api, 1)
+    api.upload(tar_image(), application="garden", version="3.0.0")
+    for path, key, count in (
+        ("/releases", "releases", 4), ("/rollouts", "rollouts", 3), ("/audit", "entries", 7),
+        ("/boards/5CCF7F000001/history", "attempts", 3), ("/rollouts/3/attempts", "attempts", 1),
+    ):  # fmt: skip
+        whole = api.do("GET", path).json()
+        assert len(whole[key]) == count and whole["next"] is None
+        found, query = [], {"limit": 1}
+        while True:
+            page = api.do("GET", path, params=query).json()
+            found += page[key]
+            if page["next"] is None:
+                break
+            query["before"] = page["next"]
+        assert found == whole[key]
+    path = "/boards/5CCF7F000001/history"
+    told = api.do("GET", path, params={"state": "replaced"}).json()["attempts"]
+    assert [attempt["version"] for attempt in told] == ["3.0.0", "2.0.0"]
+    query = {"application": "garden", "version": "3.0.0"}
+    told = api.do("GET", "/releases", params=query).json()["releases"]
+    assert [release["kind"] for release in told] == ["data", "application"]
+    assert api.do("GET", "/releases", params={"application": "x"}).json()["releases"] == []
+    error(api.do("GET", "/boards", params={"state": "null"}), 400)
+
+
+def test_boards_that_are_changed_in_any_order_wait_for_nobody_in_a_circle(postgres, tmp_path):
+    url = postgres()
+    api = Api(tmp_path / "server", database=url)
+    macs = [f"5CCF7F{number:06X}" for number in range(40)]
+    with api.client:
+        for mac in macs:
+            api.do("POST", "/boards", {"mac": mac})
+        replies = []
+
+        def change(order, group):
+            for number in range(10):
+                body = {"macs": order, "group": f"{group}{number}"}
+                replies.append(api.do("PATCH", "/boards", body).status_code)
+
+        threads = [
+            threading.Thread(target=change, args=(order, group))
+            for order, group in ((macs, "a"), (macs[::-1], "b"), (macs[20:] + macs[:20], "c"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert replies == [200] * 30
 
 
 def test_a_boards_secret_is_shown_once_and_wanted_from_then_on(api):

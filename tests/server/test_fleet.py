@@ -58,6 +58,9 @@ def test_a_release_comes_to_boards_and_each_step_is_shown(fleet, tmp_path):
     for move, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         assert state in fleet("rollout", move, found["id"])
     assert "confirmed: 2" in fleet("rollout", "show", found["id"])
+    assert "confirmed: 2" not in fleet("rollout", "show", found["id"], "--state", "timed out")
+    number = json.loads(fleet("releases", "list", "--json"))[0]["id"]
+    assert "in the channel beta" in fleet("releases", "move", number, "beta")
 
 
 def test_operators_come_and_go_and_what_they_did_is_told(fleet):

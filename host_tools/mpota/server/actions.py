@@ -4,6 +4,8 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -27,6 +29,8 @@ from mpota.server.errors import ConflictError, ForbiddenError, NotFoundError
 from mpota.server.images import ImageDirectory
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
+_SAID = {"label", "notes"}  # the columns that only say something to people
+_Row = TypeVar("_Row", Board, Release)
 _NUMBER_LIMIT = 2**31  # the database keeps smaller numbers alone
 
 
@@ -50,6 +54,22 @@ def find_board(session: Session, text: str) -> Board:
     if board is None:
         raise NotFoundError(f"there is no board {text}")
     return board
+
+
+def find_boards(session: Session, texts: Iterable[str]) -> Sequence[Board]:
+    """Return the boards with these MAC addresses, to change them. Raises NotFoundError."""
+    macs = {mac_of(text) for text in texts}
+    # In one order in all workers, so that no two wait for each other.
+    boards = session.scalars(
+        sa.select(Board)
+        .where(Board.mac.in_(macs))
+        .order_by(Board.mac)
+        .with_for_update(of=Board, key_share=True)
+    ).all()
+    missing = macs - {board.mac for board in boards}
+    if missing:
+        raise NotFoundError(f"there is no board {min(missing)}")
+    return boards
 
 
 def find_release(session: Session, number: int) -> Release:
@@ -105,18 +125,41 @@ def add_board(session: Session, principal: Principal, text: str, **fields: objec
 
 def change_board(session: Session, principal: Principal, board: Board, **fields: object) -> None:
     """Set *fields* of a board's row: state, label, group_name, channel, assigned, pin_id."""
+    change_boards(session, principal, [board], **fields)
+
+
+def change_boards(
+    session: Session, principal: Principal, boards: Sequence[Board], **fields: object
+) -> None:
+    """Do the same as `change_board` with several boards: one entry of the audit has them all."""
     demand(principal, accounts.BOARDS)
     pin = fields.get("pin_id")
     if isinstance(pin, int):
         find_release(session, pin)
-    changed = []
-    for name, value in fields.items():
-        if getattr(board, name) != value:
-            setattr(board, name, value)
-            changed.append(f"{name} = {value}")
-    if changed:
-        note(session, principal, "board changed", board.mac, ", ".join(changed))
+    told, changed = _set(session, boards, fields)
+    if len(changed) == 1:
+        note(session, principal, "board changed", changed[0].mac, told)
+    elif changed:
+        macs = " ".join(board.mac for board in changed)
+        note(session, principal, "boards changed", f"{len(changed)} boards", f"{told}: {macs}")
+
+
+def _set(
+    session: Session, rows: Sequence[_Row], fields: dict[str, object]
+) -> tuple[str, list[_Row]]:
+    # Sets fields of rows; returns in words which of them have changed, and of which rows.
+    changed: dict[_Row, set[str]] = {}
+    for row in rows:
+        names = {name for name, value in fields.items() if getattr(row, name) != value}
+        for name in names:
+            setattr(row, name, fields[name])
+        if names:
+            changed[row] = names
+    all_names = set().union(*changed.values())
+    if not all_names <= _SAID:
         change_plan(session)
+    told = ", ".join(f"{name} = {value}" for name, value in fields.items() if name in all_names)
+    return told, list(changed)
 
 
 def new_secret(session: Session, principal: Principal, board: Board) -> str:
@@ -210,15 +253,9 @@ def change_release(
 ) -> None:
     """Set *fields* of a release's row: channel, withdrawn, notes."""
     demand(principal, accounts.RELEASES)
-    changed = []
-    for name, value in fields.items():
-        if getattr(release, name) != value:
-            setattr(release, name, value)
-            changed.append(f"{name} = {value}")
+    told, changed = _set(session, [release], fields)
     if changed:
-        target = release.title
-        note(session, principal, "release changed", target, ", ".join(changed))
-        change_plan(session)
+        note(session, principal, "release changed", release.title, told)
 
 
 def start_rollout(

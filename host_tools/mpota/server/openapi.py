@@ -74,7 +74,5 @@ def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[s
     if operation.query:
         for name, schema in components[operation.query.__name__]["properties"].items():
             schema = {key: value for key, value in schema.items() if key != "default"}
-            if "anyOf" in schema:  # None stands for a parameter that is left out
-                (schema,) = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
             made.append({"name": name, "in": "query", "required": False, "schema": schema})
     return made

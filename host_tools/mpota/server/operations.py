@@ -1,12 +1,13 @@
 """The operations of the API: for each its method, its path, who may call it, and what it does."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import UNSET, UnsetType
 from sqlalchemy.orm import Session
 
 from mpota.server import accounts, actions, rollouts, shapes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mpota.server.app import Server
 
 _LIST_LIMIT = 200
+_Row = TypeVar("_Row", Attempt, Audit, Release, Rollout)
 
 
 @dataclass
@@ -65,10 +67,51 @@ class BoardsQuery(msgspec.Struct):
 
     after: shapes.Text = ""
     limit: shapes.Limit = 100
-    state: shapes.State | None = None
-    group: shapes.NameOrNone | None = None
-    application: shapes.NameOrNone | None = None
-    version: shapes.Text | None = None
+    state: shapes.State | UnsetType = UNSET
+    group: shapes.NameOrNone | UnsetType = UNSET
+    application: shapes.NameOrNone | UnsetType = UNSET
+    version: shapes.Text | UnsetType = UNSET
+
+
+class ListQuery(msgspec.Struct, kw_only=True):
+    """Which part of a list is wanted: so many entries *before* the one with that id."""
+
+    before: shapes.Number | UnsetType = UNSET
+    limit: shapes.Limit = _LIST_LIMIT
+
+
+class ReleasesQuery(ListQuery):
+    """Which releases `list_releases` lists."""
+
+    application: shapes.Name | UnsetType = UNSET
+    version: shapes.Name | UnsetType = UNSET
+
+
+class AttemptsQuery(ListQuery):
+    """Which updates are listed."""
+
+    state: shapes.AttemptState | UnsetType = UNSET
+
+
+def _page(
+    call: Call, of: type[_Row], *conditions: sa.ColumnElement[bool]
+) -> tuple[Sequence[_Row], int | None]:
+    # Returns the newest rows that the query wants, and where the following page begins.
+    query: ListQuery = call.query
+    found = sa.select(of).where(*conditions).order_by(of.id.desc())
+    if query.before is not UNSET:
+        found = found.where(of.id < query.before)
+    rows = call.session.scalars(found.limit(query.limit + 1)).all()
+    shown = rows[: query.limit]
+    return shown, shown[-1].id if len(rows) > len(shown) else None
+
+
+def _attempts(call: Call, *conditions: sa.ColumnElement[bool]) -> shapes.AttemptList:
+    query: AttemptsQuery = call.query
+    if query.state is not UNSET:
+        conditions = (*conditions, Attempt.state == query.state)
+    rows, following = _page(call, Attempt, *conditions)
+    return shapes.AttemptList([shapes.attempt(row) for row in rows], following)
 
 
 def list_boards(call: Call) -> shapes.BoardList:
@@ -81,7 +124,7 @@ def list_boards(call: Call) -> shapes.BoardList:
         (Board.application, query.application),
         (Board.version, query.version),
     ):
-        if value is not None:
+        if value is not UNSET:
             found = found.where(column == value)
     rows = call.session.scalars(found.limit(query.limit + 1)).all()
     following = rows[query.limit - 1].mac if len(rows) > query.limit else None
@@ -110,10 +153,9 @@ def change_board(call: Call) -> shapes.BoardShape:
 def change_boards(call: Call) -> shapes.Changed:
     """Change what several boards may have. Where one of them is not known, none is changed."""
     body: shapes.BoardsChange = call.body
-    for mac in body.macs:
-        board = actions.find_board(call.session, mac)
-        actions.change_board(call.session, call.principal, board, **body.columns())
-    return shapes.Changed(len(body.macs))
+    boards = actions.find_boards(call.session, body.macs)
+    actions.change_boards(call.session, call.principal, boards, **body.columns())
+    return shapes.Changed(len(boards))
 
 
 def remove_board(call: Call) -> None:
@@ -143,15 +185,16 @@ def retry(call: Call) -> shapes.Retried:
 def board_history(call: Call) -> shapes.AttemptList:
     """List the updates that a board was given, and how each of them ended."""
     board = actions.find_board(call.session, call.path["mac"])
-    found = sa.select(Attempt).where(Attempt.board_id == board.id).order_by(Attempt.id.desc())
-    rows = call.session.scalars(found.limit(_LIST_LIMIT))
-    return shapes.AttemptList([shapes.attempt(row) for row in rows])
+    return _attempts(call, Attempt.board_id == board.id)
 
 
 def list_releases(call: Call) -> shapes.ReleaseList:
     """List releases."""
-    rows = call.session.scalars(sa.select(Release).order_by(Release.id.desc()).limit(_LIST_LIMIT))
-    return shapes.ReleaseList([shapes.release(row) for row in rows])
+    query: ReleasesQuery = call.query
+    wanted = (("application", query.application), ("version", query.version))
+    conditions = [getattr(Release, name) == value for name, value in wanted if value is not UNSET]
+    rows, following = _page(call, Release, *conditions)
+    return shapes.ReleaseList([shapes.release(row) for row in rows], following)
 
 
 def get_release(call: Call) -> shapes.ReleaseShape:
@@ -192,11 +235,9 @@ def _shape(call: Call, row: Rollout) -> shapes.RolloutShape:
 
 def list_rollouts(call: Call) -> shapes.RolloutList:
     """List roll-outs."""
-    rows = call.session.scalars(
-        sa.select(Rollout).order_by(Rollout.id.desc()).limit(_LIST_LIMIT)
-    ).all()
+    rows, following = _page(call, Rollout)
     counted = rollouts.counts(call.session, [row.id for row in rows])
-    return shapes.RolloutList([shapes.rollout(row, counted[row.id]) for row in rows])
+    return shapes.RolloutList([shapes.rollout(row, counted[row.id]) for row in rows], following)
 
 
 def get_rollout(call: Call) -> shapes.RolloutShape:
@@ -239,9 +280,7 @@ def _moving(move: str, text: str) -> Callable[[Call], shapes.RolloutShape]:
 def rollout_attempts(call: Call) -> shapes.AttemptList:
     """List the updates of a roll-out, and how each of them ended, the newest first."""
     rollout = actions.find_rollout(call.session, call.number)
-    found = sa.select(Attempt).where(Attempt.rollout_id == rollout.id).order_by(Attempt.id.desc())
-    rows = call.session.scalars(found.limit(_LIST_LIMIT))
-    return shapes.AttemptList([shapes.attempt(row) for row in rows])
+    return _attempts(call, Attempt.rollout_id == rollout.id)
 
 
 def list_tokens(call: Call) -> shapes.TokenList:
@@ -309,8 +348,8 @@ def remove_operator(call: Call) -> None:
 
 def list_audit(call: Call) -> shapes.AuditList:
     """List what operators have done, and what the server has done by itself."""
-    rows = call.session.scalars(sa.select(Audit).order_by(Audit.id.desc()).limit(_LIST_LIMIT))
-    return shapes.AuditList([shapes.audit(row) for row in rows])
+    rows, following = _page(call, Audit)
+    return shapes.AuditList([shapes.audit(row) for row in rows], following)
 
 
 NOBODY = ""  # the scope of an operation that needs no token
@@ -325,18 +364,20 @@ OPERATIONS = (
     Operation("POST", "/boards/{mac}/secret", BOARDS, new_secret, shapes.BoardSecret),
     Operation("DELETE", "/boards/{mac}/secret", BOARDS, forget_secret, None),
     Operation("POST", "/boards/{mac}/retry", BOARDS, retry, shapes.Retried),
-    Operation("GET", "/boards/{mac}/history", READ, board_history, shapes.AttemptList),
-    Operation("GET", "/releases", READ, list_releases, shapes.ReleaseList),
+    Operation("GET", "/boards/{mac}/history", READ, board_history, shapes.AttemptList,
+              query=AttemptsQuery),
+    Operation("GET", "/releases", READ, list_releases, shapes.ReleaseList, query=ReleasesQuery),
     Operation("POST", "/releases", RELEASES, add_release, shapes.ReleaseShape,
               query=shapes.UploadQuery, is_upload=True),
     Operation("GET", "/releases/{number}", READ, get_release, shapes.ReleaseShape),
     Operation("PATCH", "/releases/{number}", RELEASES, change_release, shapes.ReleaseShape,
               body=shapes.ReleaseChange),
-    Operation("GET", "/rollouts", READ, list_rollouts, shapes.RolloutList),
+    Operation("GET", "/rollouts", READ, list_rollouts, shapes.RolloutList, query=ListQuery),
     Operation("POST", "/rollouts", ROLLOUTS, start_rollout, shapes.RolloutShape,
               body=shapes.NewRollout),
     Operation("GET", "/rollouts/{number}", READ, get_rollout, shapes.RolloutShape),
-    Operation("GET", "/rollouts/{number}/attempts", READ, rollout_attempts, shapes.AttemptList),
+    Operation("GET", "/rollouts/{number}/attempts", READ, rollout_attempts, shapes.AttemptList,
+              query=AttemptsQuery),
     Operation("POST", "/rollouts/{number}/pause", ROLLOUTS,
               _moving("pause", "Hold a roll-out."), shapes.RolloutShape),
     Operation("POST", "/rollouts/{number}/resume", ROLLOUTS,
@@ -351,5 +392,5 @@ OPERATIONS = (
     Operation("POST", "/operators", ADMIN, add_operator, shapes.OperatorShape,
               body=shapes.NewOperator),
     Operation("DELETE", "/operators/{name}", ADMIN, remove_operator, None),
-    Operation("GET", "/audit", ADMIN, list_audit, shapes.AuditList),
+    Operation("GET", "/audit", ADMIN, list_audit, shapes.AuditList, query=ListQuery),
 )  # fmt: skip

@@ -16,6 +16,7 @@ Notes = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,500}$")]
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Limit = Annotated[int, Meta(ge=1, le=500)]
+AttemptState = Literal["open", "confirmed", "reverted", "failed", "timed out", "replaced"]
 Seconds = Annotated[float, Meta(ge=0, le=10**9)]
 Moment = Annotated[float, Meta(ge=0, le=10**11)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
@@ -122,6 +123,7 @@ class Retried(Struct):
 class AttemptShape(Struct):
     """A release that a board was given, and how that ended, with the board's own words."""
 
+    id: int
     mac: str
     release: int
     application: str
@@ -138,9 +140,10 @@ class AttemptShape(Struct):
 
 
 class AttemptList(Struct):
-    """Updates, the newest first."""
+    """Updates, the newest first; the following page has those before `next`."""
 
     attempts: list[AttemptShape]
+    next: int | None
 
 
 class ReleaseShape(Struct):
@@ -171,9 +174,10 @@ class ReleaseShape(Struct):
 
 
 class ReleaseList(Struct):
-    """Releases, the newest first."""
+    """Releases, the newest first; the following page has those before `next`."""
 
     releases: list[ReleaseShape]
+    next: int | None
 
 
 class ReleaseChange(Struct, forbid_unknown_fields=True):
@@ -262,9 +266,10 @@ class RolloutShape(Struct):
 
 
 class RolloutList(Struct):
-    """Roll-outs, the newest first."""
+    """Roll-outs, the newest first; the following page has those before `next`."""
 
     rollouts: list[RolloutShape]
+    next: int | None
 
 
 class TokenShape(Struct):
@@ -332,6 +337,7 @@ class NewOperator(Struct, forbid_unknown_fields=True):
 class AuditShape(Struct):
     """What an operator has done; where `operator` is empty, the server by itself."""
 
+    id: int
     at: float
     operator: str
     address: str
@@ -341,9 +347,10 @@ class AuditShape(Struct):
 
 
 class AuditList(Struct):
-    """What operators and the server have done, the latest first."""
+    """What was done, the latest first; the following page has the entries before `next`."""
 
     entries: list[AuditShape]
+    next: int | None
 
 
 def board(row: Board) -> BoardShape:
@@ -356,6 +363,7 @@ def board(row: Board) -> BoardShape:
 def attempt(row: Attempt) -> AttemptShape:
     """Return the shape of an update."""
     return AttemptShape(
+        id=row.id,
         mac=row.board.mac,
         release=row.release_id,
         application=row.release.application,
@@ -414,4 +422,4 @@ def operator(row: Operator) -> OperatorShape:
 
 def audit(row: Audit) -> AuditShape:
     """Return the shape of an entry of the audit."""
-    return AuditShape(row.at, row.operator, row.address, row.what, row.target, row.detail)
+    return AuditShape(row.id, row.at, row.operator, row.address, row.what, row.target, row.detail)

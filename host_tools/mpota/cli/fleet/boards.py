@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from mpota.cli.fleet.connection import client
+from mpota.cli.fleet.connection import client, pages
 from mpota.cli.fleet.printing import (
     Json,
     ago,
@@ -62,9 +62,8 @@ def list_boards(
 @boards.command("show")
 def show_board(mac: Mac, as_json: Json = False) -> None:
     """Show all that is known of a board, and the updates that it was given."""
-    server = client()
-    board = server.call("GET", f"/boards/{_quoted(mac)}")
-    history = server.call("GET", f"/boards/{_quoted(mac)}/history")["attempts"]
+    board = client().call("GET", f"/boards/{_quoted(mac)}")
+    history = list(pages(f"/boards/{_quoted(mac)}/history", "attempts"))
     if as_json:
         print_json(board | {"history": history})
         return

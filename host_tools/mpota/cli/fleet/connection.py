@@ -1,7 +1,12 @@
 """The server that `mpota fleet` speaks to: its options name it, or else the last login does."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from mpota.errors import CommandError
 from mpota.server.client import Client, kept_login
+
+_PAGE = 500  # entries of a list in one call of the API
 
 
 class _Chosen:
@@ -17,6 +22,17 @@ def choose(server: str, token: str) -> None:
     kept_server, kept_token = kept_login()
     _Chosen.server = server or kept_server
     _Chosen.token = token or (kept_token if _Chosen.server == kept_server else "")
+
+
+def pages(path: str, key: str, **query: object) -> Iterator[dict[str, Any]]:
+    """Return all entries of a list of the API, the newest first: those under *key*."""
+    server = client()
+    while True:
+        page = server.call("GET", path, query={"limit": _PAGE} | query)
+        yield from page[key]
+        if page["next"] is None:
+            return
+        query["before"] = page["next"]
 
 
 def client() -> Client:

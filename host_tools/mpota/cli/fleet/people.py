@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from mpota.cli.fleet.connection import client
+from mpota.cli.fleet.connection import client, pages
 from mpota.cli.fleet.printing import Json, moment, print_json, print_table
 
 operators = typer.Typer(no_args_is_help=True, help="Operators: who may log in.")
@@ -116,7 +116,7 @@ def remove_token(
 
 def audit(as_json: Json = False) -> None:
     """Show what operators have done, and the server by itself, the latest first."""
-    found = client().call("GET", "/audit")["entries"]
+    found = list(pages("/audit", "entries"))
     if as_json:
         print_json(found)
         return

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mpota.cli.fleet.connection import client
+from mpota.cli.fleet.connection import client, pages
 from mpota.cli.fleet.printing import Json, print_json, print_table, release_name
 from mpota.errors import CommandError
 
@@ -19,7 +19,7 @@ Name = Annotated[
 @releases.command("list")
 def list_releases(as_json: Json = False) -> None:
     """List releases."""
-    found = client().call("GET", "/releases")["releases"]
+    found = list(pages("/releases", "releases"))
     if as_json:
         print_json(found)
         return
@@ -77,7 +77,14 @@ def withdraw(release: Name) -> None:
 
 def find_release(text: str) -> dict[str, Any]:
     """Return the release *text*, as garden/2.0.0, or its number. Raises CommandError."""
-    for release in client().call("GET", "/releases")["releases"]:
-        if text in (release_name(release), str(release["id"])):
-            return dict(release)
+    server = client()
+    if text.isascii() and text.isdigit():
+        return dict(server.call("GET", f"/releases/{text}"))
+    # A slash may stand in names, too.
+    parts = text.removesuffix("/data").split("/")
+    for at in range(1, len(parts)):
+        query = {"application": "/".join(parts[:at]), "version": "/".join(parts[at:])}
+        for release in server.call("GET", "/releases", query=query)["releases"]:
+            if text == release_name(release):
+                return dict(release)
     raise CommandError(f"there is no release {text}: give one as garden/2.0.0")

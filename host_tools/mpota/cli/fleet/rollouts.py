@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mpota.cli.fleet.connection import client
+from mpota.cli.fleet.connection import client, pages
 from mpota.cli.fleet.printing import (
     Json,
     print_attempts,
@@ -85,7 +85,7 @@ def start_rollout(
 @rollout.command("list")
 def list_rollouts(as_json: Json = False) -> None:
     """List roll-outs."""
-    found = client().call("GET", "/rollouts")["rollouts"]
+    found = list(pages("/rollouts", "rollouts"))
     if as_json:
         print_json(found)
         return
@@ -105,11 +105,20 @@ def list_rollouts(as_json: Json = False) -> None:
 
 
 @rollout.command("show")
-def show_rollout(number: Number, as_json: Json = False) -> None:
+def show_rollout(
+    number: Number,
+    state: Annotated[
+        str,
+        typer.Option(
+            metavar="open|confirmed|reverted|failed|'timed out'|replaced",
+            help="Only boards whose update is in this state.",
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
     """Show all that is known of a roll-out, and the boards that it has come to."""
-    server = client()
-    found = server.call("GET", f"/rollouts/{number}")
-    history = server.call("GET", f"/rollouts/{number}/attempts")["attempts"]
+    found = client().call("GET", f"/rollouts/{number}")
+    history = list(pages(f"/rollouts/{number}/attempts", "attempts", state=state))
     if as_json:
         print_json(found | {"attempts": history})
         return
