@@ -162,13 +162,17 @@ class Session:
         updater = self.updater
         chunk = len(updater.buffer)
         begun = last = ticks_ms()
+        limit_ms = _GRACE_MS + self.size
         while updater.remaining:
             if not updater.is_running:  # a callback has ended it
                 raise OTAError(updater.error)
             view = updater.buffer
             if updater.remaining < chunk:
                 view = view[: updater.remaining]
-            n = tcp.readinto(view)
+            # The next chunk mostly arrives soon, so the board waits a moment for it here.
+            n = None
+            for _ in self.poll.ipoll(_WAIT_MS):
+                n = tcp.readinto(view)
             now = ticks_ms()
             if n:
                 # The chunk is acknowledged before it is written, so that the next chunk can travel.
@@ -179,15 +183,7 @@ class Session:
                 last = now
             elif n is not None:
                 raise OSError(uerrno.ECONNRESET)
-            elif ticks_diff(now, last) > _TIMEOUT_MS:
-                raise OTAError(_STREAM_TIMEOUT)
-            else:
-                # The next chunk mostly arrives soon, so the board waits a moment for it here.
-                for _ in self.poll.ipoll(_WAIT_MS):
-                    n = 1
-                if n:
-                    continue
-            if ticks_diff(now, begun) > _GRACE_MS + self.size:
+            if ticks_diff(now, last) > _TIMEOUT_MS or ticks_diff(now, begun) > limit_ms:
                 raise OTAError(_STREAM_TIMEOUT)
             view = None  # the Updater must be the only owner of the block
             yield bool(n)
