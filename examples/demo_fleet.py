@@ -133,12 +133,9 @@ class Server:
         say(f"mpota fleet login {self.url}")
         subprocess.run(
             [sys.executable, "-m", "mpota", "fleet", "login", self.url],
-            input=password + "\n", text=True, check=True, env=self.environment,
+            input=f"{password}\n{PASSWORD}\n", text=True, check=True, env=self.environment,
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        browser = Browser(self.url)
-        browser.log_in(password)
-        browser.post("/password", password=PASSWORD, again=PASSWORD)
         kept = json.loads((folder / "mpota" / "fleet.json").read_text())
         return Client(self.url, kept["token"])
 

@@ -399,10 +399,30 @@ def test_a_token_may_do_what_its_scopes_allow_and_no_more(api):
 
 def test_an_operator_gets_a_token_by_name_and_password_and_guessing_is_slowed_down(api):
     body = {"name": "admin", "password": api.password, "token": {"name": "cli", "scopes": ["read"]}}
-    text = api.do("POST", "/login", body).json()["text"]
+    assert "another" in error(api.do("POST", "/login", body), 403)
+    assert error(api.do("POST", "/login", body | {"new_password": "short"}), 400)
+    text = api.do("POST", "/login", body | {"new_password": "a new password"}).json()["text"]
     assert api.do("GET", "/boards", token=text).status_code == 200
+    error(api.do("POST", "/login", body), 401)
+    body["password"] = "a new password"
+    body["token"]["scopes"] = []
+    assert api.do("POST", "/login", body).json()["scopes"] == ["admin"]
     body["password"] = "not the password"
-    assert [api.do("POST", "/login", body).status_code for _ in range(6)] == [401] * 5 + [429]
+    assert [api.do("POST", "/login", body).status_code for _ in range(5)] == [401] * 4 + [429]
+
+
+def test_an_operator_without_the_scope_read_may_give_it_to_a_token(api):
+    eve = {"name": "eve", "password": "a long password", "scopes": ["boards"]}
+    assert api.do("POST", "/operators", eve).status_code == 200
+    login = {"name": "eve", "password": eve["password"], "new_password": "another password",
+             "token": {"name": "cli", "scopes": []}}  # fmt: skip
+    made = api.do("POST", "/login", login).json()
+    assert made["scopes"] == ["boards"]
+    reads = token_of(api.server, "read", operator="eve")
+    for token, status in ((made["text"], 200), (reads, 403)):
+        assert api.do("GET", "/boards", token=token).status_code == 200
+        reply = api.do("POST", "/boards", {"mac": "5CCF7F000001"}, token=token)
+        assert reply.status_code == status
 
 
 def test_tokens_end_with_their_days_and_when_they_are_taken_away(api, monkeypatch):
@@ -448,6 +468,7 @@ LEFT_OUT = {"/api/tokens/{number}"}
 def described(tmp_path_factory):
     with Serving(tmp_path_factory.mktemp("described"), "--unknown", "accept") as server:
         login = {"name": "admin", "password": server.password,
+                 "new_password": "a new password",
                  "token": {"name": "test", "scopes": ["admin"]}}  # fmt: skip
         kind = {"Content-Type": "application/json"}
         reply = server.request("POST", "/api/login", json.dumps(login).encode(), kind)

@@ -28,7 +28,8 @@ def fleet(tmp_path_factory):
         assert "mpota fleet login" in run("boards", "list", fails=True)
         url = f"http://127.0.0.1:{server.port}"
         assert "wrong" in run("login", url, text="not the password\n", fails=True)
-        assert "logged in" in run("login", url, text=server.password + "\n")
+        assert "logged in" in run("login", url, text=f"{server.password}\na new password\n")
+        assert "wrong" in run("login", url, text=server.password + "\n", fails=True)
         yield run
 
 
@@ -72,9 +73,10 @@ def test_operators_come_and_go_and_what_they_did_is_told(fleet):
     with pytest.MonkeyPatch.context() as other:
         # A login of hers, in a folder of its own.
         other.setitem(fleet.environment, "XDG_CONFIG_HOME", str(fleet.folder / "eve"))
-        login = ["login", url, "--name", "eve", "--scope"]
-        assert "scope admin" in fleet(*login, "admin", text="x" * 12, fails=True)
-        fleet(*login, "boards", text="x" * 12)
+        login = ["login", url, "--name", "eve"]
+        words = f"{'x' * 12}\n{'y' * 12}\n"
+        assert "scope admin" in fleet(*login, "--scope", "admin", text=words, fails=True)
+        fleet(*login, text=words)
         assert "added" in fleet("boards", "add", "5C:CF:7F:00:00:77")
         assert "scope admin" in fleet("audit", fails=True)
     assert "eve: removed" in fleet("operators", "remove", "eve")

@@ -134,7 +134,10 @@ def change_password(session: Session, operator_id: int, password: str) -> None:
 
 def principal_of(operator: Operator, address: str) -> Principal:
     """Return what *operator* may do who has shown a password from *address*."""
-    return Principal(operator.id, operator.name, frozenset(operator.scopes), address)
+    return Principal(
+        operator.id, operator.name, frozenset(operator.scopes), address,
+        must_change=operator.must_change,
+    )  # fmt: skip
 
 
 def by_cookie(session: Session, cookie: str, address: str) -> Principal | None:
@@ -154,8 +157,10 @@ def add_token(
 ) -> tuple[Token, str]:
     """Make a token; return it and its text, which is shown once.
 
-    Raises CommandError for scopes that its operator does not have.
+    Without *scopes* it may do all that its operator may. Raises CommandError for scopes that its
+    operator does not have.
     """
+    scopes = scopes or sorted(principal.scopes)
     check_scopes(scopes)
     for scope in scopes:
         if not principal.may(scope):
@@ -180,11 +185,9 @@ def by_token(session: Session, text: str, address: str) -> Principal | None:
     found = session.scalar(sa.select(Token).where(Token.token_sha256 == _sha256(text)))
     if found is None or (found.expires is not None and found.expires < time.time()):
         return None
-    operator = found.operator
-    scopes = set(found.scopes)
-    if ADMIN not in operator.scopes:
-        scopes &= set(operator.scopes)
-    return Principal(operator.id, operator.name, frozenset(scopes), address)
+    owner = principal_of(found.operator, address)
+    scopes = frozenset(scope for scope in found.scopes if owner.may(scope))
+    return Principal(owner.operator_id, owner.name, scopes, address)
 
 
 def is_same(told: str, wanted: str) -> bool:

@@ -14,6 +14,14 @@ from mpota.errors import CommandError
 _TIMEOUT_S = 60
 
 
+class CallError(CommandError):
+    """The server has refused a call; `name` is its short name for the reason."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class Client:
     """Calls the API of the server at *url*, with *token*."""
 
@@ -47,21 +55,24 @@ class Client:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
                 text = reply.read()
         except urllib.error.HTTPError as error:
-            raise CommandError(_message(error)) from error
+            raise _refused(error) from error
         except (urllib.error.URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise CommandError(f"{self.url} does not answer ({reason}): is it running?") from error
         return json.loads(text) if text else None
 
 
-def _message(error: urllib.error.HTTPError) -> str:
+def _refused(error: urllib.error.HTTPError) -> CommandError:
     try:
-        message = str(json.loads(error.read())["message"])
+        told = json.loads(error.read())
+        message, name = str(told["message"]), str(told["error"])
     except (ValueError, KeyError, TypeError, OSError):
-        return f"the server answers {error.code} {error.reason}: is it one of mpota serve?"
+        return CommandError(
+            f"the server answers {error.code} {error.reason}: is it one of mpota serve?"
+        )
     if error.code == 401:
         message += ": log in with 'mpota fleet login URL', or give MPOTA_TOKEN"
-    return message
+    return CallError(message, name)
 
 
 def login_file() -> Path:

@@ -25,6 +25,15 @@ class ForbiddenError(RefusedError):
     status, name = 403, "forbidden"
 
 
+class NewPasswordError(ForbiddenError):
+    """The operator must choose another password: somebody else has chosen this one."""
+
+    name = "new password"
+
+    def __init__(self) -> None:
+        super().__init__("somebody else knows this password: choose another one")
+
+
 class NotFoundError(RefusedError):
     """What was named does not exist."""
 

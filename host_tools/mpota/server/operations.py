@@ -14,7 +14,7 @@ from mpota.server import accounts, actions, rollouts, shapes
 from mpota.server import decision as d
 from mpota.server.accounts import ADMIN, BOARDS, READ, RELEASES, ROLLOUTS, Principal
 from mpota.server.database import Attempt, Audit, Board, Operator, Release, Rollout, Token
-from mpota.server.errors import ConflictError, NotFoundError
+from mpota.server.errors import ConflictError, NewPasswordError, NotFoundError
 
 if TYPE_CHECKING:
     from mpota.server.app import Server
@@ -295,17 +295,21 @@ def add_token(call: Call) -> shapes.TokenText:
 
 
 def _new_token(call: Call, principal: Principal, body: shapes.NewToken) -> shapes.TokenText:
-    scopes: list[str] = list(body.scopes)
-    row, text = accounts.add_token(call.session, principal, body.name, scopes, body.days)
-    accounts.note(call.session, principal, "token made", body.name, ", ".join(scopes))
+    row, text = accounts.add_token(call.session, principal, body.name, list(body.scopes), body.days)
+    accounts.note(call.session, principal, "token made", body.name, ", ".join(row.scopes))
     return shapes.TokenText(
-        row.id, row.name, principal.name, scopes, row.created, row.expires, text
+        row.id, row.name, principal.name, row.scopes, row.created, row.expires, text
     )
 
 
 def log_in(call: Call) -> shapes.TokenText:
     """Exchange an operator's name and password for a token."""
     body: shapes.Login = call.body
+    if body.new_password is not None:
+        accounts.change_password(call.session, call.principal.operator_id, body.new_password)
+        accounts.note(call.session, call.principal, "password changed", body.name)
+    elif call.principal.must_change:
+        raise NewPasswordError
     return _new_token(call, call.principal, body.token)
 
 

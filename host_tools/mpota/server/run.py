@@ -85,7 +85,7 @@ def serve(
     url = f"http://{'127.0.0.1' if bind == '0.0.0.0' else bind}:{port}/"
     if password:
         say(f"first start: log in at {url} as {accounts.FIRST_NAME} with the password {password}")
-        say("it is not shown again, and the page asks for another one")
+        say("it is not shown again, and another one is asked for at the first login")
     with contextlib.ExitStack() as stack:
         if workers > 1:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mpota-metrics-"))

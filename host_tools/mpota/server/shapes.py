@@ -284,19 +284,26 @@ class TokenShape(Struct):
 
 
 class NewToken(Struct, forbid_unknown_fields=True):
-    """A token to make; it ends after `days`, or never where they are null."""
+    """A token to make; it ends after `days`, or never where they are null.
+
+    Without scopes it may do all that its operator may.
+    """
 
     name: Text
-    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=5)]
+    scopes: Annotated[list[Scope], Meta(max_length=5)]
     days: Annotated[int, Meta(ge=1, le=3650)] | None = 365
 
 
 class Login(Struct, forbid_unknown_fields=True):
-    """An operator's name and password, in exchange for a token."""
+    """An operator's name and password, in exchange for a token.
+
+    A first password, which somebody else has chosen, is taken with a new one alone.
+    """
 
     name: Text
     password: Annotated[str, Meta(max_length=200)]
     token: NewToken
+    new_password: Password | None = None
 
 
 class TokenText(TokenShape):

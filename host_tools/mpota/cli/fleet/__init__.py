@@ -10,7 +10,8 @@ from mpota.cli.fleet.boards import boards
 from mpota.cli.fleet.people import ask_password, audit, operators, tokens
 from mpota.cli.fleet.releases import releases
 from mpota.cli.fleet.rollouts import rollout
-from mpota.server.client import Client, keep_login
+from mpota.server.client import CallError, Client, keep_login
+from mpota.server.errors import NewPasswordError
 
 _LOGIN_DAYS = 90
 
@@ -50,18 +51,27 @@ def login(
         list[str] | None,
         typer.Option(
             metavar="read|boards|releases|rollouts|admin",
-            help="What the token may do. Give this option again for further scopes. [default: "
-            "admin]",
+            help="What the token may do. Give this option again for further scopes. [default: all "
+            "that the operator may]",
         ),
     ] = None,
 ) -> None:
-    """Get a token for this computer; the password is asked for, or read from standard input."""
-    password = ask_password(f"Password of {name}")
-    token = {
+    """Get a token for this computer; the password is asked for, or read from standard input.
+
+    After a first password, which somebody else has chosen, another one is asked for.
+    """
+    body: dict[str, object] = {"name": name, "password": ask_password(f"Password of {name}")}
+    body["token"] = {
         "name": f"mpota fleet, {time.strftime('%Y-%m-%d')}",
-        "scopes": scope or ["admin"],
+        "scopes": scope or [],
         "days": _LOGIN_DAYS,
     }
-    made = Client(url).call("POST", "/login", {"name": name, "password": password, "token": token})
+    try:
+        made = Client(url).call("POST", "/login", body)
+    except CallError as error:
+        if error.name != NewPasswordError.name:
+            raise
+        body["new_password"] = ask_password(f"Another password of {name}", twice=True)
+        made = Client(url).call("POST", "/login", body)
     path = keep_login(url.rstrip("/"), made["text"])
     typer.echo(f"logged in for {_LOGIN_DAYS} days; the token is in {path}")
