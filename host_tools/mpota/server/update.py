@@ -53,6 +53,9 @@ class UpdateEndpoint:
         self._metrics = metrics
         self._insists = options.arduino == Arduino.CURRENT
         self._pool = ThreadPoolExecutor(_THREADS, "update")
+        # To make a delta takes half a second of Python: one at a time, and each of them once.
+        self._maker = ThreadPoolExecutor(1, "delta")
+        self._making: dict[str, asyncio.Future[bytes]] = {}
         self._waiting = 0
         self._cache: collections.OrderedDict[str, bytes] = collections.OrderedDict()
         self._cached_bytes = 0
@@ -104,6 +107,7 @@ class UpdateEndpoint:
     def close(self) -> None:
         """End the threads when they have finished their questions."""
         self._pool.shutdown()
+        self._maker.shutdown()
 
     async def _ask(self, question: Question) -> Reply:
         if self._waiting >= _QUEUE_LIMIT:
@@ -160,21 +164,27 @@ class UpdateEndpoint:
         images = self._images
         base = reply.base
         if base is not None:
-            made = await self._made(images.delta, base.sha256, release.sha256)
+            name = images.delta_name(base.sha256, release.sha256)
+            made = await self._made(name, images.delta, base.sha256, release.sha256)
             if made:
-                name = images.delta_name(base.sha256, release.sha256)
                 return _File(name, hashlib.md5(made).hexdigest())
         if reply.may_be_gzip and release.md5 == release.content_md5:  # it is none yet
-            made = await self._made(images.gzip, release.sha256)
+            name = images.gzip_name(release.sha256)
+            made = await self._made(name, images.gzip, release.sha256)
             if made:
-                return _File(images.gzip_name(release.sha256), hashlib.md5(made).hexdigest())
+                return _File(name, hashlib.md5(made).hexdigest())
         return None
 
-    async def _made(self, make: Callable[..., bytes], *digests: str) -> bytes:
-        # Returns what *make* makes of the images with these digests; nothing where it fails.
-        loop = asyncio.get_running_loop()
+    async def _made(self, name: str, make: Callable[..., bytes], *digests: str) -> bytes:
+        # Returns the file *name*, which *make* makes of the images with these digests; nothing
+        # where it fails.
+        making = self._making.get(name)
+        if making is None:
+            loop = asyncio.get_running_loop()
+            making = self._making[name] = loop.run_in_executor(self._maker, make, *digests)
+            making.add_done_callback(lambda _: self._making.pop(name))
         try:
-            return await loop.run_in_executor(self._pool, make, *digests)
+            return await asyncio.shield(making)  # a board that leaves stops it for no other one
         except (OSError, CommandError) as error:
             _log.error("no %s can be made: %s", make.__name__, error)
             return b""
@@ -211,8 +221,9 @@ class UpdateEndpoint:
         if data is None:
             loop = asyncio.get_running_loop()
             data = await loop.run_in_executor(self._pool, self._images.read_file, name)
-            self._cached_bytes += len(data)
-            self._cache[name] = data
+            if name not in self._cache:  # another request may have read it meanwhile
+                self._cached_bytes += len(data)
+                self._cache[name] = data
             while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
                 self._cached_bytes -= len(self._cache.popitem(last=False)[1])
         self._cache.move_to_end(name)
