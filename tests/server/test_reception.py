@@ -480,6 +480,7 @@ def test_a_roll_out_for_no_board_says_so_and_waits_for_one(desk):
     assert why(desk, number) == "no board is in this phase"
     desk.ask(board_headers())
     assert desk.tick(now + 121) == []
+    assert why(desk, number) == ""
     desk.ask(board_headers(sequence=2, outcome="confirmed: 2"))
     assert "phase 2" in desk.tick(now + 122)[0]
 

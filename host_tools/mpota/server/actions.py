@@ -102,20 +102,7 @@ def add_board(session: Session, principal: Principal, text: str, **fields: objec
     mac = mac_of(text)
     if session.scalar(sa.select(Board.id).where(Board.mac == mac)):
         raise ConflictError(f"there is a board {mac} already: change that one")
-    board = Board(
-        mac=mac,
-        state=BoardState.ACCEPTED,
-        channel=decision.DEFAULT_CHANNEL,
-        group_name="",
-        label="",
-        assigned="",
-        application="",
-        outcome="",
-        md5="",
-        sdk="",
-        address="",
-        floor=0,
-    )
+    board = Board(mac=mac, state=BoardState.ACCEPTED)
     session.add(board)
     session.flush()
     note(session, principal, "board added", mac)

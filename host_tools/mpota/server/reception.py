@@ -238,13 +238,13 @@ class Reception:
             if row is None:
                 row = self._registered(question, now)
                 session.add(row)
+                session.flush()
             if not self._is_authorized(row, question):
                 return UNAUTHORIZED
             current = self._state.plan
             if session.scalar(sa.select(Clock.revision)) != self._state.revision:
                 _, current = plan.load(session)
             application = self._application(row, question, current)
-            session.flush()
             if reports.is_news(row, question, application):
                 reports.take(session, row, question, application, now)
                 session.flush()
@@ -306,13 +306,6 @@ class Reception:
         return Board(
             mac=question.mac,
             state=BoardState.ACCEPTED if accepts else BoardState.PENDING,
-            channel=decision.DEFAULT_CHANNEL,
-            group_name="",
-            assigned="",
-            application="",
-            outcome="",
-            md5="",
-            floor=0,
             first_seen=now,
             last_seen=now,
             address=question.address,

@@ -31,6 +31,7 @@ from mpota.server.errors import ConflictError
 PHASES_LIMIT = 20
 _CLOCKS_S = 60.0  # so much the clocks of several machines may differ
 _AT_ONCE = 100  # boards that are read at a time
+_NO_BOARD = "no board is in this phase"
 _IDLE_TICK_S = 30.0  # between ticks while no roll-out goes on and no board is in an update
 _TIMEOUT_S = decision.Rollout(0, 0).timeout_s  # of an update that comes by a pin
 _TICKING = [
@@ -186,12 +187,15 @@ def _within_reach(session: Session, row: Rollout, made: decision.Rollout) -> dec
             all_count += 1
             count += decision.includes(made, board)
             if count >= phase.needed:
-                return made
-    row.why = row.why if count else "no board is in this phase"
+                break
+    if not count:
+        row.why = _NO_BOARD
+    elif row.why == _NO_BOARD:
+        row.why = ""
     if not all_count:
         return made
     phases = list(made.phases)
-    phases[made.phase] = dataclasses.replace(phase, needed=count)
+    phases[made.phase] = dataclasses.replace(phase, needed=min(count, phase.needed))
     return dataclasses.replace(made, phases=tuple(phases))
 
 
@@ -263,7 +267,7 @@ def _take(session: Session, rollout: Rollout, step: decision.Step, now: float) -
 def _move(session: Session, rollout: Rollout, state: RolloutState, allowed: Iterable[str]) -> None:
     if rollout.state not in allowed:
         raise ConflictError(f"roll-out {rollout.id} is {rollout.state}: this cannot be done now")
-    rollout.state, rollout.why = state, "by an operator"
+    rollout.state = state
     change_plan(session)
 
 
