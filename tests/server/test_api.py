@@ -448,6 +448,26 @@ def test_an_operator_who_is_gone_has_no_token_left(api):
     assert "themselves" in error(api.do("DELETE", "/operators/admin"), 409)
 
 
+def test_who_makes_the_same_as_somebody_else_at_the_same_moment_is_told_so(api, monkeypatch):
+    def add(session, name, password, scopes, must_change):
+        # As if the other one's name had not been there yet when this one looked.
+        session.add(Operator(name="admin", password_hash="", scopes=scopes, created=0.0))
+        session.flush()
+
+    monkeypatch.setattr(accounts, "add_operator", add)
+    body = {"name": "eve", "password": "a long password", "scopes": ["read"]}
+    assert "at this moment" in error(api.do("POST", "/operators", body), 409)
+
+
+def test_nobody_is_told_why_the_database_does_not_answer(api, monkeypatch):
+    def gone():
+        raise OSError("no route to db.example.org")
+
+    monkeypatch.setattr(api.server, "_look", gone)
+    reply = api.client.get("/ready")
+    assert (reply.status_code, reply.json()) == (503, {"status": "not ready"})
+
+
 def test_methods_and_paths_that_are_not_there_are_said_in_the_same_shape(api):
     for path in ("/nothing", "/boards/5CCF7F000001/nothing", "/releases/1%0A"):
         error(api.do("GET", path), 404)

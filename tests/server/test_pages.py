@@ -222,6 +222,8 @@ def test_a_release_comes_from_the_upload_to_boards_and_the_roll_out_is_paused(lo
     for move, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         site.post("/rollouts/1", do=move)
         assert f">{state}</span>" in site.get("/rollouts/1").text
+    written = r"cancelled by admin, [-0-9]{10} [0-9]{2}:[0-9]{2} \w+"  # with the time zone
+    assert re.search(written, site.get("/rollouts/1").text)
     assert site.post("/rollouts/1", do="resume").status_code == 409
     assert "roll-out cancelled" in site.get("/audit").text
     assert "it hung" in site.get("/boards/5CCF7F000001").text

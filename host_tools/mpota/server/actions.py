@@ -27,6 +27,7 @@ from mpota.server.database import (
 from mpota.server.decision import BoardState
 from mpota.server.errors import ConflictError, ForbiddenError, NotFoundError
 from mpota.server.images import ImageDirectory
+from mpota.server.times import moment
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
 _SAID = {"label", "notes"}  # the columns that only say something to people
@@ -265,5 +266,5 @@ def move_rollout(session: Session, principal: Principal, rollout: Rollout, move:
     """Pause, resume or cancel a roll-out."""
     demand(principal, accounts.ROLLOUTS)
     MOVES[move](session, rollout)
-    rollout.why = f"{_DONE[move]} by {principal.name}, {time.strftime('%Y-%m-%d %H:%M')}"
+    rollout.why = f"{_DONE[move]} by {principal.name}, {moment(time.time())}"
     note(session, principal, f"roll-out {_DONE[move]}", f"roll-out {rollout.id}")

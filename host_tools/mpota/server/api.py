@@ -5,7 +5,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -13,7 +13,13 @@ from starlette.routing import BaseRoute, Route
 from mpota.errors import CommandError
 from mpota.server import accounts, actions, releases, shapes
 from mpota.server.accounts import Principal
-from mpota.server.errors import DatabaseError, MethodError, RefusedError, UnauthorizedError
+from mpota.server.errors import (
+    DatabaseError,
+    MeanwhileError,
+    MethodError,
+    RefusedError,
+    UnauthorizedError,
+)
 from mpota.server.openapi import openapi
 from mpota.server.operations import NOBODY, OPERATIONS, Call, Operation
 from mpota.server.requests import address_of, read_body
@@ -66,6 +72,8 @@ def _endpoint(server: "Server", by_method: dict[str, Operation]) -> Any:
             given = await _given(server, operation, request)
         except CommandError as error:
             return failed(error)
+        except IntegrityError:
+            return failed(MeanwhileError())
         except SQLAlchemyError as error:
             _log.error("the database does not answer: %s", error)
             return failed(DatabaseError())

@@ -104,7 +104,9 @@ class Server:
         try:
             await asyncio.to_thread(self._look)
         except Exception as error:
-            return JSONResponse({"status": "not ready", "why": str(error)}, 503)
+            # Everybody may ask: the log alone tells why.
+            _log.error("the database does not answer: %s", error)
+            return JSONResponse({"status": "not ready"}, 503)
         return JSONResponse({"status": "ready"})
 
     def _look(self) -> None:

@@ -56,6 +56,13 @@ class ConflictError(RefusedError):
     status, name = 409, "conflict"
 
 
+class MeanwhileError(ConflictError):
+    """Somebody else has made the same thing, or removed what is needed, at the same moment."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody else has changed the same at this moment: look, and try again")
+
+
 class TooLargeError(RefusedError):
     """The request is larger than what is taken."""
 

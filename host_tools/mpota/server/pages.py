@@ -4,13 +4,12 @@ The server makes HTML; the page's script only keeps it fresh and asks before wha
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -24,12 +23,14 @@ from mpota.server.database import Operator
 from mpota.server.errors import (
     DatabaseError,
     ForbiddenError,
+    MeanwhileError,
     RefusedError,
     UnauthorizedError,
 )
 from mpota.server.forms import Form, read_fields, read_form
 from mpota.server.requests import address_of
 from mpota.server.shared import Shared
+from mpota.server.times import ago, moment
 from mpota.server.views import View
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Pages:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self._templates.filters |= {"ago": _ago, "moment": _moment, "mac": _mac, "bytes": _bytes}
+        self._templates.filters |= {"ago": ago, "moment": moment, "mac": _mac, "bytes": _bytes}
 
         # However many look at a page, what has changed is looked up once.
         self._news = Shared(lambda: counting.news(server.database), _NEWS_S)
@@ -160,6 +161,8 @@ class Pages:
             return _to("/login")
         except CommandError as error:
             return self.failed(error)
+        except IntegrityError:
+            return self.failed(MeanwhileError())
         except SQLAlchemyError:
             return self.failed(DatabaseError())
 
@@ -266,20 +269,6 @@ def _to(path: str) -> Response:
 
 
 # How templates write values
-
-
-def _ago(moment: float | None) -> str:
-    if moment is None:
-        return "never"
-    seconds = max(0, int(time.time() - moment))
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit} ago"
-    return f"{seconds} s ago"
-
-
-def _moment(moment: float | None) -> str:
-    return "" if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
 def _mac(mac: str) -> str:

@@ -9,7 +9,6 @@ import typer
 from mpota.cli.fleet.connection import client, pages
 from mpota.cli.fleet.printing import (
     Json,
-    ago,
     print_attempts,
     print_fields,
     print_json,
@@ -17,6 +16,7 @@ from mpota.cli.fleet.printing import (
 )
 from mpota.cli.fleet.releases import find_release
 from mpota.errors import CommandError
+from mpota.server.times import ago
 
 _AT_ONCE = 1000  # boards in one call of the API
 

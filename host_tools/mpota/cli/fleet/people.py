@@ -7,7 +7,8 @@ from urllib.parse import quote
 import typer
 
 from mpota.cli.fleet.connection import client, pages
-from mpota.cli.fleet.printing import Json, moment, print_json, print_table
+from mpota.cli.fleet.printing import Json, print_json, print_table
+from mpota.server.times import moment
 
 operators = typer.Typer(no_args_is_help=True, help="Operators: who may log in.")
 tokens = typer.Typer(no_args_is_help=True, help="Tokens: keys to the API, for programs.")

@@ -1,10 +1,11 @@
 """What the commands of `mpota fleet` print: tables for people, JSON for programs."""
 
 import json
-import time
 from typing import Annotated, Any
 
 import typer
+
+from mpota.server.times import ago
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -55,19 +56,3 @@ def print_attempts(attempts: list[dict[str, Any]]) -> None:
             for one in attempts
         ],
     )  # fmt: skip
-
-
-def ago(moment: float | None) -> str:
-    """Tell how long ago *moment* was, in seconds since 1970; None is never."""
-    if moment is None:
-        return "never"
-    seconds = max(0, int(time.time() - moment))
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit} ago"
-    return f"{seconds}s ago"
-
-
-def moment(seconds: float | None) -> str:
-    """Write a time, in seconds since 1970, in this computer's time zone; None is an empty text."""
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
