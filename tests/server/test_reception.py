@@ -568,6 +568,20 @@ def test_the_time_of_a_board_that_finds_a_limit_begins_anew(desk):
     assert attempts(desk)[0][0] == "timed out"
 
 
+def test_the_time_of_a_board_whose_image_is_gone_begins_anew(desk):
+    release = desk.add(release_image(2))
+    desk.roll_out(release, timeout_s=40, abort_minimum=9)
+    now = time.time()
+    desk.tick(now)
+    assert desk.ask(board_headers()).status == 200
+    desk.images.path(release.blob_sha256).unlink()
+    for seconds in (30, 60):
+        desk.tick(now + seconds)
+        assert desk.ask(board_headers()).status == 503
+    desk.tick(now + 90)
+    assert attempts(desk) == [("open", "", 1)]
+
+
 def test_no_more_downloads_begin_in_a_minute_than_the_roll_out_allows(desk):
     desk.roll_out(desk.add(release_image(2)), downloads_per_minute=2, abort_minimum=9)
     now = time.time()

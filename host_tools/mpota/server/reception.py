@@ -263,11 +263,11 @@ class Reception:
                 session.execute(wanted.with_for_update(key_share=True))
                 load = _load(session.connection(), answer.rollout, running_s)
                 answer = decision.decide(board, current, load, self._arduino)
+            if answer.kind == Kind.OFFER and not self._is_at_hand(answer):
+                why, wait_s = "the image is gone", decision.retry_s(board)
+                answer = replace(answer, kind=Kind.WAIT, why=why, wait_s=wait_s)
             if answer.kind == Kind.WAIT and (going_on := _going_on(session, row, question)):
                 going_on.began_running_s = running_s  # the board cannot help that it takes longer
-            if answer.kind == Kind.OFFER and not self._is_at_hand(answer):
-                wait_s = decision.retry_s(board)
-                return Reply(503, "the image is gone", answer.release, wait_s=wait_s)
             reply = _reply(answer, question)
             if answer.kind == Kind.OFFER:
                 tries = _offer(session, row, answer, question, running_s, now)
