@@ -9,6 +9,7 @@ from mpota.server.database import (
     BAD,
     CONFIRMED,
     FAILED,
+    OPEN,
     REVERTED,
     Attempt,
     Board,
@@ -25,16 +26,13 @@ _ENDINGS_LIMIT = 20_000  # so many of a roll-out's updates are in its picture
 def counts(database: Database) -> dict[str, dict[str, int]]:
     """Count boards, updates and roll-outs by state, and boards by when they were seen."""
     with database.reading() as session:
-        return counted(session)
+        updates, rollouts = _by(session, Attempt.state), _by(session, Rollout.state)
+        return boards(session) | {"updates": updates, "rollouts": rollouts}
 
 
-def counted(session: Session) -> dict[str, dict[str, int]]:
-    """Do the same as `counts` in *session*."""
+def boards(session: Session) -> dict[str, dict[str, int]]:
+    """Count boards by state, and by when they were seen."""
     now = time.time()
-
-    def by(column: sa.orm.InstrumentedAttribute[str]) -> dict[str, int]:
-        found = session.execute(sa.select(column, sa.func.count()).group_by(column))
-        return {row[0]: row[1] for row in found}
 
     def seen_within(seconds: float) -> int:
         accepted = Board.state == BoardState.ACCEPTED
@@ -42,11 +40,19 @@ def counted(session: Session) -> dict[str, dict[str, int]]:
         return session.scalar(seen) or 0
 
     return {
-        "boards": by(Board.state),
+        "boards": _by(session, Board.state),
         "boards_seen": {name: seen_within(seconds) for name, seconds in _WITHIN_S.items()},
-        "updates": by(Attempt.state),
-        "rollouts": by(Rollout.state),
     }
+
+
+def updating(session: Session) -> int:
+    """Count the updates that go on."""
+    return session.scalar(sa.select(sa.func.count()).where(Attempt.state == OPEN)) or 0
+
+
+def _by(session: Session, column: sa.orm.InstrumentedAttribute[str]) -> dict[str, int]:
+    found = session.execute(sa.select(column, sa.func.count()).group_by(column))
+    return {row[0]: row[1] for row in found}
 
 
 def versions(session: Session) -> list[tuple[str, int]]:

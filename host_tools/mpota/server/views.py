@@ -35,7 +35,12 @@ def overview(session: Session, principal: Principal, request: Request) -> View:
         for row in rows
     ]
     running = picture.versions(counting.versions(session))
-    values = {"counts": counting.counted(session), "rollouts": shown, "running": running}
+    values = {
+        "counts": counting.boards(session),
+        "updating": counting.updating(session),
+        "rollouts": shown,
+        "running": running,
+    }
     return View("overview.html", values)
 
 
