@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from asking import board_headers, release_image
 from data_files import tar_image
-from mpota.server import accounts, logins
+from mpota.server import accounts, logins, views
 from mpota.server.app import Server
 from mpota.server.database import Audit, Board, LoginSession, Operator
 from mpota.server.options import Options
@@ -263,6 +263,26 @@ def test_a_board_keeps_its_pin_to_a_withdrawn_release_when_something_else_is_sav
     with site.server.database.reading() as session:
         board = session.scalars(sa.select(Board)).one()
         assert (board.label, board.pin_id) == ("well", 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "names"),
+    [("/releases", "_RELEASES", ["garden 4.0.0", "garden 3.0.0", "garden 2.0.0"]),
+     ("/", "_ROLLOUTS", ["/rollouts/3", "/rollouts/2", "/rollouts/1"]),
+     ("/audit", "_ENTRIES", [f"garden {n}.0.0: 100 %" for n in (4, 3, 2)])],
+)  # fmt: skip
+def test_every_entry_of_a_long_list_is_behind_a_link(logged_in, monkeypatch, path, limit, names):
+    for number in (1, 2, 3):
+        logged_in.post("/releases", files={"image": ("x.img", release_image(1 + number))})
+        logged_in.post("/rollouts/new", release=str(number))
+    monkeypatch.setattr(views, limit, 1)
+    found = []
+    while path:
+        text = logged_in.get(path).text
+        found += [name for name in names if re.search(rf"{name}\b|{name}<", text)]
+        link = re.search(r'rel="next" href="([^"]+)"', text)
+        path = link[1] if link else ""
+    assert found == names
 
 
 @pytest.mark.parametrize(

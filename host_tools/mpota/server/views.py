@@ -1,7 +1,7 @@
 """What the page shows: for each of its addresses a template, and the values that go into it."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -15,7 +15,9 @@ from mpota.server.decision import BoardState, RolloutState
 _ROWS = 50  # of a table that may be long
 _RELEASES = 200
 _ROLLOUTS = 20
+_ENTRIES = 200  # of the audit
 _SEARCH_LIMIT = 64  # characters
+_Row = TypeVar("_Row", Audit, Release, Rollout)
 _STATES = [str(state) for state in BoardState]
 
 
@@ -28,7 +30,7 @@ class View(NamedTuple):
 
 def overview(session: Session, principal: Principal, request: Request) -> View:
     """Show how the fleet is: figures, the latest roll-outs, what runs."""
-    rows = session.scalars(sa.select(Rollout).order_by(Rollout.id.desc()).limit(_ROLLOUTS)).all()
+    rows, following = _newest(session, request, Rollout, _ROLLOUTS)
     counted = rollouts.counts(session, [row.id for row in rows])
     shown = [
         (row, counted[row.id], picture.progress(counted[row.id], _reach(session, row)))
@@ -39,6 +41,7 @@ def overview(session: Session, principal: Principal, request: Request) -> View:
         "counts": counting.boards(session),
         "updating": counting.updating(session),
         "rollouts": shown,
+        "following": following,
         "running": running,
     }
     return View("overview.html", values)
@@ -104,15 +107,14 @@ def board(session: Session, principal: Principal, request: Request) -> View:
 
 def releases(session: Session, principal: Principal, request: Request) -> View:
     """Show the latest releases."""
-    rows = session.scalars(sa.select(Release).order_by(Release.id.desc()).limit(_RELEASES)).all()
-    return View("releases.html", {"releases": rows})
+    rows, following = _newest(session, request, Release, _RELEASES)
+    return View("releases.html", {"releases": rows, "following": following})
 
 
 def new_rollout(session: Session, principal: Principal, request: Request) -> View:
     """Show what can be chosen for a roll-out of the release in the query."""
-    text = request.query_params.get("release", "")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    return View("new_rollout.html", {"release": actions.find_release(session, number)})
+    release = actions.find_release(session, _number(request, "release"))
+    return View("new_rollout.html", {"release": release})
 
 
 def rollout(session: Session, principal: Principal, request: Request) -> View:
@@ -142,13 +144,31 @@ def rollout(session: Session, principal: Principal, request: Request) -> View:
 def audit(session: Session, principal: Principal, request: Request) -> View:
     """Show what operators have done lately, and the server by itself."""
     actions.demand(principal, accounts.ADMIN)
-    rows = session.scalars(sa.select(Audit).order_by(Audit.id.desc()).limit(_RELEASES)).all()
-    return View("audit.html", {"entries": rows})
+    rows, following = _newest(session, request, Audit, _ENTRIES)
+    return View("audit.html", {"entries": rows, "following": following})
 
 
 def password(session: Session, principal: Principal, request: Request) -> View:
     """Show the form for another password."""
     return View("password.html", {})
+
+
+def _newest(
+    session: Session, request: Request, of: type[_Row], limit: int
+) -> tuple[Sequence[_Row], int]:
+    # Returns the newest rows before the number in the query, and the number for the following
+    # ones; 0 where there are none.
+    found = sa.select(of).order_by(of.id.desc())
+    if before := _number(request, "before"):
+        found = found.where(of.id < before)
+    rows = session.scalars(found.limit(limit + 1)).all()
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else 0
+
+
+def _number(request: Request, name: str) -> int:
+    # Returns a number of the query; 0 where there is none.
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _searched(text: str) -> str:
