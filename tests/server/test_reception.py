@@ -242,6 +242,42 @@ def test_what_one_worker_must_do_alone_no_other_does_meanwhile(postgres):
         database.close()
 
 
+def test_the_tick_and_a_board_do_not_wait_for_each_other(postgres, tmp_path):
+    database = Database(postgres())
+    database.upgrade()
+    desk = Desk(database, tmp_path)
+    number = desk.roll_out(desk.add(release_image(2)), downloads_at_once=1, timeout_s=1)
+    assert desk.ask(board_headers()).status == 200
+    with database.writing() as session:
+        session.execute(sa.update(Attempt).values(began_running_s=-100.0))
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def give():
+        # As a board that is given the last place: first the roll-out, then its update.
+        with database.writing() as session:
+            wanted = sa.select(Rollout.id).where(Rollout.id == number)
+            session.execute(wanted.with_for_update(key_share=True))
+            is_locked.set()
+            with database.looking() as connection:
+                deadline = time.monotonic() + 60
+                while not connection.scalar(waiting):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            session.execute(sa.update(Attempt).values(tries=2))
+
+    def tick():
+        is_locked.wait(60)
+        rollouts.tick(database)
+
+    is_locked = threading.Event()
+    at_once([give, tick])
+    assert [(state, tries) for state, _, tries in attempts(desk)] == [("timed out", 2)]
+    database.close()
+
+
 def test_time_passes_once_whatever_many_workers_tick(desk, workers, clock_stands):
     desk.roll_out(desk.add(release_image(2)), phases=(Phase(10, soak_s=100), Phase(50)))
     now = time.time()

@@ -148,12 +148,14 @@ def tick(database: Database, tick_s: float = 0.0) -> list[str]:
             return []
         before = session.scalars(sa.select(Clock.wall)).one()
         now, passed_s = plan.tick(session)
-        _time_out(session, now)
+        # Roll-outs are locked before updates, as where a board is given one: else the two could
+        # wait for each other.
         ticking = session.scalars(
             sa.select(Rollout)
             .where(_may_move(min(before, now) - _CLOCKS_S))
             .with_for_update(of=Rollout, key_share=True)
         ).all()
+        _time_out(session, now)
         counted = counts(session, [rollout.id for rollout in ticking])
         said = []
         for rollout in ticking:
