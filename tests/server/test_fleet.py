@@ -5,6 +5,7 @@ import json
 import pytest
 from asking import board_headers, release_image
 from mpota import cli
+from mpota.cli.fleet import printing
 from serving import Serving
 from typer.testing import CliRunner
 
@@ -87,6 +88,11 @@ def test_operators_come_and_go_and_what_they_did_is_told(fleet):
         ("eve", "board added", "5CCF7F000077"),
     ]
     assert "operator removed" in fleet("audit")
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(printing, "_NEWEST", 1)
+        shown = fleet("audit")
+    assert "the newest 1; --json has all" in shown
+    assert "operator removed" in shown and "board added" not in shown
 
 
 def test_a_token_is_made_for_a_program_and_taken_away(fleet):

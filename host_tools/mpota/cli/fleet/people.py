@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from mpota.cli.fleet.connection import client, pages
-from mpota.cli.fleet.printing import Json, print_json, print_table
+from mpota.cli.fleet.printing import Json, newest, print_json, print_table
 from mpota.server.times import moment
 
 operators = typer.Typer(no_args_is_help=True, help="Operators: who may log in.")
@@ -117,9 +117,9 @@ def remove_token(
 
 def audit(as_json: Json = False) -> None:
     """Show what operators have done, and the server by itself, the latest first."""
-    found = list(pages("/audit", "entries"))
+    found = pages("/audit", "entries")
     if as_json:
-        print_json(found)
+        print_json(list(found))
         return
     print_table(
         ("when", "who", "from", "what", "of what", ""),
@@ -128,6 +128,6 @@ def audit(as_json: Json = False) -> None:
                 moment(one["at"]), one["operator"] or "the server", one["address"], one["what"],
                 one["target"], one["detail"],
             )
-            for one in found
+            for one in newest(found)
         ],
     )  # fmt: skip

@@ -1,11 +1,15 @@
 """What the commands of `mpota fleet` print: tables for people, JSON for programs."""
 
+import itertools
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
 from mpota.server.times import ago
+
+_NEWEST = 200  # entries of a long list
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -36,6 +40,14 @@ def print_table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     if not console.is_terminal:
         console.width = 200
     console.print(table)
+
+
+def newest(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return as many of *entries* as people read, and say so where there are more."""
+    found = list(itertools.islice(entries, _NEWEST + 1))
+    if len(found) > _NEWEST:
+        typer.echo(f"the newest {_NEWEST}; --json has all:")
+    return found[:_NEWEST]
 
 
 def release_name(one: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 from mpota.cli.fleet.connection import client, pages
 from mpota.cli.fleet.printing import (
     Json,
+    newest,
     print_attempts,
     print_fields,
     print_json,
@@ -118,12 +119,12 @@ def show_rollout(
 ) -> None:
     """Show all that is known of a roll-out, and the boards that it has come to."""
     found = client().call("GET", f"/rollouts/{number}")
-    history = list(pages(f"/rollouts/{number}/attempts", "attempts", state=state))
+    history = pages(f"/rollouts/{number}/attempts", "attempts", state=state)
     if as_json:
-        print_json(found | {"attempts": history})
+        print_json(found | {"attempts": list(history)})
         return
     print_fields(found)
-    print_attempts(history)
+    print_attempts(newest(history))
 
 
 @rollout.command("pause")
