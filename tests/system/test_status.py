@@ -331,10 +331,11 @@ def main(ota):
         addresses = good.board.ip, bad.board.ip
         done = mpota("upload", path, "-i", addresses[0], "-i", addresses[1], password=PASSWORD)
         assert (done.returncode, done.stderr) == (1, "")
-        table = [line.strip() for line in done.stdout.splitlines()[-3:]]
-        assert table[1] == f"{addresses[0]}  confirmed"
+        # The columns are as wide as the longest address.
+        table = [" ".join(line.split()) for line in done.stdout.splitlines()[-3:]]
+        assert table[1] == f"{addresses[0]} confirmed"
         assert table[2].startswith(
-            f"{addresses[1]}  taken back: raised ValueError: not here; small 1"
+            f"{addresses[1]} taken back: raised ValueError: not here; small 1"
         )
         told = mpota("status", *addresses, "--json", password=PASSWORD)
         states = [(it["board"], it["sequence"], it["outcome"]) for it in json.loads(told.stdout)]
