@@ -25,7 +25,7 @@ _DAMAGED = const(37)
 # restart.py.
 _RESTART_WORDS = const(700)
 _QUESTION_WORDS = const(1750)
-_HAWKBIT_WORDS = const(2400)
+_HAWKBIT_WORDS = const(2250)
 _UPDATE_WORDS = const(2300)
 # The heap that the update page needs while somebody looks at it.
 _PAGE_WORDS = const(1100)
