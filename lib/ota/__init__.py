@@ -126,7 +126,9 @@ class OTA(Callbacks):
     # Whether handle() is running: if a callback calls it, that second call does nothing.
     _is_handling = False
     uptime_s = 0  # seconds since begin()
-    fed_at = 0  # when the Updater did something, in the same
+    # When handle() saw that the Updater had done something, in the same; None: it has done more
+    # since then.
+    fed_at = None
     joins = 0  # how often a network was joined
     # The watchdog of a trial, the listener, the mDNS responder, and the kind of the last error in
     # handle(). begin.py sets further attributes.
@@ -199,9 +201,12 @@ class OTA(Callbacks):
                         problem = e
             if problem:
                 raise problem
-            if self.updater and not session and self.uptime_s - self.fed_at > _FORGOTTEN_S:
-                # The application has ended or forgotten it, and no other update could begin.
-                self.updater.abort(_STREAM_TIMEOUT)
+            if self.updater and not session:
+                if self.fed_at is None:
+                    self.fed_at = self.uptime_s
+                elif self.uptime_s - self.fed_at > _FORGOTTEN_S:
+                    # The application has ended or forgotten it, and no other update could begin.
+                    self.updater.abort(_STREAM_TIMEOUT)
             if not connected:  # after the services, since this needs memory while it runs
                 self._look_after_network(connected)
             confirm_ms = settings.get("confirm_s", 60) * 1000

@@ -43,7 +43,8 @@ class Action:
     data: bytes
     page: StrongFile
     is_active: bool = True
-    is_canceling: bool = False
+    is_to_cancel: bool = False
+    is_canceling: bool = False  # and a poll was told so
     handling: str = "forced"
     window: str | None = None
     name: str = "garden.img"
@@ -99,8 +100,8 @@ class HawkBit:
         return number
 
     def cancel(self, number: int) -> None:
-        """Wish that the action *number* is canceled."""
-        self.actions[number].is_canceling = True
+        """Wish that the action *number* is canceled: the next poll is told so."""
+        self.actions[number].is_to_cancel = True
 
     def closed(self, number: int) -> Feedback:
         """Wait until the board has told how the action *number* ended; return that."""
@@ -156,6 +157,7 @@ class HawkBit:
         links: dict[str, object] = {}
         number = next((n for n, a in self.actions.items() if a.is_active), None)
         if number is not None:
+            self.actions[number].is_canceling = self.actions[number].is_to_cancel
             if self.actions[number].is_canceling:
                 links["cancelAction"] = self._link(f"/cancelAction/{number}")
             else:
@@ -247,7 +249,7 @@ class HawkBit:
             self.told.append(told)
             self._changed.notify_all()
         if kind == "cancelAction" and execution == "rejected":
-            action.is_canceling = False
+            action.is_to_cancel = action.is_canceling = False
         elif execution == "closed":
             action.is_active = False
             self.wants_attributes = finished == "success"

@@ -118,6 +118,14 @@ def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, 
         assert device.record.outcome == "confirmed: 2" and device.board.violation == ""
 
 
+def test_a_release_that_leaves_less_than_a_question_needs_is_not_confirmed(tmp_path, site):
+    settings = {"update_url": site.add("/", status("304 Not Modified")), "confirm_s": 1}
+    with Device(tmp_path, APP, **settings) as device:
+        start = device.said
+        device.upload(device.next_image(leaving(boards.chip_kb(8.5))))
+        device.board.wait_for("trial: not confirmed: the application leaves", start=start)
+
+
 def full_board(folder, site, app=None, **settings):
     """Return a board with keys that polls; its application leaves little heap when it has begun."""
     site.add("/", status("304 Not Modified"))

@@ -218,6 +218,14 @@ def test_an_update_that_the_application_has_forgotten_is_discarded_after_a_minut
         assert board.ota.is_updating and not codes
         board.handle_until(115000)
         assert not board.ota.is_updating and codes == [6]
+        # An application may be away for longer, if it has written something when it is back.
+        slow = Updater(board.ota)
+        slow.begin(1000)
+        board.wait(100000)
+        slow.write(b"x")
+        board.ota.handle()
+        assert slow.is_running
+        slow.abort(6)
         # A service looks after its own update.
         fed = Updater(board.ota)
         fed.begin(1000)

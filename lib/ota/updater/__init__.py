@@ -131,7 +131,7 @@ class Updater:
         self.ota.updater = self
         self.error = self.filled = 0
         self.has_started = False
-        self.ota.fed_at = self.ota.uptime_s
+        self.ota.fed_at = None
         self.progress = self.stored = resume_at
         self.remaining = size - resume_at
         self.is_running = True
@@ -176,7 +176,7 @@ class Updater:
         A plain image is written when this returns, a gzip is unpacked by those steps.
         """
         n = len(data)
-        self.ota.fed_at = self.ota.uptime_s
+        self.ota.fed_at = None
         try:
             if not self.is_running:
                 raise OTAError(self.error or _NO_DATA)
@@ -247,7 +247,7 @@ class Updater:
 
         With *even_if_remaining*, the size becomes what was received.
         """
-        self.ota.fed_at = self.ota.uptime_s
+        self.ota.fed_at = None
         try:
             if not self.is_running:
                 raise OTAError(self.error or _NO_DATA)
