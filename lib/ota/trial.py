@@ -24,7 +24,7 @@ _DAMAGED = const(37)
 # and one to hawkBit the third of these; otherwise an update needs the fourth. In words, as in
 # restart.py.
 _RESTART_WORDS = const(700)
-_QUESTION_WORDS = const(1750)
+_QUESTION_WORDS = const(1600)
 _HAWKBIT_WORDS = const(2250)
 _UPDATE_WORDS = const(2300)
 # The heap that the update page needs while somebody looks at it.

@@ -242,8 +242,8 @@ def test_a_release_that_leaves_too_little_heap_for_the_next_update_is_not_confir
             (700, {"password": "x"}, True),
             (2299, {"password": "x", "restart_for_update": False}, False),
             (699, {"password": "x"}, False),
-            (1750, {"update_url": "http://x/"}, True),
-            (1749, {"update_url": "http://x/", "password": "x"}, False),
+            (1600, {"update_url": "http://x/"}, True),
+            (1599, {"update_url": "http://x/", "password": "x"}, False),
             (2250, {"ddi_url": "http://x/"}, True),
             (2249, {"ddi_url": "http://x/", "update_url": "http://x/"}, False),
         ):
