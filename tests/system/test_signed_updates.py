@@ -9,7 +9,16 @@ from handmade import image_with, manifest_text
 from openssl_command import test_key
 from own_transport import send as send_to_application
 from raw_host import RawHost
-from signing import FIRST, SECOND, SignedDevice, flipped, key_file, signed, with_trailer
+from signing import (
+    FIRST,
+    SECOND,
+    SIGNED_HEAP,
+    SignedDevice,
+    flipped,
+    key_file,
+    signed,
+    with_trailer,
+)  # fmt: skip
 from transports import board_for, each_transport, ready, updating
 
 pytestmark = pytest.mark.parallel
@@ -232,7 +241,7 @@ def test_the_keys_that_a_program_gives_count_and_no_others(tmp_path):
     app = updating(f"updater.keys = {key_file(SECOND)!r}")
     for folder, device in (("none", Device), ("others", SignedDevice)):
         (tmp_path / folder).mkdir()
-        with device(tmp_path / folder, app) as board:
+        with device(tmp_path / folder, app, heap=SIGNED_HEAP) as board:
             ready(board)
             board.sequence, board.app = 2, APP
             good = board.image()
