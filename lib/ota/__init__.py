@@ -393,14 +393,16 @@ class OTA(Callbacks):
         During a trial this does what `reject` does. Raises OTAError 37 when that version cannot be
         used any more: the next update overwrites it. Raises OSError when the flash fails.
         """
-        self.reject()
         check_room()
-        from .trial import revert
+        from .trial import go_back
 
         try:
-            revert()
+            go_back(self, "the application wished it")
         finally:
             self.unload()
+        from .hal import reset
+
+        reset()
 
     def _become_healthy(self):
         if self.trial and self.own_web:

@@ -139,18 +139,16 @@ def give_up():
     hal.reset()
 
 
-def revert():
-    """At the owner's wish, set the slot that ran before on trial again, and restart.
+def go_back(ota, why):
+    """Let the next boot run the version before: end a trial because of *why*, or begin one.
 
-    Raises OTAError 37 when that slot cannot be used any more, or when it holds a verified update
-    that waits for a restart.
+    The caller restarts the board. Outside a trial the slot that ran before is set on trial again;
+    raises OTAError 37 when it cannot be used any more, or when it holds a verified update that
+    waits for a restart.
     """
-    try_before()
-    hal.reset()
-
-
-def try_before():
-    """Set the slot that ran before on trial again, for `revert`. The caller restarts the board."""
+    if ota.trial:
+        take_back(why)
+        return
     from .slots import is_usable, manifest_of
 
     boot_record = load_for_update()

@@ -355,23 +355,22 @@ def test_while_an_update_goes_on_there_is_no_status():
 
 
 class _Trials:
-    """Replaces the functions that end a trial; `done` tells which were called."""
+    """Replaces the function that goes back; `done` tells how it was called."""
 
     def __init__(self, error=None):
         self.done = []
         self._error = error
 
     def __enter__(self):
-        self._before = trial.take_back, trial.try_before
-        trial.take_back = lambda why: self._do("take_back: " + why)
-        trial.try_before = lambda: self._do("try_before")
+        self._before = trial.go_back
+        trial.go_back = self._go_back
         return self
 
     def __exit__(self, *_):
-        trial.take_back, trial.try_before = self._before
+        trial.go_back = self._before
 
-    def _do(self, what):
-        self.done.append(what)
+    def _go_back(self, ota, why):
+        self.done.append((ota.trial, why))
         if self._error:
             raise self._error
 
@@ -402,15 +401,15 @@ def test_reject_is_answered_once_when_it_is_done():
         assert board.ask("reject") == [_NONE_ON_TRIAL] and trials.done == []
         board.ota.trial = True
         assert _restarts(board, "reject") == [b"OK"]
-        assert trials.done == ["take_back: the owner wished it"]
+        assert trials.done == [(True, "the owner wished it")]
 
 
 def test_revert_takes_a_trial_back_or_tries_the_version_before():
-    for is_trial, done in ((True, "take_back: the owner wished it"), (False, "try_before")):
+    for is_trial in (True, False):
         with Board(password=_PASSWORD) as board, _Trials() as trials:
             board.ota.trial = is_trial
             assert _restarts(board, "revert") == [b"OK"]
-            assert trials.done == [done]
+            assert trials.done == [(is_trial, "the owner wished it")]
 
 
 def test_what_fails_is_told_and_nothing_else():
@@ -420,4 +419,4 @@ def test_what_fails_is_told_and_nothing_else():
     ):
         with Board(password=_PASSWORD) as board, _Trials(error) as trials:
             (answer,) = board.ask("revert")
-            assert answer.startswith(said) and trials.done == ["try_before"]
+            assert answer.startswith(said) and trials.done == [(False, "the owner wished it")]

@@ -356,11 +356,12 @@ def test_what_cannot_be_removed_does_not_keep_an_application_from_being_healthy(
 def test_a_version_whose_data_are_gone_is_not_gone_back_to():
     digest = "5a" * 16
     for there, is_taken in ((digest, True), ("00" * 16, False), (None, False)):
-        _with_data(trial=None, data=0, active="a")
+        services = _with_data(trial=None, data=0, active="a")
+        services.trial = False
         fill_slot("b", image(8, more=b"data %s\n" % digest.encode()))
         if there:
             _write("/data/.mpota", there.encode() * 2)
-        error = error_of(trial.try_before)
+        error = error_of(trial.go_back, services, "a wish")
         assert (load().trial == "b") == is_taken, there
         assert is_taken or "data of the version before are gone" in error
 

@@ -31,10 +31,7 @@ def begin(listener, command, address):
         from .. import trial
 
         try:
-            if ota.trial:
-                trial.take_back("the owner wished it")
-            else:
-                trial.try_before()
+            trial.go_back(ota, "the owner wished it")
             text = "OK"
             restarts = True
         except (OTAError, OSError) as e:

@@ -40,10 +40,7 @@ def _act(ota, action):
         from .. import trial
 
         try:
-            if ota.trial:
-                trial.take_back("the owner wished it")
-            else:
-                trial.try_before()
+            trial.go_back(ota, "the owner wished it")
         except OTAError as e:
             return 409, str(e), False
         except OSError as e:
