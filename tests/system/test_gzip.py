@@ -49,7 +49,9 @@ def test_an_example_that_gzip_has_made_smaller_is_sent_by_a_host_like_espota(tmp
     path.write_bytes(boards.logger_release(2))
     subprocess.run(["gzip", "-9", path], check=True)
     packed = Path(f"{path}.gz").read_bytes()
-    with Device(tmp_path, app="*") as device, RawHost(device.board.ip) as host:
+    # The heap of test_ordinary_applications.py, which runs the same example.
+    device = Device(tmp_path, app="*", heap="64k")
+    with device, RawHost(device.board.ip) as host:
         start = device.said
         host.begin(packed)
         host.send(packed)
