@@ -298,6 +298,7 @@ def test_an_unknown_flash_chip_is_refused_before_anything_is_written(tmp_path):
         ("sketch.bin", FIRMWARE[:0x8FFC].replace(b"MicroPython", b"x") + bytes(999), "Arduino"),
         ("plain.bin", stand_in_firmware(has_partition=False), "no ROMFS partition"),
     ],
+    ids=["cut short", "ESP32", "Arduino", "no ROMFS"],
 )
 def test_a_wrong_firmware_file_is_refused_before_anything_is_written(blank, name, content, said):
     (blank.folder / name).write_bytes(content)

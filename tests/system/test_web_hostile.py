@@ -111,8 +111,14 @@ def in_use(device):
         if device.board.wait_for(r"gives (\d+)", start=start)[1] == "0":
             break
         assert time.monotonic() < deadline, "connections stay open"
-    start = device.command("[ota.unload(), __import__('gc').mem_alloc()]")
-    return int(device.board.wait_for(r"gives \[None, (\d+)\]", start=start)[1])
+    # The garbage collector takes values on the C stack for pointers, and so sometimes keeps an
+    # object that is no longer needed. The least of several figures is what is in use.
+    figures = []
+    for _ in range(5):
+        start = device.command("[ota.unload(), __import__('gc').mem_alloc()]")
+        said = device.board.wait_for(r"gives \[None, (\d+)\]", start=start)
+        figures.append(int(said[1]))
+    return min(figures)
 
 
 @pytest.mark.campaign

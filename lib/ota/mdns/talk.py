@@ -54,6 +54,8 @@ _MOST_JUMPS = const(10)
 
 _LONGEST_LABEL = const(32)  # the chip's own limit of a host name
 _CLAIM_MS = const(250)  # between two questions whether anybody has the name
+# Before the first question after a conflict: what others have said already must be read before.
+_CONFLICT_MS = const(100)
 _TELL_MS = const(1000)  # between two messages of the same records
 # After more failures than this, another host seems to claim every name.
 _MANY_FAILURES = const(15)
@@ -207,7 +209,7 @@ def _take(mdns, data, address, now):
             text = "mdns: another host is %s.local: this board tries %s.local"
             log.error(text, taken.decode(), mdns.name.decode())
         many = mdns.failures > _MANY_FAILURES
-        _claim(mdns, now, _FAILURES_MS if many else urandom(1)[0])
+        _claim(mdns, now, _FAILURES_MS if many else _CONFLICT_MS + urandom(1)[0])
     asked &= ~known
     if is_response or mdns.stage < _CLAIMED or not asked:
         return
