@@ -394,15 +394,14 @@ class OTA(Callbacks):
         used any more: the next update overwrites it. Raises OSError when the flash fails.
         """
         check_room()
+        from .hal import reset
         from .trial import go_back
 
         try:
             go_back(self, "the application wished it")
+            reset()
         finally:
             self.unload()
-        from .hal import reset
-
-        reset()
 
     def _become_healthy(self):
         if self.trial and self.own_web:

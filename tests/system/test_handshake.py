@@ -403,7 +403,7 @@ def _flood(board, stop):
 def test_after_wrong_passwords_the_next_answer_takes_seconds_and_the_right_one_is_good(tmp_path):
     with Device(tmp_path, **STRICT) as device:
         waits = []
-        begun = 0.0  # when the guess before was on its way to the board, where the pause begins
+        begun = 0.0  # when the guess before was sent: the board's pause begins after that
         for _ in range(5):
             start = device.said
             with StrongHost(device.board.ip) as host:

@@ -18,7 +18,7 @@ from signing import (
     key_file,
     signed,
     with_trailer,
-)  # fmt: skip
+)
 from transports import board_for, each_transport, ready, updating
 
 pytestmark = pytest.mark.parallel
