@@ -174,15 +174,23 @@ def test_two_boards_with_the_same_name_are_both_found(tmp_path, host):
         assert sum(f"another host is {name}.local" in line for line in said) == 1, said
 
 
-def test_a_board_that_comes_later_leaves_the_name_to_the_first(tmp_path, device, host):
-    device.board.wait_for("this board is")
-    (tmp_path / "later").mkdir()
-    with Device(tmp_path / "later", mdns=True, hostname=name_of("board")) as later:
-        name = name_of("board")
-        later.board.wait_for(f"this board is {name}-2.local")
-        assert host.resolve(name).parsed_addresses() == [device.board.ip]
-        assert host.resolve(f"{name}-2").parsed_addresses() == [later.board.ip]
-        assert not [line for line in device.board.lines if "another host" in line]
+def test_a_board_that_comes_later_leaves_the_name_to_the_first(tmp_path):
+    # On a busy machine the first board may answer too late, so that both have the name for a moment.
+    # Then the one with the higher address keeps it: that is the one that was made last here.
+    name = name_of("board")
+    folders = [tmp_path / "later", tmp_path / "first"]
+    for folder in folders:
+        folder.mkdir()
+    later, first = [Device(folder, mdns=True, hostname=name, confirm_s=0) for folder in folders]
+    with first:
+        first.board.wait_for(f"this board is {name}.local")
+        with later:
+            later.board.wait_for(f"this board is {name}-2.local")
+            host = Host()
+            with closing(host.zeroconf):
+                assert host.resolve(name).parsed_addresses() == [first.board.ip]
+                assert host.resolve(f"{name}-2").parsed_addresses() == [later.board.ip]
+            assert not [line for line in first.board.lines if "another host" in line]
 
 
 def test_a_board_that_leaves_without_a_word_comes_back_with_another_address(device, host):
@@ -224,12 +232,13 @@ def test_every_query_is_answered_to_all(device):
         udp.settimeout(PATIENCE_S)
         device.board.wait_for("this board is")
         query = b"\0" * 5 + b"\1" + b"\0" * 6 + b"\x08_arduino\x04_tcp\x05local\0\0\x0c\0\1"
-        answers = 0
         with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
             asking.bind(("127.0.0.1", 0))
-            deadline = time.monotonic() + PATIENCE_S
-            while answers < 5:
-                assert time.monotonic() < deadline, answers
+            for _ in range(5):
                 asking.sendto(query, ("224.0.0.251", 5353))
-                data, address = udp.recvfrom(2000)
-                answers += address == (device.board.ip, 5353) and data[2:4] == b"\x84\0"
+                asked_at = time.monotonic()
+                is_answer = False
+                while not is_answer:
+                    assert time.monotonic() < asked_at + PATIENCE_S
+                    data, address = udp.recvfrom(2000)
+                    is_answer = address == (device.board.ip, 5353) and data[2:4] == b"\x84\0"

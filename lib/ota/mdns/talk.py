@@ -54,8 +54,9 @@ _MOST_JUMPS = const(10)
 
 _LONGEST_LABEL = const(32)  # the chip's own limit of a host name
 _CLAIM_MS = const(250)  # between two questions whether anybody has the name
-# Before the first question after a conflict: what others have said already must be read before.
+# Before the first question after a conflict: until then, what others say is no answer to it.
 _CONFLICT_MS = const(100)
+_MOST_WAITING = const(32)  # of the datagrams that wait to be read, so many are dropped at once
 _TELL_MS = const(1000)  # between two messages of the same records
 # After more failures than this, another host seems to claim every name.
 _MANY_FAILURES = const(15)
@@ -75,9 +76,10 @@ def step(mdns, data, address):
     elif data:
         _take(mdns, data, address, now)
     elif mdns.stage < _CLAIMED:
-        # The next time is set first, so that a failure is not followed by another try at once.
-        mdns.deadline = ticks_add(now, _CLAIM_MS)
+        if not mdns.stage:
+            _drop_waiting(mdns)
         mdns.socket.sendto(_message(mdns, _ALL, mdns.facts, count_at=9), _GROUP)
+        mdns.deadline = ticks_add(ticks_ms(), _CLAIM_MS)
         mdns.stage += 1
     else:
         if mdns.stage == _TOLD and not mdns.wanted:
@@ -142,6 +144,14 @@ def _claim(mdns, now, ms):
     # Claims the name from the beginning, in so many milliseconds.
     mdns.stage = mdns.wanted = mdns.told = 0
     mdns.deadline = ticks_add(now, ms)
+
+
+def _drop_waiting(mdns):
+    # Drops the datagrams that have come already: they are no answers to a question that is sent now.
+    for _ in range(_MOST_WAITING):
+        if not mdns.poll.poll(0):
+            break
+        mdns.socket.recvfrom(1)
 
 
 def _take(mdns, data, address, now):

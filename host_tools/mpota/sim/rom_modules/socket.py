@@ -31,6 +31,8 @@ _CLOSE = 4
 _GET_FILENO = 10
 _READABLE = 1
 
+_MSG_PEEK = 2  # of the host's recvfrom()
+
 
 def _pack(address):
     return usocket.getaddrinfo(address[0] or "0.0.0.0", address[1])[0][-1]
@@ -125,7 +127,13 @@ class socket(io.IOBase):
         self._of_inner.register(self._inner, uselect.POLLIN)
 
     def _group_has_more(self):
-        return bool(self._of_group.poll(0))
+        # lwIP does not hand a board its own multicast; the host does.
+        own = (shared.text(control.IP), self._port)
+        while self._of_group.poll(0):
+            if _unpack(self._group.recvfrom(1, _MSG_PEEK)[1]) != own:
+                return True
+            self._group.recvfrom(1)
+        return False
 
     def ioctl(self, request, arg):
         if request == _GET_FILENO and self._group is None:  # from select
