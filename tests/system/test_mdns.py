@@ -175,8 +175,8 @@ def test_two_boards_with_the_same_name_are_both_found(tmp_path, host):
 
 
 def test_a_board_that_comes_later_leaves_the_name_to_the_first(tmp_path):
-    # On a busy machine the first board may answer too late, so that both have the name for a moment.
-    # Then the one with the higher address keeps it: that is the one that was made last here.
+    # On a busy machine the first board may answer too late, so that both have the name for a
+    # moment. Then the one with the higher address keeps it: here the one that was made last.
     name = name_of("board")
     folders = [tmp_path / "later", tmp_path / "first"]
     for folder in folders:
