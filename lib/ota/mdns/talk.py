@@ -147,7 +147,7 @@ def _claim(mdns, now, ms):
 
 
 def _drop_waiting(mdns):
-    # Drops the datagrams that have come already: they are no answers to a question that is sent now.
+    # Drops the datagrams that have come already: a question that is sent now they do not answer.
     for _ in range(_MOST_WAITING):
         if not mdns.poll.poll(0):
             break
