@@ -416,20 +416,23 @@ def stock_board(folder, main=b""):
 
 
 def test_the_firmware_and_the_application_s_files_can_stay(tmp_path):
-    with stock_board(tmp_path) as board:
-        board.run(
+    with stock_board(tmp_path, b"print('mine')") as board:
+        said = board.run(
             "flash", "--keep-firmware", "--app", GARDEN / "1.0.0", "--ssid", "garden",
             MPOTA_PASSWORD="geheim7",
         )  # fmt: skip
+        assert "the board's own /main.py is kept as /main.py.old" in said
         board.board.stop()
         files = read_flash(board.flash)
         assert files["/notes.txt"] == b"mine"
+        assert files["/main.py.old"] == b"print('mine')"
         assert files["/data/table.bin"] == bytes(range(256))
         first = json.loads(files["/ota.json"])
         board.board.power_on()
         # Settings that are not given again stay as they are.
         said = board.run("flash", "--keep-firmware", "--hostname", "other")
         assert "other is up" in said
+        assert "is kept as" not in said
         start = len(board.board.lines)
         arduino.upload(
             pack_directory(GARDEN / "2.0.0").data, board_ip=board.board.ip, password="geheim7"
@@ -437,6 +440,19 @@ def test_the_firmware_and_the_application_s_files_can_stay(tmp_path):
         board.board.wait_for("slot b on trial", start=start)
         board.board.stop()
         assert json.loads(read_flash(board.flash)["/ota.json"]) == first | {"hostname": "other"}
+
+
+def test_damaged_settings_are_replaced_by_the_last_good_ones(tmp_path):
+    with stock_board(tmp_path) as board:
+        set_up(str(board.port), job(firmware=None), lambda _: SETTINGS, Report())
+        copy = json.dumps(SETTINGS).encode()
+        damaged = {"/ota.json": b"{", "/.ota/settings": copy}
+        Prompt(str(board.port), lambda line: None).write(damaged)
+        said = board.run("flash", "--keep-firmware", "--hostname", "mended")
+        assert "the board's /ota.json is damaged" in said
+        board.board.stop()
+        settings = json.loads(read_flash(board.flash)["/ota.json"])
+        assert settings.items() >= (SETTINGS | {"hostname": "mended"}).items()
 
 
 @pytest.mark.parametrize(

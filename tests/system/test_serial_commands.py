@@ -112,8 +112,11 @@ def test_files_are_saved_and_written_back(flashed, tmp_path):
     (saved / "data" / "deep" / "table.bin").write_bytes(bytes(range(256)) * 9)
     settings_now = json.loads((saved / "ota.json").read_text())
     (saved / "ota.json").write_text(json.dumps(settings_now | {"hostname": "restored"}))
+    (saved / "main.py").write_text("print('from before mpota')")
     start = len(flashed.board.lines)
-    assert "4 files are written" in flashed.run("restore", saved)
+    said = flashed.run("restore", saved)
+    assert "/main.py is left out" in said
+    assert "3 files are written" in said
     flashed.board.wait_for("restored listens", start=start)
     flashed.board.power_off()
     files = read_flash(flashed.flash)

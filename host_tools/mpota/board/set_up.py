@@ -13,6 +13,10 @@ from mpota.board.serial import Chip, Loader
 from mpota.errors import CommandError
 
 SETTINGS_FILE, KEYS_FILE = "/ota.json", "/ota.keys"
+# The board's copy of the last settings that it could read.
+SETTINGS_COPY = "/.ota/settings"
+# What is added to the name of a boot.py or main.py that is replaced by that of mpota.
+_KEPT = ".old"
 
 _BYTECODE = 6 | 3 << 8
 
@@ -74,10 +78,8 @@ def _beside_firmware(
     report.tell("looking at what runs on the board")
     _check(prompt.kind())
     there = prompt.files()
-    present: Mapping[str, object] = {}
-    if SETTINGS_FILE in there:
-        present = settings.read_json(prompt.read({SETTINGS_FILE: 0})[SETTINGS_FILE])
-    content = _files(job, wanted(present))
+    content = _files(job, wanted(_present_settings(prompt, there, report)))
+    content |= _kept(prompt, there, report)
     prompt.write(content, lambda done, total: report.progress("writing the files", done, total))
     with _loader(port, job, report, has_written=True) as loader:
         regions = partition_regions(job.application)
@@ -100,6 +102,31 @@ def _check(kind: Kind) -> None:
             f"MicroPython {kind.version} on the board is a build without the ROMFS partition that "
             "the update services need: flash the board without --keep-firmware"
         )
+
+
+def _present_settings(
+    prompt: Prompt, there: Mapping[str, int], report: Report
+) -> Mapping[str, object]:
+    # Returns the settings on the board; if they are damaged, the copy of the last good ones.
+    for name in (SETTINGS_FILE, SETTINGS_COPY):
+        if name in there:
+            try:
+                return settings.read_json(prompt.read({name: there[name]})[name])
+            except CommandError:
+                report.tell(f"the board's {name} is damaged: a new {SETTINGS_FILE} is written")
+    return {}
+
+
+def _kept(prompt: Prompt, there: Mapping[str, int], report: Report) -> dict[str, bytes]:
+    # Returns the board's boot.py and main.py under other names, if they are not those of mpota.
+    own = files.boot_files()
+    found = prompt.read({name: there[name] for name in own if name in there})
+    kept = {}
+    for name, content in found.items():
+        if content != own[name] and name + _KEPT not in there:
+            kept[name + _KEPT] = content
+            report.tell(f"the board's own {name} is kept as {name}{_KEPT}")
+    return kept
 
 
 def _files(job: Job, wanted: Mapping[str, object]) -> dict[str, bytes]:

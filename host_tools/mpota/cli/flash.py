@@ -46,7 +46,8 @@ def flash(
         typer.Option(
             "--keep-firmware",
             help="Keep the MicroPython on the board, its files, the settings that are not given "
-            "here and, without --app, its application.",
+            "here and, without --app, its application. Its own boot.py and main.py are kept as "
+            "boot.py.old and main.py.old.",
         ),
     ] = False,
     ssid: Annotated[

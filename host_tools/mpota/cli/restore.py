@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mpota.board.files import boot_files
 from mpota.board.first_flash import used_parts
 from mpota.board.prompt import Prompt
 from mpota.board.serial import Loader
@@ -25,8 +26,9 @@ def restore(
 ) -> None:
     """Write the files in DIR to a board, which then restarts.
 
-    Other files of the board stay as they are, and so do its applications and its boot record. With
-    --flash, the whole flash is replaced.
+    Other files of the board stay as they are, and so do its applications and its boot record. A
+    boot.py or main.py that is not mpota's is left out: with it, the board would take no updates.
+    With --flash, the whole flash is replaced.
     """
     if not directory.is_dir():
         raise CommandError(
@@ -66,6 +68,12 @@ def _write_files(directory: Path, port: str, phases: Phases) -> None:
             f"{directory} has no files of a board: save some with 'mpota backup DIR', or give "
             f"--flash for a {FLASH_FILE}"
         )
+    for name, own in boot_files().items():
+        if files.get(name, own) != own:
+            del files[name]
+            phases.tell(
+                f"{name} is left out: with another one than mpota's, the board takes no updates"
+            )
     prompt = Prompt(port, phases.tell)
     prompt.write(files, lambda done, total: phases.progress("writing the files", done, total))
     prompt.reset()
