@@ -48,8 +48,8 @@ def test_a_board_without_a_password_that_it_needs_comes_with_a_remedy():
     ("said", "told"),
     [
         (
-            "ERROR[14]: 6120 of 14000 bytes free",
-            "the board has 6120 bytes of heap free, and an update needs 14000: make the "
+            "ERROR[14]: 6120 of 13200 bytes free",
+            "the board has 6120 bytes of heap free, and an update needs 13200: make the "
             "application smaller; or set a password",
         ),
         (
@@ -76,7 +76,7 @@ def test_a_board_that_has_a_password_is_not_to_get_one():
     def script(board):
         board.invited()
         assert board.authenticated("x")
-        board.say("ERR: ERROR[14]: 6120 of 14000 bytes free\n")
+        board.say("ERR: ERROR[14]: 6120 of 13200 bytes free\n")
 
     line = failure(script, outcomes.RefusedError, password="x")
     assert "6120 bytes" in line and "set a password" not in line
