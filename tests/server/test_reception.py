@@ -632,6 +632,16 @@ def test_no_more_downloads_begin_in_a_minute_than_the_roll_out_allows(desk):
     assert [state for state, _, _ in attempts(desk)] == ["confirmed", "open", "open", "open"]
 
 
+@pytest.mark.parametrize("limit", ["downloads_at_once", "downloads_per_minute"])
+def test_a_board_whose_download_broke_off_is_not_kept_away_by_itself(desk, limit):
+    desk.roll_out(desk.add(release_image(2)), **{limit: 1})
+    assert desk.ask(board_headers()).status == 200
+    assert desk.ask(board_headers(Range="bytes=1024-")).status == 200
+    assert desk.ask(board_headers()).status == 200  # as after a restart
+    assert desk.ask(board_headers(2)).status == 503
+    assert attempts(desk) == [("open", "", 2)]
+
+
 def test_a_roll_out_is_paused_resumed_and_cancelled(desk):
     number = desk.roll_out(desk.add(release_image(2)))
 

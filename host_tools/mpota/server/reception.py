@@ -261,7 +261,7 @@ class Reception:
                 # Else two workers could both take the last place.
                 wanted = sa.select(Rollout.id).where(Rollout.id == answer.rollout.id)
                 session.execute(wanted.with_for_update(key_share=True))
-                load = _load(session.connection(), answer.rollout, running_s)
+                load = _load(session.connection(), answer.rollout, running_s, row.id)
                 answer = decision.decide(board, current, load, self._arduino)
             if answer.kind == Kind.OFFER and not self._is_at_hand(answer):
                 why, wait_s = "the image is gone", decision.retry_s(board)
@@ -346,12 +346,16 @@ def _is_limited(rollout: decision.Rollout | None) -> TypeGuard[decision.Rollout]
 
 
 def _load(
-    connection: sa.Connection, rollout: decision.Rollout, running_s: float
+    connection: sa.Connection, rollout: decision.Rollout, running_s: float, board_id: int = 0
 ) -> dict[int, Load]:
+    # Counts the downloads of all boards but the one that asks: a download of its own that has
+    # broken off must not keep the board from going on with it.
     goes_on = sa.and_(Attempt.state == OPEN, Attempt.offered_running_s > running_s - TRANSFER_S)
     at_once, last_minute = connection.execute(
         sa.select(sa.func.count().filter(goes_on), sa.func.count()).where(
-            Attempt.rollout_id == rollout.id, Attempt.offered_running_s > running_s - _MINUTE_S
+            Attempt.rollout_id == rollout.id,
+            Attempt.offered_running_s > running_s - _MINUTE_S,
+            Attempt.board_id != board_id,
         )
     ).one()
     return {rollout.id: Load(at_once, last_minute)}
