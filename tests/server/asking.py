@@ -7,7 +7,7 @@ from unittest import mock
 import sqlalchemy as sa
 from mpota import image
 from mpota.server import plan, questions, releases, rollouts
-from mpota.server.database import Database, Release
+from mpota.server.database import Clock, Database, Release
 from mpota.server.database import Rollout as Row
 from mpota.server.decision import Rollout
 from mpota.server.images import ImageDirectory
@@ -64,6 +64,12 @@ def question(headers: dict[str, str], path: str = "") -> questions.Question:
     """Return what the server reads in *headers*."""
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     return questions.read(path, raw, "10.0.0.7")
+
+
+def let_an_hour_pass(database: Database) -> None:
+    """Let the server's own time go on by an hour."""
+    with database.writing() as session:
+        session.execute(sa.update(Clock).values(running_s=Clock.running_s + 3600))
 
 
 class Desk:

@@ -285,11 +285,14 @@ def test_a_sketch_is_judged_by_its_version_or_else_its_md5(told, arduino, kind):
     assert decide(sketch, packed, arduino=arduino).kind == kind
 
 
-def test_a_try_that_does_not_arrive_is_repeated_so_often_and_no_more():
+def test_a_try_that_does_not_arrive_is_repeated_for_an_hour_and_so_often_at_least():
     rollout = Rollout(1, 2, tries=3)
-    answers = [decide(board(open=Try(2, n)), plan(rollout)) for n in (1, 2, 3)]
-    assert [answer.kind for answer in answers] == [Kind.OFFER, Kind.OFFER, Kind.NOTHING]
-    assert [answer.gives_up for answer in answers] == [False, False, True]
+    for count, age_s, gives_up in ((1, 7200, False), (2, 7200, False), (3, 3599, False),
+                                   (50, 210, False), (3, 3600, True)):  # fmt: skip
+        for asks in (board(open=Try(2, count, age_s)), board(pin=2, open=Try(2, count, age_s))):
+            answer = decide(asks, plan(rollout))
+            assert answer.kind == (Kind.NOTHING if gives_up else Kind.OFFER)
+            assert answer.gives_up == gives_up
 
 
 def test_boards_that_find_a_limit_come_back_at_times_of_their_own():

@@ -7,7 +7,15 @@ import time
 
 import pytest
 import sqlalchemy as sa
-from asking import Desk, board_headers, mac_of, question, release_image, sketch_headers
+from asking import (
+    Desk,
+    board_headers,
+    let_an_hour_pass,
+    mac_of,
+    question,
+    release_image,
+    sketch_headers,
+)
 from data_files import tar_image
 from mpota.server import actions, plan, rollouts
 from mpota.server.database import Attempt, Audit, Board, Clock, Database, Rollout, change_plan
@@ -66,11 +74,22 @@ def test_a_release_that_was_taken_back_is_not_given_again_and_a_newer_one_is(des
     assert desk.ask(board_headers(outcome=said)).release.version == "3.0.0"
 
 
-def test_a_download_that_breaks_off_is_repeated_and_fails_after_the_third(desk):
+def test_a_download_that_breaks_off_is_repeated_for_an_hour_and_fails_then(desk):
     desk.roll_out(desk.add(release_image(2)))
-    assert [desk.ask(board_headers()).status for _ in range(3)] == [200, 200, 200]
     told = board_headers(outcome="failed: connection lost")
+    assert [desk.ask(told).status for _ in range(5)] == [200] * 5
+    assert attempts(desk) == [("open", "", 5)]
+    let_an_hour_pass(desk.database)
     assert [desk.ask(told).status for _ in range(2)] == [304, 304]
+    assert attempts(desk) == [("failed", "sent 5 times, and the board does not run it", 5)]
+
+
+def test_a_board_that_was_away_for_an_hour_is_sent_the_release_as_often_as_any(desk):
+    desk.roll_out(desk.add(release_image(2)))
+    assert desk.ask(board_headers()).status == 200
+    let_an_hour_pass(desk.database)
+    told = board_headers(outcome="failed: connection lost")
+    assert [desk.ask(told).status for _ in range(3)] == [200, 200, 304]
     assert attempts(desk) == [("failed", "failed: connection lost", 3)]
 
 
@@ -432,11 +451,13 @@ def test_a_board_that_says_which_data_it_has_need_say_nothing_else(desk):
     assert attempts(desk) == [("confirmed", "confirmed: data", 1)]
 
 
-def test_data_that_break_off_are_sent_again_and_fail_after_the_third(desk):
+def test_data_that_break_off_are_sent_again_and_fail_after_an_hour(desk):
     desk.roll_out(desk.add(DATA, application="garden", version="1"))
     # What a board says of data before is not about these.
     old = {"outcome": "taken back: data: it hung"}
-    assert [ask_for_data(desk, **old).status for _ in range(5)] == [200, 200, 200, 304, 304]
+    assert [ask_for_data(desk, **old).status for _ in range(3)] == [200] * 3
+    let_an_hour_pass(desk.database)
+    assert [ask_for_data(desk, **old).status for _ in range(2)] == [304] * 2
     assert attempts(desk) == [("failed", "sent 3 times, and the board does not run it", 3)]
 
 

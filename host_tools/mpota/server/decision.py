@@ -11,6 +11,9 @@ from enum import StrEnum
 
 DEFAULT_CHANNEL = "stable"
 DEFAULT_TRIES = 3  # downloads of a release by one board, before it counts as failed
+# So long an update goes on at least before it counts as failed. A board whose application does not
+# let it restart now, while it waters a garden say, asks three times within four minutes.
+SHORTEST_S = 3600.0
 
 
 class Arduino(StrEnum):
@@ -110,10 +113,14 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """The update that a board was sent and has not told the end of; `count` are its downloads."""
+    """The update that a board was sent and has not told the end of.
+
+    `count` are its downloads; `age_s` is for how long it has gone on, in the server's own time.
+    """
 
     release_id: int
     count: int = 1
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +183,8 @@ class Answer:
 
     An `OFFER` has the release, and the roll-out that it comes by, None for a pin. `NOTHING` has the
     release that the board is to run, where there is one. `WAIT` has the seconds. `gives_up` is set
-    where the board has begun so many downloads of the release that its update counts as failed.
+    where the board has begun so many downloads of the release, for so long, that its update counts
+    as failed.
     """
 
     kind: Kind
@@ -340,7 +348,12 @@ def _is_news(board: Board, release: Release, arduino: Arduino) -> bool:
 
 def _is_used_up(board: Board, release: Release, tries: int) -> bool:
     going_on = board.open
-    return going_on is not None and going_on.release_id == release.id and going_on.count >= tries
+    return (
+        going_on is not None
+        and going_on.release_id == release.id
+        and going_on.count >= tries
+        and going_on.age_s >= SHORTEST_S
+    )
 
 
 def _given_up(release: Release) -> Answer:

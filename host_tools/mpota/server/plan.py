@@ -73,15 +73,21 @@ def rollout(row: Rollout) -> decision.Rollout:
     )
 
 
-def board(row: Board, attempts: Iterable[Any], wants_data: bool) -> decision.Board:
+def board(
+    row: Board, attempts: Iterable[Any], wants_data: bool, running_s: float
+) -> decision.Board:
     """Return a board, which asks for data or for an application, as `decision` takes it.
 
     Of its *attempts* those count that are of the same kind. Each has `state`, `release_id`,
-    `tries`, `forgiven` and `is_data`, as an Attempt.
+    `tries`, `forgiven`, `is_data` and `began_running_s`, as an Attempt. *running_s* is the server's
+    own time; it counts where one of them is open.
     """
     attempts = [attempt for attempt in attempts if attempt.is_data == wants_data]
     failed = {a.release_id for a in attempts if a.state in BAD and not a.forgiven}
-    going_on = next((a for a in attempts if a.state == OPEN), None)
+    going_on = None
+    for a in attempts:
+        if a.state == OPEN:
+            going_on = decision.Try(a.release_id, a.tries, running_s - a.began_running_s)
     return decision.Board(
         mac=row.mac,
         application=row.application,
@@ -94,7 +100,7 @@ def board(row: Board, attempts: Iterable[Any], wants_data: bool) -> decision.Boa
         pin=row.pin_id,
         floor=row.floor,
         failed=frozenset(failed),
-        open=decision.Try(going_on.release_id, going_on.tries) if going_on else None,
+        open=going_on,
         data=row.data_sha256,
         wants_data=wants_data,
     )

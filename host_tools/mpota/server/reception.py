@@ -59,7 +59,7 @@ _LOOK = (
         Board.secret_sha256, Board.application, Board.version, Board.sequence, Board.floor,
         Board.md5, Board.outcome, Board.data_version, Board.data_sha256,
         Attempt.state.label("attempt_state"), Attempt.release_id, Attempt.tries, Attempt.forgiven,
-        Attempt.is_data,
+        Attempt.is_data, Attempt.began_running_s,
     )
     .outerjoin(
         Attempt, sa.and_(Attempt.board_id == Board.id, Attempt.state.in_((OPEN, *BAD)))
@@ -76,6 +76,7 @@ class _Counting(NamedTuple):
     tries: int
     forgiven: bool
     is_data: bool
+    began_running_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +200,17 @@ class Reception:
             rows: list[Any] = list(connection.execute(_LOOK, {"mac": question.mac}))
             if not rows:
                 return self._unknown(connection, question)
+            is_in_update = any(found.attempt_state == OPEN for found in rows)
+            running_s = plan.running_s(connection) if is_in_update else 0.0
         row = rows[0]
         if not self._is_authorized(row, question):
             return UNAUTHORIZED
         application = self._application(row, question, state.plan)
         if reports.is_news(row, question, application):
             return None
-        counting = [_Counting(*found[-5:]) for found in rows if found.attempt_state]
-        board = plan.board(row, counting, question.wants_data)
+        size = len(_Counting._fields)
+        counting = [_Counting(*found[-size:]) for found in rows if found.attempt_state]
+        board = plan.board(row, counting, question.wants_data, running_s)
         answer = decision.decide(board, state.plan, arduino=self._arduino)
         if question.mode == VERSION:
             return _version(answer)
@@ -248,7 +252,8 @@ class Reception:
             if reports.is_news(row, question, application):
                 reports.take(session, row, question, application, now)
                 session.flush()
-            board = plan.board(row, _counting(session, row), question.wants_data)
+            running_s = plan.running_s(session.connection())
+            board = plan.board(row, _counting(session, row), question.wants_data, running_s)
             answer = decision.decide(board, current, arduino=self._arduino)
             if answer.gives_up:
                 _give_up(session, row, question, now)
@@ -256,7 +261,6 @@ class Reception:
                 return _version(answer)
             if answer.kind != Kind.OFFER or _has_it(question, answer):
                 return _reply(answer, question)
-            running_s = plan.running_s(session.connection())
             if _is_limited(answer.rollout):
                 # Else two workers could both take the last place.
                 wanted = sa.select(Rollout.id).where(Rollout.id == answer.rollout.id)
