@@ -529,6 +529,60 @@ def test_a_phase_waits_for_no_more_boards_than_are_in_it(desk):
     assert "complete" in desk.tick(now + 80)[0]
 
 
+@pytest.mark.parametrize(
+    "told",
+    [{"sequence": 2, "outcome": "confirmed: 2"},
+     {"sequence": 3, "outcome": "confirmed: 3"},
+     {"outcome": "taken back: 2: it hung"}],
+)  # fmt: skip
+def test_a_phase_waits_for_no_board_that_cannot_be_given_the_release(desk, told):
+    release = desk.add(release_image(2))
+    desk.ask(board_headers(0, **told))  # what mpota upload has brought
+    desk.roll_out(release, phases=(Phase(100, soak_s=60, needed=2), Phase()))
+    assert desk.ask(board_headers(0, **told)).status == 304
+    now = time.time()
+    assert [desk.tick(now + seconds) for seconds in (0, 30)] == [[], []]
+    assert "phase 2" in desk.tick(now + 60)[0]
+    assert "complete" in desk.tick(now + 61)[0]
+
+
+def test_a_phase_waits_for_no_board_that_the_release_failed_on_before(desk):
+    release = desk.add(release_image(2))
+    first = desk.roll_out(release, abort_minimum=9)
+    assert statuses(desk, 2) == [200] * 2
+    desk.ask(board_headers(0, outcome="taken back: 2: it hung"))
+    now = time.time()
+    # Operators look after a board on which the release fails in the roll-out itself.
+    assert [desk.tick(now + seconds) for seconds in (0, 1)] == [[], []]
+    desk.move(first, rollouts.cancel)
+    desk.roll_out(release, phases=(Phase(needed=2),), abort_minimum=9)
+    assert statuses(desk, 2) == [304, 200]
+    assert desk.tick(now + 2) == []
+    desk.ask(board_headers(1, sequence=2, outcome="confirmed: 2"))
+    assert "complete" in desk.tick(now + 3)[0]
+
+
+@pytest.mark.parametrize("tells", ["version", "data"])
+def test_a_phase_waits_for_no_board_that_has_the_sketch_or_the_data_already(desk, tells):
+    if tells == "version":
+        desk.roll_out(desk.add(b"\xe9" + bytes(3000), application="blink", version="7"))
+        old, new = (sketch_headers(x_ESP8266_version=version) for version in ("6", "7"))
+    else:
+        desk.roll_out(desk.add(DATA, application="blink", version="7"))
+        asks = {"x_ESP8266_mode": "spiffs", "x_mpota_name": "blink"}
+        old, new = (board_headers(x_mpota_data=sha, **asks) for sha in ("ab" * 16, TOLD))
+    now = time.time()
+    with desk.database.writing() as session:
+        session.add(Board(mac=mac_of(1).replace(":", ""), state="accepted", application="blink"))
+    assert [desk.tick(now + seconds) for seconds in (0, 1)] == [[], []]
+    assert desk.ask(old, "/blink").status == 200
+    with desk.database.writing() as session:
+        session.execute(sa.delete(Attempt))  # as if something else had brought it
+    assert desk.tick(now + 2) == []
+    desk.ask(new, "/blink")
+    assert "complete" in desk.tick(now + 3)[0]
+
+
 def test_a_roll_out_for_no_board_says_so_and_waits_for_one(desk):
     number = desk.roll_out(desk.add(release_image(2)), phases=(Phase(100), Phase(100)))
     now = time.time()

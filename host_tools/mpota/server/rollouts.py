@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from mpota.errors import CommandError
 from mpota.server import decision, plan
 from mpota.server.database import (
+    BAD,
     CONFIRMED,
+    DATA,
     FAILED,
     OPEN,
     REVERTED,
@@ -163,16 +165,20 @@ def tick(database: Database, tick_s: float = 0.0) -> list[str]:
                 rollout.soaked_s += passed_s
             made = plan.rollout(rollout)
             if decision.waits_for_boards(made, counted[rollout.id], rollout.soaked_s):
-                made = _within_reach(session, rollout, made)
+                confirmed = counted[rollout.id].confirmed
+                made = _within_reach(session, rollout, made, confirmed)
             step = decision.advance(made, counted[rollout.id], rollout.soaked_s, now)
             if step:
                 said.append(_take(session, rollout, step, now))
         return said
 
 
-def _within_reach(session: Session, row: Rollout, made: decision.Rollout) -> decision.Rollout:
-    # Returns the roll-out with a phase that waits for no more boards than there are in it. While
-    # the roll-out is for no board at all, its phase waits for the first ones.
+def _within_reach(
+    session: Session, row: Rollout, made: decision.Rollout, confirmed: int
+) -> decision.Rollout:
+    # Returns the roll-out with a phase that waits for no more boards than have confirmed the
+    # release in it or can still be given it. While the roll-out is for no board at all, its phase
+    # waits for the first ones.
     release, phase = row.release, made.phases[made.phase]
     wanted = sa.select(Board.mac, Board.group_name).where(
         Board.state == BoardState.ACCEPTED,
@@ -182,23 +188,51 @@ def _within_reach(session: Session, row: Rollout, made: decision.Rollout) -> dec
     )
     if made.groups:
         wanted = wanted.where(Board.group_name.in_(made.groups))
-    all_count = count = 0
-    with session.execute(wanted, execution_options={"yield_per": _AT_ONCE}) as found:
+    if session.execute(wanted.limit(1)).first() is None:
+        row.why = _NO_BOARD
+        return made
+    if row.why == _NO_BOARD:
+        row.why = ""
+    reached = confirmed
+    can_get = wanted.where(_lacks(release), ~_has_failed_before(row))
+    with session.execute(can_get, execution_options={"yield_per": _AT_ONCE}) as found:
         for mac, group in found:
             board = decision.Board(mac, release.application, group=group)
-            all_count += 1
-            count += decision.includes(made, board)
-            if count >= phase.needed:
+            reached += decision.includes(made, board)
+            if reached >= phase.needed:
                 break
-    if not count:
-        row.why = _NO_BOARD
-    elif row.why == _NO_BOARD:
-        row.why = ""
-    if not all_count:
-        return made
     phases = list(made.phases)
-    phases[made.phase] = dataclasses.replace(phase, needed=min(count, phase.needed))
+    phases[made.phase] = dataclasses.replace(phase, needed=min(reached, phase.needed))
     return dataclasses.replace(made, phases=tuple(phases))
+
+
+def _lacks(release: Release) -> sa.ColumnElement[bool]:
+    # Whether a board does not have the release yet, nor a later one, by what the board tells.
+    blob = release.blob
+    if release.kind == DATA:
+        told = Board.data_sha256
+        has_other = sa.or_(told == "", ~sa.literal(release.data_sha256).startswith(told))
+        return sa.case(
+            (told.is_(None), Board.data_version.is_distinct_from(release.version)),
+            else_=has_other,
+        )
+    has_other = sa.case(
+        (Board.sequence.is_not(None), Board.sequence < release.sequence),
+        (Board.version.is_not(None), Board.version != release.version),
+        else_=Board.md5.not_in((blob.md5, blob.content_md5)),
+    )
+    return sa.and_(Board.floor <= release.sequence, has_other)
+
+
+def _has_failed_before(rollout: Rollout) -> sa.ColumnElement[bool]:
+    # Whether the release has failed on a board outside of this roll-out: it is not offered again.
+    return sa.exists().where(
+        Attempt.board_id == Board.id,
+        Attempt.release_id == rollout.release_id,
+        Attempt.rollout_id.is_distinct_from(rollout.id),
+        Attempt.state.in_(BAD),
+        ~Attempt.forgiven,
+    )
 
 
 def _may_move(since: float) -> sa.ColumnElement[bool]:
