@@ -745,6 +745,22 @@ def test_updates_of_a_cancelled_roll_out_do_not_count_in_the_next_one_of_the_rel
         assert counted[first].finished == counted[first].open == 0
 
 
+def test_what_is_open_when_a_roll_out_is_cancelled_does_not_fail_by_time(desk):
+    release = desk.add(release_image(2))
+    first = desk.roll_out(release, timeout_s=30)
+    assert statuses(desk, 2) == [200] * 2
+    now = time.time()
+    desk.tick(now)
+    desk.move(first, rollouts.cancel)
+    desk.tick(now + 31)
+    assert attempts(desk) == [("replaced", "no word in time", 1)] * 2
+    second = desk.roll_out(release)
+    assert statuses(desk, 2) == [200] * 2
+    with desk.database.reading() as session:
+        counted = rollouts.counts(session, [first, second])
+    assert counted[first].bad == 0 and counted[second].open == 2
+
+
 def test_a_clock_that_jumps_ends_no_phase_and_times_nobody_out(desk):
     desk.roll_out(
         desk.add(release_image(2)), phases=(Phase(50, soak_s=3600), Phase()), timeout_s=3600

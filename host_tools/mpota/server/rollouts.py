@@ -15,6 +15,7 @@ from mpota.server.database import (
     DATA,
     FAILED,
     OPEN,
+    REPLACED,
     REVERTED,
     TIMED_OUT,
     Attempt,
@@ -259,7 +260,8 @@ def _is_due(database: Database, tick_s: float) -> bool:
 
 def _time_out(session: Session, now: float) -> None:
     # Ends the updates of boards that have said nothing of them for too long. Those of a paused
-    # roll-out wait: no board can go on with a download that broke off.
+    # roll-out wait: no board can go on with a download that broke off. That nothing was heard of an
+    # update whose roll-out was cancelled does not keep the board from the release's next roll-out.
     running_s = session.get_one(Clock, 1).running_s
     limit = sa.func.coalesce(Rollout.timeout_s, _TIMEOUT_S)
     late = session.scalars(
@@ -273,11 +275,12 @@ def _time_out(session: Session, now: float) -> None:
         .with_for_update(of=Attempt, skip_locked=True)
     ).all()
     if late:
+        cancelled = sa.select(Rollout.id).where(Rollout.state == str(RolloutState.CANCELLED))
         session.execute(
             sa.update(Attempt)
             .where(Attempt.id.in_(late))
             .values(
-                state=TIMED_OUT,
+                state=sa.case((Attempt.rollout_id.in_(cancelled), REPLACED), else_=TIMED_OUT),
                 ended=now,
                 words=sa.case((Attempt.words == "", "no word in time"), else_=Attempt.words),
             )
