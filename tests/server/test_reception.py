@@ -17,8 +17,17 @@ from asking import (
     sketch_headers,
 )
 from data_files import tar_image
-from mpota.server import actions, plan, rollouts
-from mpota.server.database import Attempt, Audit, Board, Clock, Database, Rollout, change_plan
+from mpota.server import actions, decision, plan, rollouts
+from mpota.server.database import (
+    Attempt,
+    Audit,
+    Board,
+    Clock,
+    Database,
+    Release,
+    Rollout,
+    change_plan,
+)
 from mpota.server.decision import Phase
 from mpota.server.options import ENVIRONMENT, Options
 from mpota.server.reception import Reception
@@ -261,6 +270,47 @@ def test_what_one_worker_must_do_alone_no_other_does_meanwhile(postgres):
         database.close()
 
 
+def wait_until_somebody_waits(database):
+    """Wait until a transaction waits for a lock that another one holds in the PostgreSQL."""
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with database.looking() as connection:
+        deadline = time.monotonic() + 60
+        while not connection.scalar(waiting):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_of_two_who_begin_a_roll_out_at_once_one_is_told_of_the_other(postgres, tmp_path):
+    database = Database(postgres())
+    database.upgrade()
+    desk = Desk(database, tmp_path)
+    release = desk.add(release_image(2))
+    made, refused = decision.Rollout(0, release.id), []
+
+    def second():
+        has_begun.wait(60)
+        try:
+            desk.roll_out(release)
+        except rollouts.ConflictError as error:
+            refused.append(str(error))
+
+    def first():
+        with database.writing() as session:
+            rollouts.start(session, session.get(Release, release.id), made)
+            has_begun.set()
+            wait_until_somebody_waits(database)
+
+    has_begun = threading.Event()
+    at_once([first, second])
+    with database.reading() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Rollout)) == 1
+    assert len(refused) == 1 and "has roll-out 1 already" in refused[0]
+    database.close()
+
+
 def test_the_tick_and_a_board_do_not_wait_for_each_other(postgres, tmp_path):
     database = Database(postgres())
     database.upgrade()
@@ -269,10 +319,6 @@ def test_the_tick_and_a_board_do_not_wait_for_each_other(postgres, tmp_path):
     assert desk.ask(board_headers()).status == 200
     with database.writing() as session:
         session.execute(sa.update(Attempt).values(began_running_s=-100.0))
-    waiting = sa.text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
 
     def give():
         # As a board that is given the last place: first the roll-out, then its update.
@@ -280,11 +326,7 @@ def test_the_tick_and_a_board_do_not_wait_for_each_other(postgres, tmp_path):
             wanted = sa.select(Rollout.id).where(Rollout.id == number)
             session.execute(wanted.with_for_update(key_share=True))
             is_locked.set()
-            with database.looking() as connection:
-                deadline = time.monotonic() + 60
-                while not connection.scalar(waiting):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
+            wait_until_somebody_waits(database)
             session.execute(sa.update(Attempt).values(tries=2))
 
     def tick():

@@ -51,6 +51,9 @@ def start(session: Session, release: Release, made: decision.Rollout) -> Rollout
     _check(made)
     if release.withdrawn:
         raise ConflictError(f"{release.title} is withdrawn")
+    # The time that has passed before does not count. The clock is locked until the end: of two
+    # operators who begin a roll-out of the same release at once, one sees that of the other.
+    now, _ = plan.tick(session)
     other = session.scalar(
         sa.select(Rollout.id).where(
             Rollout.release_id == release.id,
@@ -59,7 +62,6 @@ def start(session: Session, release: Release, made: decision.Rollout) -> Rollout
     )
     if other:
         raise ConflictError(f"{release.title} has roll-out {other} already: cancel that one")
-    now, _ = plan.tick(session)  # the time that has passed before does not count
     waits = made.starts_at is not None and made.starts_at > now
     rollout = Rollout(
         release=release,
