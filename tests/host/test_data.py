@@ -148,6 +148,22 @@ def test_entries_that_a_board_refuses_are_told():
         data.read(tar_image({"../a": b""}))
 
 
+def test_a_sparse_file_whose_size_is_claimed_alone_is_refused():
+    gnu = tarfile.TarInfo("a")
+    gnu.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(gnu.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"%011o\0" % 1_000_000  # the size with the zeros that are left out
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    pax = tarfile.TarInfo("a")
+    pax.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": "1000000"}
+    for sparse in (bytes(header), pax.tobuf(tarfile.PAX_FORMAT)):
+        with tarfile.open(fileobj=io.BytesIO(sparse + bytes(1024))) as made:
+            assert len(made.extractfile("a").read()) == 1_000_000
+        with pytest.raises(DamagedImageError, match="a in it is not a regular file"):
+            data.read(sparse + bytes(1024))
+
+
 # With an application
 
 

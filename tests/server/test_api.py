@@ -88,6 +88,7 @@ def test_a_release_is_uploaded_listed_moved_and_withdrawn(api):
     [(b"", {}, "not a good application image"), (b"<html>", {}, "not a good application image"),
      (release_image(2)[:-5], {}, "not a good application image"),
      (b"\xe9" + bytes(99), {}, "give it"), (b"\x1f\x8b" + bytes(99), {}, "damaged gzip"),
+     (gzip.compress(gzip.compress(b"", mtime=0), mtime=0), {}, "a gzip within a gzip"),
      (release_image(2), {"version": "9"}, "says that its version is 2.0.0"),
      (release_image(2), {"channel": ""}, "channel"), (release_image(2), {"color": "red"}, "color")],
 )  # fmt: skip

@@ -34,6 +34,7 @@ _DIGEST_DIGITS = 32
 _LEAST_BLOCKS = 8
 _DISK_VERSION = 0x00020000  # the format that every littlefs of version 2 can read
 _TAR_BLOCK_BYTES = 512
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _MAKE = "make one with 'mpota mkdata'"
 # In a littlefs there stand the magic, a tag, the version, the size of a block, and their number.
 _LITTLEFS_MAGIC = slice(8, 16)
@@ -214,7 +215,9 @@ def _read_tar(data: bytes) -> dict[str, bytes]:
                 name = member.name.removeprefix("./")
                 if member.isdir():
                     continue
-                content = made.extractfile(member) if member.isreg() else None
+                # A sparse file claims a size of which the tar holds next to nothing.
+                is_plain = member.type in _REGULAR and not member.issparse()
+                content = made.extractfile(member) if is_plain else None
                 if content is None:
                     raise DamagedImageError(f"{name} in it is not a regular file: {_MAKE}")
                 if name in files:

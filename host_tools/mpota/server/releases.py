@@ -170,6 +170,8 @@ def _unpacked(data: bytes) -> bytes:
         )
     if not unpacker.eof:
         raise CommandError("the file is a gzip that is cut short: pack it again")
+    if content.startswith(_GZIP_MAGIC):
+        raise CommandError("the file is a gzip within a gzip: pack it once")
     return content
 
 
