@@ -17,7 +17,7 @@ from data_files import littlefs_image, tar_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from mpota.image import signature
-from mpota.server import accounts
+from mpota.server import accounts, actions
 from mpota.server.accounts import Principal
 from mpota.server.api import OPERATIONS
 from mpota.server.app import Server
@@ -469,6 +469,23 @@ def test_nobody_is_told_why_the_database_does_not_answer(api, monkeypatch):
     monkeypatch.setattr(api.server, "_look", gone)
     reply = api.client.get("/ready")
     assert (reply.status_code, reply.json()) == (503, {"status": "not ready"})
+
+
+def test_an_unexpected_error_is_in_the_log_with_its_traceback(api, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(actions, "find_release", broken)
+    client = TestClient(api.server.application(), raise_server_exceptions=False)
+    headers = {"Authorization": f"Bearer {api.token}"}
+    said = error(client.get("/api/releases/1", headers=headers), 500)
+    assert "log" in said and "purpose" not in said
+    (record,) = [record for record in caplog.records if record.name == "mpota.worker"]
+    assert record.getMessage() == "an unexpected error: GET '/api/releases/1'"
+    assert record.exc_info[0] is ZeroDivisionError and "broken" in caplog.text
+    monkeypatch.setattr(api.server.update, "_reception", None)
+    reply = client.get("/update", headers=board_headers())
+    assert reply.status_code == 500 and "<html" in reply.text
 
 
 def test_methods_and_paths_that_are_not_there_are_said_in_the_same_shape(api):

@@ -291,12 +291,20 @@ def test_every_entry_of_a_long_list_is_behind_a_link(logged_in, monkeypatch, pat
      ("/rollouts/9", {"do": "pause"}, 404), ("/rollouts/new", {"release": "9"}, 404),
      ("/rollouts/new", {"release": "x"}, 400), ("/releases", {}, 400),
      ("/releases/99999999999999999999", {"do": "withdraw"}, 404), ("/none", {}, 404),
+     ("/rollouts/x", {"do": "pause"}, 404),
      ("/audit", {}, 405)],
 )  # fmt: skip
 def test_what_makes_no_sense_is_said_on_the_page(logged_in, path, values, status):
     reply = logged_in.post(path, **values)
     assert reply.status_code == status
     assert 'role="alert"' in reply.text
+
+
+def test_a_number_that_nothing_can_have_is_not_found(logged_in):
+    for number in ("0", "x", "9" * 20, "9" * 5000):
+        path = f"/rollouts/{number}"
+        for reply in (logged_in.get(path), logged_in.post(path, do="pause")):
+            assert reply.status_code == 404 and 'role="alert"' in reply.text
 
 
 def test_no_form_is_read_of_who_is_not_logged_in(site):

@@ -32,6 +32,7 @@ from mpota.server.times import moment
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
 _SAID = {"label", "notes"}  # the columns that only say something to people
 _Row = TypeVar("_Row", Board, Release)
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 _NUMBER_LIMIT = 2**31  # the database keeps smaller numbers alone
 
 
@@ -46,6 +47,13 @@ def mac_of(text: str) -> str:
     if not _MAC.fullmatch(text):
         raise CommandError(f"{text!r} is no MAC address: give one like 5C:CF:7F:12:34:56")
     return re.sub("[:-]", "", text).upper()
+
+
+def number_of(text: str) -> int:
+    """Return a number in a path. Raises NotFoundError where nothing can have that number."""
+    if not _NUMBER.fullmatch(text):
+        raise NotFoundError(f"there is nothing of the number {text[:20]}")
+    return int(text)
 
 
 def find_board(session: Session, text: str) -> Board:

@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route
 from mpota.image.keys import load_public_key
 from mpota.server import api, counting, logs, metrics
 from mpota.server.database import Clock, Database
-from mpota.server.errors import MethodError, NotFoundError, RefusedError
+from mpota.server.errors import MethodError, NotFoundError, RefusedError, UnexpectedError
 from mpota.server.images import ImageDirectory
 from mpota.server.logins import Logins
 from mpota.server.options import Options
@@ -70,6 +70,15 @@ class Server:
         """Return the ASGI application."""
         pages = Pages(self)
 
+        def answer(request: Request, problem: RefusedError) -> Response:
+            is_api = request.url.path.startswith(f"{api.PREFIX}/")
+            return api.failed(problem) if is_api else pages.failed(problem)
+
+        async def crashed(request: Request, error: Exception) -> Response:
+            where = f"{request.method} {request.url.path[:200]!r}"
+            _log.error("an unexpected error: %s", where, exc_info=error)
+            return answer(request, UnexpectedError())
+
         async def failed(request: Request, error: Exception) -> Response:
             # No route takes the request, or its body cannot be read.
             assert isinstance(error, HTTPException)
@@ -79,8 +88,7 @@ class Server:
                 problem = NotFoundError(message)
             elif error.status_code == 405:
                 problem = MethodError((error.headers or {}).get("Allow", "other methods"))
-            is_api = request.url.path.startswith(f"{api.PREFIX}/")
-            return api.failed(problem) if is_api else pages.failed(problem)
+            return answer(request, problem)
 
         return Starlette(
             routes=[
@@ -92,7 +100,7 @@ class Server:
                 Route("/metrics", self._metrics),
                 *pages.routes(),
             ],
-            exception_handlers={HTTPException: failed},
+            exception_handlers={HTTPException: failed, Exception: crashed},
             lifespan=self.lifespan,
         )
 

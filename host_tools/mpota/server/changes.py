@@ -58,7 +58,7 @@ def change_release(
     server: "Server", session: Session, principal: Principal, request: Request, form: Form
 ) -> str:
     """Withdraw a release, or take that back."""
-    release = actions.find_release(session, request.path_params["number"])
+    release = actions.find_release(session, _number(request))
     withdrawn = form.text("do") == "withdraw"
     actions.change_release(session, principal, release, withdrawn=withdrawn)
     return "/releases"
@@ -90,7 +90,7 @@ def move_rollout(
     server: "Server", session: Session, principal: Principal, request: Request, form: Form
 ) -> str:
     """Pause, resume or cancel a roll-out."""
-    rollout = actions.find_rollout(session, request.path_params["number"], lock=True)
+    rollout = actions.find_rollout(session, _number(request), lock=True)
     actions.move_rollout(session, principal, rollout, form.choice("do", list(actions.MOVES)))
     return f"/rollouts/{rollout.id}"
 
@@ -104,3 +104,7 @@ def change_password(
     accounts.change_password(session, principal.operator_id, form.text("password"))
     accounts.note(session, principal, "password changed", principal.name)
     return "/login"
+
+
+def _number(request: Request) -> int:
+    return actions.number_of(request.path_params["number"])

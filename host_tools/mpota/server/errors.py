@@ -82,3 +82,12 @@ class DatabaseError(RefusedError):
 
     def __init__(self) -> None:
         super().__init__("the database does not answer: try again in a minute")
+
+
+class UnexpectedError(RefusedError):
+    """The server has a bug, which its log tells more of."""
+
+    status, name = 500, "unexpected"
+
+    def __init__(self) -> None:
+        super().__init__("an unexpected error has happened: the server's log has more of it")

@@ -1,6 +1,5 @@
 """The operations of the API: for each its method, its path, who may call it, and what it does."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,10 +36,7 @@ class Call:
     @property
     def number(self) -> int:
         """The number in the path."""
-        text = self.path["number"]
-        if not re.fullmatch("[1-9][0-9]{0,8}", text):
-            raise NotFoundError(f"there is nothing of the number {text[:20]}")
-        return int(text)
+        return actions.number_of(self.path["number"])
 
 
 @dataclass(frozen=True)

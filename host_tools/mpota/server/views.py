@@ -119,7 +119,7 @@ def new_rollout(session: Session, principal: Principal, request: Request) -> Vie
 
 def rollout(session: Session, principal: Principal, request: Request) -> View:
     """Show how a roll-out goes on, and why boards did not keep its release."""
-    row = actions.find_rollout(session, request.path_params["number"])
+    row = actions.find_rollout(session, actions.number_of(request.path_params["number"]))
     counts = rollouts.counts(session, [row.id])[row.id]
     latest = session.scalars(
         sa.select(Attempt)
