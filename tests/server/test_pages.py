@@ -300,6 +300,34 @@ def test_what_makes_no_sense_is_said_on_the_page(logged_in, path, values, status
     assert 'role="alert"' in reply.text
 
 
+@pytest.mark.parametrize("name", ["my lab", "Gew\u00e4chshaus", "x" * 33])
+@pytest.mark.parametrize(
+    ("path", "fields", "values"),
+    [("/boards/5CCF7F000001", ("group", "channel"), {"state": "accepted"}),
+     ("/releases", ("application", "version", "channel"), {"application": "blink", "version": "1"}),
+     ("/rollouts/new", ("group",), {"release": "1"})],
+    ids=["board", "release", "roll-out"],
+)  # fmt: skip
+def test_the_page_takes_the_names_that_the_api_takes(logged_in, path, fields, values, name):
+    logged_in.ask(1)
+    sketch = {"image": ("x.bin", b"\xe9" + bytes(3000))}
+    logged_in.post("/releases", files=sketch, application="blink", version="0.9")
+    for field in fields:
+        reply = logged_in.post(path, files=sketch, **values | {field: name})
+        assert reply.status_code == 400
+        assert f"{field} has 32 printable ASCII characters at most" in reply.text
+    assert logged_in.post(path, files=sketch, **values).status_code == 303
+
+
+def test_what_people_call_a_board_may_have_spaces_and_other_letters(logged_in):
+    logged_in.ask(1)
+    path = "/boards/5CCF7F000001"
+    label = "Gew\u00e4chshaus, 2nd bed".ljust(64, "x")
+    assert logged_in.post(path, state="accepted", label=label).status_code == 303
+    assert label in logged_in.get(path).text
+    assert logged_in.post(path, state="accepted", label=label + "x").status_code == 400
+
+
 def test_a_number_that_nothing_can_have_is_not_found(logged_in):
     for number in ("0", "x", "9" * 20, "9" * 5000):
         path = f"/rollouts/{number}"

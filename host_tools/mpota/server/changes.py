@@ -29,9 +29,9 @@ def change_board(
         actions.change_board(
             session, principal, board,
             state=form.choice("state", states),
-            label=form.label("label", 64),
-            group_name=form.label("group"),
-            channel=form.label("channel") or decision.DEFAULT_CHANNEL,
+            label=form.label("label"),
+            group_name=form.name("group"),
+            channel=form.name("channel") or decision.DEFAULT_CHANNEL,
             pin_id=form.number("pin"),
         )  # fmt: skip
     back = form.text("back")
@@ -46,10 +46,10 @@ def add_release(
         principal,
         form.file,
         server.keys,
-        application=form.label("application"),
-        version=form.label("version"),
+        application=form.name("application"),
+        version=form.name("version"),
     )
-    channel = form.label("channel") or decision.DEFAULT_CHANNEL
+    channel = form.name("channel") or decision.DEFAULT_CHANNEL
     actions.add_release(session, principal, server.images, form.file, described, channel, "")
     return "/releases"
 
@@ -77,7 +77,7 @@ def start_rollout(
         id=0,
         release_id=release.id,
         phases=tuple(phases),
-        groups=frozenset({form.label("group")} - {""}),
+        groups=frozenset({form.name("group")} - {""}),
         downloads_at_once=form.number("at_once"),
         abort_share=form.decimal("abort_percent", 20.0) / 100,
         abort_minimum=form.number("abort_minimum") or 5,

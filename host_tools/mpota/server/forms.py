@@ -1,5 +1,6 @@
 """What a form of the page brings: its fields, and the file that is uploaded with it."""
 
+import re
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -8,11 +9,12 @@ from mpota.errors import CommandError
 from mpota.server.errors import TooLargeError
 from mpota.server.releases import SKETCH_LIMIT_BYTES
 from mpota.server.requests import read_body
+from mpota.server.shapes import NAME_OR_NONE
 
 _FIELDS_BYTES = 64 << 10  # of a form without a file
 _UPLOAD_BYTES = SKETCH_LIMIT_BYTES + _FIELDS_BYTES
 _MOST_FIELDS = 40
-_LABEL_LIMIT = 32
+_LABEL_LIMIT = 64
 
 
 class Form:
@@ -26,11 +28,20 @@ class Form:
         """Return a field as it is; one that is missing is empty."""
         return self._values.get(name, "")
 
-    def label(self, name: str, limit: int = _LABEL_LIMIT) -> str:
+    def label(self, name: str) -> str:
         """Return a short text. Raises CommandError for a long one and for control characters."""
         text = self.text(name).strip()
-        if len(text) > limit or not text.isprintable():
-            raise CommandError(f"{name} has {limit} characters at most, without control characters")
+        if len(text) > _LABEL_LIMIT or not text.isprintable():
+            raise CommandError(
+                f"{name} has {_LABEL_LIMIT} characters at most, without control characters"
+            )
+        return text
+
+    def name(self, name: str) -> str:
+        """Return a name as the API takes it; it may be empty. Raises CommandError."""
+        text = self.text(name).strip()
+        if not re.fullmatch(NAME_OR_NONE, text):
+            raise CommandError(f"{name} has 32 printable ASCII characters at most, without spaces")
         return text
 
     def choice(self, name: str, values: list[str]) -> str:

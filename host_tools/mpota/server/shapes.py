@@ -10,7 +10,8 @@ from mpota.server.decision import Counts
 
 Mac = Annotated[str, Meta(pattern="^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}$", max_length=17)]
 Name = Annotated[str, Meta(pattern="^[!-~]{1,32}$")]
-NameOrNone = Annotated[str, Meta(pattern="^[!-~]{0,32}$")]
+NAME_OR_NONE = "^[!-~]{0,32}$"
+NameOrNone = Annotated[str, Meta(pattern=NAME_OR_NONE)]
 Text = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,64}$")]
 Notes = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,500}$")]
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
