@@ -224,9 +224,12 @@ def test_every_entry_of_a_list_can_be_reached(api):
         api.do("POST", "/rollouts", {"release": release, "abort_minimum": 9})
         ask(api, 1)
     api.upload(tar_image(), application="garden", version="3.0.0")
+    for _ in range(2):
+        token_of(api.server, "read")
     for path, key, count in (
         ("/releases", "releases", 4), ("/rollouts", "rollouts", 3), ("/audit", "entries", 7),
         ("/boards/5CCF7F000001/history", "attempts", 3), ("/rollouts/3/attempts", "attempts", 1),
+        ("/tokens", "tokens", 3),
     ):  # fmt: skip
         whole = api.do("GET", path).json()
         assert len(whole[key]) == count and whole["next"] is None
@@ -439,6 +442,20 @@ def test_tokens_end_with_their_days_and_when_they_are_taken_away(api, monkeypatc
     assert made["text"] not in api.do("GET", "/tokens").text
     assert api.do("DELETE", f"/tokens/{made['id']}").status_code == 204
     error(api.do("GET", "/boards", token=made["text"]), 401)
+
+
+def test_a_token_that_has_ended_is_removed_when_another_is_made(api, monkeypatch):
+    def make(name, days):
+        return api.do("POST", "/tokens", {"name": name, "scopes": ["read"], "days": days}).json()
+
+    def names():
+        return [token["name"] for token in api.do("GET", "/tokens").json()["tokens"]]
+
+    made = [make("a day", 1), make("a month", 30), make("for ever", None)]
+    assert names() == ["for ever", "a month", "a day", "test"]
+    monkeypatch.setattr(time, "time", lambda: made[0]["created"] + 86_401)
+    make("new", 1)
+    assert names() == ["new", "for ever", "a month", "test"]
 
 
 def test_an_operator_who_is_gone_has_no_token_left(api):

@@ -155,7 +155,7 @@ def by_cookie(session: Session, cookie: str, address: str) -> Principal | None:
 def add_token(
     session: Session, principal: Principal, name: str, scopes: list[str], days: int | None
 ) -> tuple[Token, str]:
-    """Make a token; return it and its text, which is shown once.
+    """Make a token; return it and its text, which is shown once. Those that have ended are removed.
 
     Without *scopes* it may do all that its operator may. Raises CommandError for scopes that its
     operator does not have.
@@ -167,6 +167,7 @@ def add_token(
             raise CommandError(f"you may not do what the scope {scope} allows: leave it out")
     text = TOKEN_PREFIX + secrets.token_urlsafe(32)
     now = time.time()
+    session.execute(sa.delete(Token).where(Token.expires < now))
     token = Token(
         operator_id=principal.operator_id,
         name=name,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpota.server.app import Server
 
 _LIST_LIMIT = 200
-_Row = TypeVar("_Row", Attempt, Audit, Release, Rollout)
+_Row = TypeVar("_Row", Attempt, Audit, Release, Rollout, Token)
 
 
 @dataclass
@@ -280,9 +280,9 @@ def rollout_attempts(call: Call) -> shapes.AttemptList:
 
 
 def list_tokens(call: Call) -> shapes.TokenList:
-    """List all tokens."""
-    rows = call.session.scalars(sa.select(Token).order_by(Token.id).limit(_LIST_LIMIT))
-    return shapes.TokenList([shapes.token(row) for row in rows])
+    """List tokens."""
+    rows, following = _page(call, Token)
+    return shapes.TokenList([shapes.token(row) for row in rows], following)
 
 
 def add_token(call: Call) -> shapes.TokenText:
@@ -384,7 +384,7 @@ OPERATIONS = (
               _moving("resume", "Let a paused roll-out go on."), shapes.RolloutShape),
     Operation("POST", "/rollouts/{number}/cancel", ROLLOUTS,
               _moving("cancel", "End a roll-out for good."), shapes.RolloutShape),
-    Operation("GET", "/tokens", ADMIN, list_tokens, shapes.TokenList),
+    Operation("GET", "/tokens", ADMIN, list_tokens, shapes.TokenList, query=ListQuery),
     Operation("POST", "/tokens", ADMIN, add_token, shapes.TokenText, body=shapes.NewToken),
     Operation("POST", "/login", NOBODY, log_in, shapes.TokenText, body=shapes.Login),
     Operation("DELETE", "/tokens/{number}", ADMIN, remove_token, None),

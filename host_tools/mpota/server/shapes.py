@@ -314,9 +314,10 @@ class TokenText(TokenShape):
 
 
 class TokenList(Struct):
-    """All tokens."""
+    """Tokens, the newest first; the following page has those before `next`."""
 
     tokens: list[TokenShape]
+    next: int | None
 
 
 class OperatorShape(Struct):

@@ -78,10 +78,10 @@ def remove_operator(
 
 @tokens.command("list")
 def list_tokens(as_json: Json = False) -> None:
-    """List tokens, without their texts."""
-    found = client().call("GET", "/tokens")["tokens"]
+    """List tokens, without their texts, the newest first."""
+    found = pages("/tokens", "tokens")
     if as_json:
-        print_json(found)
+        print_json(list(found))
         return
     print_table(
         ("", "name", "operator", "scopes", "since", "until"),
@@ -90,7 +90,7 @@ def list_tokens(as_json: Json = False) -> None:
                 one["id"], one["name"], one["operator"], ", ".join(one["scopes"]),
                 moment(one["created"]), moment(one["expires"]) or "for ever",
             )
-            for one in found
+            for one in newest(found)
         ],
     )  # fmt: skip
 
