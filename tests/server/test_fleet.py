@@ -1,6 +1,9 @@
 """`mpota fleet`: what an operator types, and what comes of it at a server."""
 
+import contextlib
 import json
+import socket
+import threading
 
 import pytest
 from asking import board_headers, release_image
@@ -28,7 +31,8 @@ def fleet(tmp_path_factory):
         run.folder = folder
         assert "mpota fleet login" in run("boards", "list", fails=True)
         url = f"http://127.0.0.1:{server.port}"
-        assert "wrong" in run("login", url, text="not the password\n", fails=True)
+        refused = run("login", url, text="not the password\n", fails=True)
+        assert refused == "error: the name or the password is wrong\n"
         assert "logged in" in run("login", url, text=f"{server.password}\na new password\n")
         assert "wrong" in run("login", url, text=server.password + "\n", fails=True)
         yield run
@@ -113,8 +117,52 @@ def test_a_token_is_made_for_a_program_and_taken_away(fleet):
      (["boards", "show", "xyz"], "no MAC address"), (["boards", "set", "5CCF7F000001"], "--group"),
      (["--server", "http://127.0.0.1:1", "boards", "list"], "does not answer"),
      (["--server", "garden", "boards", "list"], "no address of a server"),
+     (["--server", "http://127.0.0.1:80o0", "boards", "list"], "no address of a server"),
+     (["--server", "http://[1", "boards", "list"], "no address of a server"),
+     (["--server", f"http://{'a' * 64}.local", "boards", "list"], "not the address of a server"),
+     (["--token", "wrong\r", "boards", "list"], "without line ends"),
      (["--token", "wrong", "boards", "list"], "mpota fleet login")],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(fleet, arguments, said):
     text = fleet(*arguments, fails=True)
+    assert said in text and text.count("\n") == 1
+
+
+_HTML = b"<html>Log in to your router</html>"
+
+
+@contextlib.contextmanager
+def _answering(answer):
+    """Run a server that answers one client with these bytes; yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(30)
+                connection.recv(65536)
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(65536)  # the client has closed
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(_HTML), _HTML), "mpota serve"),
+     (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "mpota serve"),
+     (b"SSH-2.0-OpenSSH_9.2p1\r\n", "mpota serve"),
+     (b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nhalf", "mpota serve"),
+     (b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"bo', "ended before it was complete"),
+     (b"", "does not answer")],
+    ids=["HTML", "nothing", "SSH", "a cut refusal", "a cut answer", "the end"],
+)  # fmt: skip
+def test_what_is_no_server_of_mpota_is_said_in_one_line(fleet, answer, said):
+    with _answering(answer) as url:
+        text = fleet("--server", url, "boards", "list", fails=True)
     assert said in text and text.count("\n") == 1

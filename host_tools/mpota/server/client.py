@@ -1,5 +1,6 @@
 """A client of a server's API, for `mpota fleet`; it needs Python's own library alone."""
 
+import http.client
 import json
 import os
 import urllib.error
@@ -12,6 +13,7 @@ from typing import Any
 from mpota.errors import CommandError
 
 _TIMEOUT_S = 60
+_NO_CONTENT = 204  # the HTTP status of an answer without a body
 
 
 class CallError(CommandError):
@@ -27,8 +29,13 @@ class Client:
 
     def __init__(self, url: str, token: str = "") -> None:
         self.url = url.rstrip("/")
-        if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
+        if not _is_address(self.url):
             raise CommandError(f"{url!r} is no address of a server: give one as http://HOST:8000")
+        if not (token.isascii() and token.isprintable()):
+            raise CommandError(
+                "the token has characters that cannot be in a token: give it without line ends, as "
+                "it was shown"
+            )
         self._token = token
 
     def call(
@@ -53,25 +60,40 @@ class Client:
         )
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
-                text = reply.read()
+                return None if reply.status == _NO_CONTENT else json.loads(reply.read())
         except urllib.error.HTTPError as error:
             raise _refused(error) from error
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except OSError as error:
             reason = getattr(error, "reason", error)
             raise CommandError(f"{self.url} does not answer ({reason}): is it running?") from error
-        return json.loads(text) if text else None
+        except http.client.IncompleteRead as error:
+            raise CommandError(
+                f"the answer of {self.url} ended before it was complete: try again"
+            ) from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise CommandError(
+                f"{self.url} is not the address of a server of mpota serve: give one as "
+                "http://HOST:8000"
+            ) from error
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        # Reading the port raises ValueError for one that is no number from 0 to 65535.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _refused(error: urllib.error.HTTPError) -> CommandError:
     try:
         told = json.loads(error.read())
         message, name = str(told["message"]), str(told["error"])
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         return CommandError(
             f"the server answers {error.code} {error.reason}: is it one of mpota serve?"
         )
-    if error.code == 401:
-        message += ": log in with 'mpota fleet login URL', or give MPOTA_TOKEN"
     return CallError(message, name)
 
 

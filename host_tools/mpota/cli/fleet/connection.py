@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mpota.errors import CommandError
-from mpota.server.client import Client, kept_login
+from mpota.server.client import CallError, Client, kept_login
+from mpota.server.errors import UnauthorizedError
 
 _PAGE = 500  # entries of a list in one call of the API
 
@@ -12,6 +13,20 @@ _PAGE = 500  # entries of a list in one call of the API
 class _Chosen:
     server = ""
     token = ""
+
+
+class _ByToken(Client):
+    """A client whose error for a missing or wrong token tells how to get one."""
+
+    def call(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().call(*arguments, **options)
+        except CallError as error:
+            if error.name != UnauthorizedError.name:
+                raise
+            raise CallError(
+                f"{error}: log in with 'mpota fleet login URL', or give MPOTA_TOKEN", error.name
+            ) from error
 
 
 def choose(server: str, token: str) -> None:
@@ -39,4 +54,4 @@ def client() -> Client:
     """Return a client of the chosen server's API. Raises CommandError where none is known."""
     if not _Chosen.server:
         raise CommandError("no server is known: run 'mpota fleet login URL', or give MPOTA_SERVER")
-    return Client(_Chosen.server, _Chosen.token)
+    return _ByToken(_Chosen.server, _Chosen.token)
