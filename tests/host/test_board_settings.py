@@ -38,6 +38,53 @@ def test_the_page_may_have_a_user_and_a_password_of_its_own():
         settings.for_board({"web_user": "anna"})
 
 
+ANNA = {"web_user": "anna", "pump_s": 20}
+
+
+def test_a_change_keeps_all_other_settings():
+    present = settings.for_board({"ssid": "garden", "confirm_s": 5, "password": "geheim"})
+    changed = settings.changed(present, {"confirm_s": None, "hostname": "valve"})
+    assert changed == {"ssid": "garden", "hostname": "valve"} | settings.derived("geheim")
+    assert settings.changed(present, {"password": None}) == {"ssid": "garden", "confirm_s": 5}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [({"password": "geheim"}, "web_user"), ({"web_password": "page"}, "web_user"),
+     ({"password": "geheim"}, "web_password"),
+     ({"password": "geheim", "web_password": "page"}, "web_password")],
+)  # fmt: skip
+def test_nothing_is_removed_of_which_a_hash_would_stay(given, name):
+    present = settings.for_board(ANNA | given)
+    with pytest.raises(CommandError, match=f"{name} cannot be removed alone.* give password or"):
+        settings.changed(present, {name: None})
+    for password in ("password", "web_password"):
+        changed = settings.changed(present, {name: None, password: "new"})
+        user = "mpota" if name == "web_user" else "anna"
+        assert changed["web_ha1_md5"] == hashlib.md5(f"{user}:mpota:new".encode()).hexdigest()
+        assert changed.get("web_user", "mpota") == user
+
+
+def test_the_page_s_password_is_removed_where_the_page_does_not_need_it_any_more():
+    own = settings.for_board(ANNA | {"web_password": "page"})
+    assert settings.changed(own, {"web_password": None}) == ANNA
+    assert settings.changed(own | {"password": "geheim"}, {"web_password": None}) == (
+        ANNA | {"password": "geheim"}  # as text: the page's login can be made of it
+    )
+    assert settings.changed(own, {"web_password": None, "web_user": None}) == {"pump_s": 20}
+    as_text = ANNA | {"password": "geheim", "web_password": "page"}
+    assert settings.changed(as_text, {"web_password": None, "web_user": None}) == {
+        "password": "geheim",
+        "pump_s": 20,
+    }
+    assert settings.changed(own, {"password": None, "web_user": None}) == {"pump_s": 20}
+
+
+def test_a_user_that_is_not_set_can_be_removed():
+    present = settings.for_board({"password": "geheim"})
+    assert settings.changed(present, {"web_user": None}) == present
+
+
 def test_a_made_password_is_long_and_never_the_same():
     made = {settings.new_password() for _ in range(1000)}
     assert len(made) == 1000

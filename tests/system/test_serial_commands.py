@@ -50,6 +50,18 @@ def test_a_setting_is_changed_and_the_board_restarts_with_it(flashed):
     assert "confirm_s" not in flashed.run("config", "get")
 
 
+def test_the_page_s_login_is_not_removed_by_half(flashed):
+    flashed.run("config", "set", "web_user=anna", f"password={PASSWORD}")
+    for name in ("web_user", "web_password"):
+        start = len(flashed.board.lines)
+        said = flashed.run("config", "set", f"{name}=", status=1)
+        assert f"error: the setting {name} cannot be removed alone" in said
+        flashed.board.wait_for("listens on port", start=start)  # it was stopped to be asked
+    assert "web_user = anna\n" in flashed.run("config", "get")
+    flashed.run("config", "set", "web_user=", f"password={PASSWORD}")
+    assert "web_user = (not set)\n" in flashed.run("config", "get", "web_user")
+
+
 def test_a_new_password_is_read_from_the_input_and_kept_as_what_it_is_derived_from(flashed):
     start = len(flashed.board.lines)
     assert "new-secret" not in flashed.run("config", "set", "password", typed="new-secret\n")

@@ -15,7 +15,9 @@ from mpota.errors import CommandError
 # User and realm of the update page's login: RFC 7616, section 3.4.2.
 _WEB_USER = _WEB_REALM = "mpota"
 
-_FROM_PASSWORD = ("password_hash", "password_sha256", "web_ha1_md5", "web_ha1_sha256")
+_HASHES = ("password_hash", "password_sha256")
+_LOGIN_HASHES = ("web_ha1_md5", "web_ha1_sha256")
+_FROM_PASSWORD = (*_HASHES, *_LOGIN_HASHES)
 _PASSWORDS = ("password", "web_password")
 _TOKENS = ("ddi_target_token", "ddi_gateway_token")
 _SECRET = ("key", *_PASSWORDS, *_FROM_PASSWORD, "update_password", *_TOKENS)
@@ -105,6 +107,40 @@ def for_board(
     if "web_password" in passwords:
         result |= _login(user, str(passwords["web_password"]))
     return result
+
+
+def changed(
+    present: Mapping[str, object], changes: Mapping[str, object | None]
+) -> dict[str, object]:
+    """Return the settings *present* of a board with *changes*; None removes a setting.
+
+    Raises CommandError as for_board() does, and where a setting cannot be removed because a hash of
+    it stays that needs the password to be made again.
+    """
+    if "password" in changes:
+        present = without_password(present)
+    removed = {name for name, value in changes.items() if value is None}
+    given = {name: value for name, value in changes.items() if name not in removed}
+    kept = {name: value for name, value in present.items() if name not in removed}
+    if not any(name in given for name in _PASSWORDS):
+        if "web_password" in removed and _has_login(kept):
+            if any(kept.get(name) for name in _HASHES):
+                raise CommandError(
+                    "the setting web_password cannot be removed alone, since the board stores "
+                    "its password as hashes, of which the page's login cannot be made: give "
+                    "password or web_password with a value as well"
+                )
+            kept = {name: value for name, value in kept.items() if name not in _LOGIN_HASHES}
+        if "web_user" in removed and "web_user" in present and _has_login(kept):
+            raise CommandError(
+                "the setting web_user cannot be removed alone, since the board stores a hash of "
+                "the user and the password: give password or web_password with a value as well"
+            )
+    return kept | for_board(given, kept)
+
+
+def _has_login(settings: Mapping[str, object]) -> bool:
+    return any(settings.get(name) for name in _LOGIN_HASHES)
 
 
 def without_password(settings: Mapping[str, object]) -> dict[str, object]:

@@ -43,12 +43,12 @@ def config(
             typer.echo(f"{name} = {shown.get(name, '(not set)')}")
         prompt.reset()  # the application was stopped when the board was asked
         return
-    if "password" in changes:
-        present = settings.without_password(present)
-    removed = [name for name, value in changes.items() if value is None]
-    kept = {name: value for name, value in present.items() if name not in removed}
-    given = {name: value for name, value in changes.items() if value is not None}
-    prompt.write({SETTINGS_FILE: settings.to_json(kept | settings.for_board(given, present))})
+    try:
+        wanted = settings.changed(present, changes)
+    except CommandError:
+        prompt.reset()  # as above
+        raise
+    prompt.write({SETTINGS_FILE: settings.to_json(wanted)})
     prompt.reset()
     typer.echo(f"{', '.join(changes)}: written; the board restarts with the new settings")
 
