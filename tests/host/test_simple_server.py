@@ -4,14 +4,18 @@ import hashlib
 import http.client
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 
 import pytest
-from mpota import image
-from mpota.server.simple import ImageFolder, Release, SimpleServer, decide
+from mpota import cli, image
+from mpota.cli import serve
+from mpota.server import simple
+from mpota.server.simple import Exchange, ImageFolder, Release, Reply, SimpleServer, decide
+from typer.testing import CliRunner
 
 MAC = "5C:CF:7F:C0:FF:02"
 # What every sketch sends, and every board of ours.
@@ -173,6 +177,51 @@ def test_the_command_prints_a_line_for_each_request_and_ends_with_ctrl_c(folder)
         assert process.wait(10) == 0
     line = f"{MAC} garden 1.0.0 -> 200 garden 2.0.0, {size} bytes"
     assert lines == [line + " (confirmed: 1)\n", line + "\n"]
+
+
+OTHERS = {
+    "--database": "postgresql://u@h/n", "--workers": "1", "--unknown": "refuse",
+    "--arduino": "current", "--key": "public.pem", "--fleet-secret": "geheim",
+    "--board-secrets": None, "--images-url": "http://h/", "--accel": "/images",
+    "--proxy": "127.0.0.1", "--log": "json",
+}  # fmt: skip
+
+
+def run_simply(folder, *arguments, **environment):
+    """Run the command where it cannot listen, and return its one line of error."""
+    command = ["serve", "--simple", str(folder), "--bind", "203.0.113.1", *arguments]
+    ran = CliRunner().invoke(cli.app, command, env=environment)
+    assert ran.exit_code == 1 and ran.stderr.count("\n") == 1
+    return ran.stderr
+
+
+def test_an_option_that_only_the_full_server_has_is_refused(folder):
+    with_help = CliRunner().invoke(cli.app, ["serve", "run", "--help"], env={"COLUMNS": "200"})
+    known = set(re.findall(r"^ +(--[a-z-]+)", with_help.stdout, re.MULTILINE))
+    assert known == {"--simple", "--bind", "--port", *OTHERS}
+    for option, value in OTHERS.items():
+        said = run_simply(folder, option, *filter(None, [value]))
+        assert f"--simple does not know the option {option}: leave out" in said
+        assert "geheim" not in said
+    said = run_simply(folder, MPOTA_FLEET_SECRET="geheim")
+    assert "unset it" in said and "MPOTA_FLEET_SECRET" in said and "geheim" not in said
+    assert "cannot listen at 203.0.113.1" in run_simply(folder, MPOTA_FLEET_SECRET="")
+
+
+def test_what_a_board_tells_of_itself_cannot_control_the_terminal(capsys):
+    told = ("\x1b[2J1", "garden\n\x07 1", "confirmed\x9b1m: 1")
+    serve._Log().show(Exchange(*told, Reply(304), 0))
+    line = capsys.readouterr().out
+    assert line.removesuffix("\n").isprintable()
+    assert line[9:] == "[2J1 garden   1 -> 304 (confirmed 1m: 1)\n"
+
+
+def test_two_programs_cannot_listen_at_one_port_on_windows_either(monkeypatch):
+    for system, is_reused in (("nt", False), ("posix", True)):
+        with monkeypatch.context() as on:
+            on.setattr(os, "name", system)
+            server = runpy.run_path(simple.__file__)["SimpleServer"]
+        assert server.allow_reuse_address is is_reused
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):

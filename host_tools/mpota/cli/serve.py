@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mpota.arduino.outcomes import printable
 from mpota.errors import CommandError
 from mpota.server.simple import PORT, Exchange, ImageFolder, SimpleServer
 
@@ -20,6 +21,9 @@ class _ServesByDefault(TyperGroup):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+
+# The parameters of `run` that count with --simple.
+_FOR_SIMPLE = ("directory", "simple", "bind", "port")
 
 serve = typer.Typer(cls=_ServesByDefault, add_completion=False, rich_markup_mode=None)
 _Database = Annotated[
@@ -35,6 +39,7 @@ _Database = Annotated[
 
 @serve.command()
 def run(
+    ctx: typer.Context,
     directory: Annotated[
         Path,
         typer.Argument(
@@ -131,6 +136,7 @@ def run(
     'mpota serve backup DIR FILE' copies the server's SQLite database while the server runs.
     """
     if simple:
+        _refuse_others(ctx)
         _serve_simply(directory, bind, port)
         return
     for name, value, values in (
@@ -190,6 +196,22 @@ def _say(line: str) -> None:
     typer.echo(line)
 
 
+def _refuse_others(ctx: typer.Context) -> None:
+    # An option that the simple server does not have must not be taken for one that protects it.
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(option.name or "")
+        if option.name in _FOR_SIMPLE or source is None or source.name.startswith("DEFAULT"):
+            continue
+        if source.name == "ENVIRONMENT":
+            raise CommandError(
+                f"--simple does not know the environment variable {option.envvar}: unset it, or "
+                "leave out --simple"
+            )
+        raise CommandError(
+            f"--simple does not know the option {option.opts[0]}: leave out one of them"
+        )
+
+
 def _serve_simply(directory: Path, bind: str, port: int) -> None:
     if not directory.is_dir():
         raise CommandError(f"{directory} is no folder: make it, and put images into it")
@@ -217,15 +239,15 @@ class _Log:
     def show(self, exchange: Exchange) -> None:
         """Print a line, with how the board's last update ended if that is news."""
         reply, release = exchange.reply, exchange.reply.release
-        words = [time.strftime("%H:%M:%S"), exchange.mac, exchange.runs, f"-> {reply.status}"]
+        mac, runs, outcome = map(printable, (exchange.mac, exchange.runs, exchange.outcome))
+        words = [time.strftime("%H:%M:%S"), mac, runs, f"-> {reply.status}"]
         if reply.has_body and release:
             size = len(release.data) - reply.start
             taken = "" if exchange.sent == size else f"{exchange.sent} of "
             words.append(f"{release.manifest.name} {release.manifest.version}, {taken}{size} bytes")
             if reply.start:
                 words.append(f"from {reply.start} on")
-        outcome = exchange.outcome
-        if outcome and self._outcomes.get(exchange.mac) != outcome:
-            self._outcomes[exchange.mac] = outcome
+        if outcome and self._outcomes.get(mac) != outcome:
+            self._outcomes[mac] = outcome
             words.append(f"({outcome})")
         typer.echo(" ".join(filter(None, words)))

@@ -5,6 +5,7 @@ and replies are in docs/SPEC.md.
 """
 
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -167,6 +168,8 @@ class SimpleServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    # On Windows, the option lets two programs listen at the same port.
+    allow_reuse_address = os.name == "posix"
 
     def __init__(
         self,
