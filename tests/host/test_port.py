@@ -49,6 +49,12 @@ def test_where_there_is_none_or_more_than_one_they_are_told(plugged_in):
         (serial.SerialException(errno.EACCES, "Permission denied"), "usermod -aG dialout"),
         (serial.SerialException("Could not exclusively lock port"), "in use by another program"),
         (serial.SerialException(errno.EBUSY, "busy"), "in use by another program"),
+        (
+            serial.SerialException(
+                "could not open port 'COM3': PermissionError(13, 'Zugriff verweigert', None, 5)"
+            ),
+            "in use by another program",
+        ),
         (OSError(errno.EIO, "Input/output error"), "check the port and the cable"),
     ],
 )

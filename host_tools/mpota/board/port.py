@@ -118,7 +118,9 @@ def _why_not_open(port: str, error: Exception) -> str:
             f"no permission to open {port}: add yourself to the group that owns it (Debian: 'sudo "
             "usermod -aG dialout $USER'), log in again and try again"
         )
-    if code == errno.EBUSY or "exclusively lock" in text or "denied" in text:
+    # On Windows, pyserial's text has the name of Python's error, and a reason in the user's own
+    # language.
+    if code == errno.EBUSY or "exclusively lock" in text or "PermissionError" in text:
         return (
             f"{port} is in use by another program: end it (a monitor, an IDE, a second mpota) and "
             "try again"
