@@ -223,6 +223,16 @@ def test_a_port_that_goes_away_half_way_is_told_and_the_run_can_be_repeated(blan
     assert "is up at" in blank.flash_it(MPOTA_PASSWORD="x")
 
 
+@pytest.mark.parametrize(
+    "erase", [Loader.erase_all, lambda loader: loader.erase({0x10000: 0x1000})]
+)
+def test_a_port_that_goes_away_while_the_flash_is_erased_leaves_no_program(blank, erase):
+    with Loader(str(blank.port), tell=lambda line: None) as loader:
+        blank.adapter.unplug()
+        with pytest.raises(CommandError, match="went away.*incomplete now and does not run"):
+            erase(loader)
+
+
 @pytest.mark.campaign
 def test_power_that_is_lost_at_any_moment_leaves_a_board_that_can_be_flashed(
     tmp_path, campaign, record_property

@@ -100,10 +100,12 @@ class Loader:
     def erase(self, regions: Mapping[int, int]) -> None:
         """Erase *regions*, offset → size, in whole sectors."""
         for offset, size in regions.items():
+            self.has_written = True
             self._do("erase the flash", functools.partial(self._erase_region, offset, size))
 
     def erase_all(self) -> None:
         """Erase the whole flash."""
+        self.has_written = True
         self._do("erase the flash", lambda: cmds.erase_flash(self._esp))
 
     def write(
