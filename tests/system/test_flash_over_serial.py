@@ -20,6 +20,7 @@ from mpota.board.flash import read_flash, read_slot
 from mpota.board.prompt import Kind, Prompt
 from mpota.board.serial import Loader
 from mpota.board.set_up import Job, set_up
+from mpota.cli import flash as flash_command
 from mpota.errors import CommandError
 from mpota.image.directory import pack_directory
 from mpota.sim.boot_rom import Chip
@@ -363,7 +364,7 @@ def test_what_is_missing_is_asked_for_and_secrets_are_not_echoed(blank):
         said = b""
         for question, answer in (
             (b"Wi-Fi network: ", b"garden\n"),
-            (b"Key of the network: ", b"wifi-secret\n"),
+            (b"it is open): ", b"wifi-secret\n"),
             (b"Host name: ", b"valve\n"),
             (b"one is made): ", b"geheim7\n"),
             (b"valve is up at", b""),
@@ -404,6 +405,44 @@ def test_a_wrong_setting_is_named_before_anything_is_written(blank, option, valu
 def test_what_is_missing_is_named_where_nobody_can_be_asked(blank):
     said = blank.run("flash", "--firmware", blank.firmware, status=1)
     assert "no Wi-Fi network is given" in one_error(said)
+
+
+def answers(monkeypatch, given, present, typed="", is_terminal=True):
+    """Return the settings of a board that has *present*, and the questions that are answered."""
+    asked = []
+
+    def ask(question, *_, **options):
+        asked.append((question.partition(" (")[0], options.get("hide_input", False)))
+        return typed
+
+    monkeypatch.setattr("typer.prompt", ask)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: is_terminal, raising=False)
+    given = {"hostname": "valve", "password": "geheim7"} | given
+    return flash_command._Answers(given, Report(), is_many=False).for_one(present), asked
+
+
+def test_of_a_network_that_is_given_alone_the_key_is_asked_for_on_a_terminal(monkeypatch):
+    garden, key = {"ssid": "garden"}, [("Key of the network", True)]
+    wanted, asked = answers(monkeypatch, garden, {}, "wifi-secret")
+    assert (wanted["key"], asked) == ("wifi-secret", key)
+    wanted, asked = answers(monkeypatch, garden, {}, "")  # an open network
+    assert "key" not in wanted and asked == key
+    for options in ({"is_terminal": False}, {"given": garden | {"key": "wifi-secret"}}):
+        _, asked = answers(monkeypatch, **{"given": garden, "present": {}} | options)
+        assert asked == []
+
+
+def test_the_key_on_the_board_is_that_of_its_own_network_alone(monkeypatch):
+    present = {"ssid": "garden", "key": "wifi-secret"}
+    for given in ({}, {"ssid": "garden"}):
+        wanted, asked = answers(monkeypatch, given, present)
+        assert (wanted["key"], asked) == ("wifi-secret", [])
+    wanted, asked = answers(monkeypatch, {"ssid": "pond"}, present, "pond-secret")
+    assert (wanted["ssid"], wanted["key"], len(asked)) == ("pond", "pond-secret", 1)
+    wanted, _ = answers(monkeypatch, {"ssid": "pond"}, present, "")
+    assert "key" not in wanted
+    wanted, _ = answers(monkeypatch, {"ssid": "pond", "key": ""}, present)
+    assert "key" not in wanted
 
 
 # The firmware of the board stays (--keep-firmware)

@@ -207,6 +207,8 @@ class _Answers:
     ) -> dict[str, object]:
         if given.get("password"):
             present = board_settings.without_password(present)
+        if given.get("key") == "":  # an open network
+            present = {name: value for name, value in present.items() if name != "key"}
         result = dict(present) | board_settings.for_board(given, present)
         if board_settings.has_password(result):
             result.setdefault("web", True)
@@ -217,10 +219,12 @@ class _Answers:
         given = self._given
         if "ssid" not in given and "ssid" not in present:
             given["ssid"] = self._prompt("ssid", "--ssid NAME")
-            if "key" not in given:
-                given["key"] = typer.prompt(
-                    "Key of the network", "", hide_input=True, show_default=False
-                )
+        # The key on the board is that of the board's present network.
+        has_key = given.get("ssid") == present.get("ssid") and bool(present.get("key"))
+        if "ssid" in given and "key" not in given and not has_key and sys.stdin.isatty():
+            given["key"] = typer.prompt(
+                "Key of the network (empty: it is open)", "", hide_input=True, show_default=False
+            )
         is_named = "hostname" in given or ("hostname" in present and not self._is_many)
         if not is_named and (self._is_many or sys.stdin.isatty()):
             given["hostname"] = self._prompt("hostname", "--hostname NAME")
