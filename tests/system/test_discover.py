@@ -15,6 +15,7 @@ from mpota.arduino.outcomes import UnknownHostError
 from mpota.arduino.sockets import resolve
 from mpota.discover import Found, address_of, discover
 from test_mdns import until
+from zeroconf import IPVersion, ServiceInfo, Zeroconf
 
 PREFIX = f"d{os.getpid()}-"
 
@@ -97,6 +98,33 @@ def test_watch_tells_what_comes_changes_and_goes(tmp_path):
         finally:
             watching.kill()
             reader.join()
+
+
+def test_watch_ends_when_nobody_reads_any_more():
+    def show(name):
+        zeroconf.register_service(
+            ServiceInfo(
+                "_arduino._tcp.local.", f"{PREFIX}{name}._arduino._tcp.local.", port=8266,
+                parsed_addresses=["127.0.0.1"],
+            )
+        )  # fmt: skip
+
+    command = [sys.executable, "-m", "mpota", "discover", "--watch"]
+    with (
+        Zeroconf(ip_version=IPVersion.V4Only) as zeroconf,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as watching,
+    ):
+        try:
+            show("first")
+            assert watching.stdout.readline().startswith("found ")
+            watching.stdout.close()  # as `head -1` does
+            show("second")
+            _, said = watching.communicate(timeout=60)
+            assert said == ""
+        finally:
+            watching.kill()
 
 
 def test_a_name_takes_the_place_of_an_address(tmp_path):

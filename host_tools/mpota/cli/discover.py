@@ -1,7 +1,7 @@
 """`mpota discover`: find boards by mDNS."""
 
 import json
-import time
+import queue
 from dataclasses import asdict
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from mpota.discover import PATIENCE_S, Event, Found, Watch
 from mpota.discover import discover as find
 from mpota.errors import CommandError
 
-_LONG_S = 3600.0
+_TURN_S = 0.5  # on Windows, Ctrl-C takes effect only between two waits
 
 
 def discover(
@@ -61,15 +61,19 @@ def discover(
 
 
 def _watch(as_json: bool) -> None:
-    def tell(event: Event, board: Found) -> None:
-        if as_json:
-            typer.echo(json.dumps({"event": event} | asdict(board)))
-        else:
-            typer.echo(f"{event:8}{'  '.join(filter(None, _cells(board)))}")
-
-    with Watch(tell):
+    # The events come in a thread of zeroconf. They are printed here, since an error in that thread,
+    # such as that of an output whose reader has gone, would not end the command.
+    events: queue.SimpleQueue[tuple[Event, Found]] = queue.SimpleQueue()
+    with Watch(lambda event, board: events.put((event, board))):
         while True:
-            time.sleep(_LONG_S)
+            try:
+                event, board = events.get(timeout=_TURN_S)
+            except queue.Empty:
+                continue
+            if as_json:
+                typer.echo(json.dumps({"event": event} | asdict(board)))
+            else:
+                typer.echo(f"{event:8}{'  '.join(filter(None, _cells(board)))}")
 
 
 def _table(boards: list[Found]) -> Table:
