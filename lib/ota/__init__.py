@@ -123,8 +123,9 @@ class OTA(Callbacks):
     # returns it.
     is_alone = False
     kept = None
-    # Whether handle() is running: if a callback calls it, that second call does nothing.
-    _is_handling = False
+    # Whether handle() is running, or a question to a server that blocks: if a callback calls
+    # handle() meanwhile, that call does nothing.
+    is_handling = False
     uptime_s = 0  # seconds since begin()
     # When handle() saw that the Updater had done something, in the same; None: it has done more
     # since then.
@@ -157,9 +158,9 @@ class OTA(Callbacks):
 
     def handle(self):
         """Do what there is to do now, for about 25 ms at most; return whether an update goes on."""
-        if self._is_handling:
+        if self.is_handling:
             return True
-        self._is_handling = True
+        self.is_handling = True
         now = ticks_ms()
         busy = False
         try:
@@ -222,7 +223,7 @@ class OTA(Callbacks):
             if isinstance(e, MemoryError):
                 _unlock_heap()
         finally:
-            self._is_handling = False
+            self.is_handling = False
         return busy
 
     def _look_after_network(self, connected):

@@ -4,7 +4,9 @@
 
 import sys
 
+import uerrno
 import umachine
+import uos
 from esp import flash_erase, flash_read, flash_size, flash_write  # noqa: F401 - for others here
 from micropython import const
 
@@ -58,6 +60,15 @@ def timer(ms, callback):
 def set_pin(number, level):
     """Make pin *number* an output at *level*, 0 or 1. Raises ValueError if there is no such pin."""
     umachine.Pin(number, umachine.Pin.OUT, value=level)
+
+
+def has_keys():
+    """Return whether the board has keys for signatures; a flash that does not answer may have."""
+    try:
+        uos.stat("/ota.keys")
+        return True
+    except OSError as e:
+        return e.errno != uerrno.ENOENT
 
 
 def woke_from_sleep():

@@ -4,7 +4,6 @@ application; the invitation to the update is kept in RTC memory meanwhile.
 The block's format is in docs/SPEC.md. RAM: about 600 bytes while loaded.
 """
 
-import uos
 import ustruct
 from micropython import const
 from ubinascii import hexlify, unhexlify
@@ -24,6 +23,7 @@ ARDUINO = const(1)
 PAGE = const(2)  # an upload to the page, which its host begins again; only its address counts
 PULL = const(3)  # a download from the setting update_url, for which the board asks again
 
+_BEGIN_ERROR = const(1)  # the code of on_error
 _VETOED = const(32)
 _NOT_NOW = const(33)
 _ON_TRIAL = const(34)
@@ -38,11 +38,8 @@ _SIGNED_WORDS = const(450)
 def needed_heap():
     """Return how much free heap an update needs beside the application, in bytes."""
     words = _UPDATE_WORDS
-    try:
-        uos.stat("/ota.keys")
+    if hal.has_keys():
         words += _SIGNED_WORDS
-    except OSError:
-        pass  # It takes what is not signed, too.
     return words * ustruct.calcsize("P")
 
 
@@ -55,7 +52,7 @@ def note(outcome):
     boot_record.store()
 
 
-def prepare(ota, service, kind, invitation, address):
+def prepare(ota, service, kind, invitation=None, address=("0.0.0.0", 0)):
     """Let the next boot run the services alone, for the update that *service* is to take.
 
     Return whether it will: it does not if `restart_for_update` is false. The caller must have made
@@ -69,12 +66,17 @@ def prepare(ota, service, kind, invitation, address):
         raise OTAError(_NOT_NOW)
     if ota.slot is None or not ota.settings.get("restart_for_update", True):
         return False
+    # What needs memory is done first: once the application has made its equipment safe, the restart
+    # must follow.
+    keep(kind, invitation or (0, 0, 0, "0" * 32, "0" * 64), address)
+    log.info("update: too little heap beside the application: it restarts without it")
     try:
         ota.call("start", service)
     except Exception as e:
+        ota.call("error", service, _BEGIN_ERROR)
+        hal.keep(b"")
         raise OTAError(_VETOED, str(e)[:40])
-    log.info("update: too little heap beside the application: it restarts without it")
-    keep(kind, invitation, address)
+    hal.set_state(hal.get_state()[0], hal.ASKED)
     return True
 
 
@@ -90,7 +92,7 @@ def restart(ota, service, kind, invitation, address):
 def keep(kind, invitation, address):
     """Keep *invitation*, as arduino.read_invitation() returns it, and its host's UDP *address*.
 
-    The next boot runs the services alone, and `take` returns both there.
+    In a boot with the services alone, `take` returns both.
     """
     command, port, size, md5, image_sha256 = invitation
     body = ustruct.pack(
@@ -107,7 +109,6 @@ def keep(kind, invitation, address):
         unhexlify(image_sha256),
     )
     hal.keep(body + sha256(body).digest()[:_CHECK])
-    hal.set_state(hal.get_state()[0], hal.ASKED)
 
 
 def take():

@@ -143,8 +143,8 @@ def _load(path):
 
 
 def _is_right(name, value):
-    # Returns what is wrong with the setting, if anything; unknown names belong to the application.
-    # This board's json accepts names that are not text.
+    # Returns whether the setting is as it must be, and logs what is wrong. Unknown names belong to
+    # the application. This board's json accepts names that are not text.
     start = _KINDS.find("\n%s " % name)
     if start < 0:
         return True

@@ -89,7 +89,9 @@ def confirm(ota):
             ota.healthy = False  # the old data are removed when the board is healthy again
         boot_record.confirm()
         ota.trial = False
-        ota.watchdog = None  # the watchdog's timer stops at its next tick
+        if ota.watchdog:
+            ota.watchdog.deinit()
+            ota.watchdog = None
         hal.set_state(0, boot_record.active)
         log.info("trial: slot %s is confirmed", boot_record.active)
 

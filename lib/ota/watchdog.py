@@ -14,7 +14,7 @@ _PERIOD_MS = const(500)
 
 
 class Watchdog:
-    """Resets the board unless `feed()` is called every 5 s, until *ota*'s trial is over."""
+    """Resets the board unless `feed()` is called every 5 s, until `deinit()` is called."""
 
     def __init__(self, ota):
         self._ota = ota
@@ -25,10 +25,12 @@ class Watchdog:
         """Note that the application is alive; the next call of this may take *away_ms* longer."""
         self._fed = ticks_add(ticks_ms(), away_ms)
 
-    def _tick(self, timer):
-        if not self._ota.trial:
-            timer.deinit()
-        elif ticks_diff(ticks_ms(), self._fed) > _LIMIT_MS:
+    def deinit(self):
+        """Stop the timer. Without this, the chip's SDK would go on using a timer that is freed."""
+        self._timer.deinit()
+
+    def _tick(self, _):
+        if self._ota.trial and ticks_diff(ticks_ms(), self._fed) > _LIMIT_MS:
             try:
                 boots, _ = hal.get_state()
                 hal.set_state(boots, hal.HUNG)

@@ -8,8 +8,11 @@ from utime import ticks_diff, ticks_ms
 
 from . import log
 
-# After this time without a network, the chip is given the key again.
+# After this time without a network, the chip is told to join it again.
 _JOIN_AGAIN_MS = const(30000)
+# So long after the start, the chip is given the key again, too, which may be a new one. The chip
+# writes it to its own flash each time, so later on it is told to use the key that it has.
+_NEW_KEY_S = const(45)
 
 # Values of network.WLAN.status() on this chip.
 _WRONG_KEY = const(2)
@@ -48,7 +51,10 @@ def look_after(ota, was_connected):
     if ticks_diff(now, ota.joined) > _JOIN_AGAIN_MS and get("ssid"):
         ota.joined = now
         ota.station.active(True)  # the application may have turned it off
-        ota.station.connect(get("ssid"), get("key"))
+        if ota.uptime_s <= _NEW_KEY_S or ota.station.config("ssid") != get("ssid"):
+            ota.station.connect(get("ssid"), get("key"))
+        else:
+            ota.station.connect()
 
 
 def _name(ota):

@@ -367,6 +367,23 @@ def test_an_on_start_that_raises_refuses_the_update(device, site):
         device.command('ota.on_start(lambda: print("event start"))')
 
 
+def test_a_callback_may_call_handle_in_the_middle_of_an_update(device, site):
+    device.command("ota.on_progress(lambda done, size: ota.handle())")
+    try:
+        data = device.trial_image(9000)
+        device.installs(site.add("/handle", file(data)), data)
+    finally:
+        device.command("ota.on_progress(lambda done, size: None)")
+
+
+def test_an_on_error_that_raises_changes_nothing_of_the_result(device, site):
+    url = site.add("/raises", status("404 Not Found"))
+    device.command("ota.pull.on_error(lambda code: 1 // 0)")
+    start = device.command(f"ota.pull.update({url!r}), ota.pull.last_error")
+    device.board.wait_for(r"gives \(0, -102\)", start=start)
+    assert any("on_error raised" in line for line in device.board.lines[start:])
+
+
 def test_the_led_is_on_while_a_piece_is_written(device, site):
     data = device.trial_image(20_000)
     url = site.add("/led", file(data))

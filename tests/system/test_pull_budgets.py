@@ -118,6 +118,18 @@ def test_an_update_that_finds_too_little_heap_goes_on_after_a_restart(tmp_path, 
         assert device.record.outcome == "confirmed: 2" and device.board.violation == ""
 
 
+@pytest.mark.parametrize("left_kb", [5, 8])
+def test_a_board_whose_heap_is_too_full_to_ask_asks_after_a_restart(tmp_path, site, left_kb):
+    with full_board(tmp_path, site, leaving(boards.chip_kb(left_kb))) as device:
+        start = device.line("^leaves")
+        data = device.next_image(APP, {"data.bin": filler(30_000)})
+        site.add("/", StrongFile(data))
+        device.confirmed(start)
+        lines = device.board.lines[start:]
+        assert sum(ALONE in line for line in lines) == 1
+        assert lines.count("on_start") == 1 and device.board.violation == ""
+
+
 def test_a_release_that_leaves_less_than_a_question_needs_is_not_confirmed(tmp_path, site):
     settings = {"update_url": site.add("/", status("304 Not Modified")), "confirm_s": 1}
     with Device(tmp_path, APP, **settings) as device:

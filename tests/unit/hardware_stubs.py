@@ -10,15 +10,19 @@ class Reset(BaseException):
 
 
 class Timer:
-    """Never runs."""
+    """Never calls its function; `is_running` is between init() and deinit()."""
 
     ONE_SHOT, PERIODIC = 0, 1
+    is_running = False
 
     def __init__(self, id):  # takes nothing else, as on the chip
         pass
 
     def init(self, **settings):
-        pass
+        self.is_running = True
+
+    def deinit(self):
+        self.is_running = False
 
 
 class Station:
@@ -48,7 +52,7 @@ class Station:
     def ifconfig(self):
         return (OWN_IP, "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
-    def connect(self, ssid, key):
+    def connect(self, ssid=None, key=None):
         Station.joined.append((ssid, key))
 
     def isconnected(self):

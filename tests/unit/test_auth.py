@@ -418,6 +418,18 @@ def test_a_host_keeps_others_away_for_2_s_however_often_it_asks_again():
                 assert board.talk.address == other
 
 
+def test_another_port_of_the_same_host_gets_no_more_time():
+    stranger = _OTHERS[1]
+    with Board(password="secret") as board:
+        _invite(board)
+        for port in range(40):  # a new port for each invitation, in the moment when that is taken
+            board.wait(2001 if port == 0 else 100)
+            board.hears(CLASSIC, (HOST[0], 50001 + port))
+            assert board.talk.address[0] == HOST[0]
+        _invite(board, address=stranger)
+        assert board.talk.address == stranger
+
+
 def test_what_only_begins_like_an_invitation_or_an_answer_changes_nothing():
     with Board(password="secret") as board:
         _invite(board)

@@ -83,13 +83,34 @@ def test_the_application_is_asked_before_and_may_refuse():
     service = ota.Callbacks()
     for callbacks in ("ota", "service"):
         services = Ota(password="x")
+        failed = []
+        services.on_error(failed.append)
         (services if callbacks == "ota" else service).on_start(veto)
         try:
             _restarts(services, service)
             raise AssertionError("no OTAError")
         except OTAError as e:
             assert e.code == 32 and e.detail == "the valve is open " + "x" * 22
+        assert failed == [1]
         assert hal.get_state() == (0, "a") and hal.kept() == bytes(92)
+
+
+def test_the_application_is_not_asked_where_there_is_no_memory_for_the_restart():
+    def full(_):
+        raise MemoryError
+
+    services = Ota(password="x")
+    called = []
+    services.on_start(lambda: called.append(1))
+    runs("a")
+    real, hal.keep = hal.keep, full
+    try:
+        restart.prepare(services, None, restart.PULL)
+        raise AssertionError("no MemoryError")
+    except MemoryError:
+        assert not called and hal.get_state() == (0, "a")
+    finally:
+        hal.keep = real
 
 
 # What is kept
@@ -109,7 +130,7 @@ def test_what_was_kept_is_taken_once():
 
 def test_the_boots_that_were_counted_stay():
     hal.set_state(6, "a")
-    restart.keep(restart.ARDUINO, _INVITATION, _ADDRESS)
+    assert restart.prepare(Ota(), None, restart.ARDUINO, _INVITATION, _ADDRESS)
     assert hal.get_state() == (6, hal.ASKED)
 
 

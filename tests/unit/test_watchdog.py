@@ -69,12 +69,13 @@ def test_the_next_boot_finds_that_the_application_hung():
     assert hal.get_state() == (2, hal.HUNG)
 
 
-def test_the_timer_stops_when_the_trial_is_over():
+def test_it_resets_nothing_when_the_trial_is_over_and_its_timer_can_be_stopped():
     ota = Ota()
     with Chip() as chip:
-        _armed(ota, chip)
+        armed = _armed(ota, chip)
         ota.trial = False
         assert not chip.resets_at(60000)
+        armed.deinit()
         assert chip.stopped
 
 

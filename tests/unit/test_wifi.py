@@ -6,6 +6,7 @@ from ota import OTA, hal, log
 from sample_image import empty_board, runs
 
 _SETTINGS = {"hostname": "valves", "ssid": "home", "key": "geheim"}
+_AS_THE_CHIP_KNOWS = (None, None)
 _CONNECTING, _WRONG_KEY, _NO_SUCH_NETWORK = 1, 2, 3
 
 
@@ -76,7 +77,7 @@ def test_it_is_joined_again_after_every_30_s_without_a_network():
         assert board.check_until(131000) is False
         assert Station.joined == []
         board.check_until(132000)
-        assert Station.joined == [("home", "geheim")]
+        assert Station.joined == [_AS_THE_CHIP_KNOWS]
         board.check_until(162000)
         assert len(Station.joined) == 1
         board.check_until(163000)
@@ -84,6 +85,16 @@ def test_it_is_joined_again_after_every_30_s_without_a_network():
         Station.connected = True
         board.check_until(300000)
         assert len(Station.joined) == 2
+
+
+def test_the_key_is_written_to_the_chip_s_flash_once_in_a_boot():
+    with Board(connected=False) as board:
+        board.check_until(1000000)
+        assert Station.joined[0] == ("home", "geheim") and len(Station.joined) > 30
+        assert Station.joined[1:] == [_AS_THE_CHIP_KNOWS] * (len(Station.joined) - 1)
+        Station.ssid = "another"  # to which the application has changed
+        board.check_until(1031000)
+        assert Station.joined[-1] == ("home", "geheim")
 
 
 def test_the_log_tells_once_of_each_change():

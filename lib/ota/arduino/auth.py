@@ -64,9 +64,10 @@ class Talk:
         self.invitation = invitation
         self.address = address
         self.deadline = after(_TIMEOUT_MS + _MAX_DELAY_MS)
-        # The time up to which other hosts are kept away. A host that asks again gets no more time.
+        # The time up to which other hosts are kept away. A host that asks again gets no more time,
+        # from another port neither.
         self.own_until = after(_OWN_MS)
-        if before and before.address == address:
+        if before and before.address[0] == address[0]:
             self.own_until = before.own_until
 
     def gives_way(self, invitation, address):

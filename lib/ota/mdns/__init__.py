@@ -75,8 +75,7 @@ class Mdns:
                 now = ticks_ms()
                 if ota.is_updating:
                     # An update needs the heap. Datagrams are still read, so that they do not fill
-                    # lwIP's
-                    # memory.
+                    # the memory of lwIP.
                     for _ in self.poll.ipoll(0):
                         self.socket.recvfrom(1)
                     return False

@@ -4,7 +4,10 @@ of Arduino's ESPhttpUpdate. Protocol: docs/SPEC.md.
 plan.py decides when to ask next, session.py asks; they are loaded while they work. RAM: about 1 KB.
 """
 
+import gc
+
 from micropython import const
+from ustruct import calcsize
 from utime import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 from .. import Callbacks, check_room, log
@@ -14,6 +17,10 @@ from .. import Callbacks, check_room, log
 _BLOCK_BYTES = const(1280)
 
 _AGAIN_S = const(30)
+
+# With less heap than this a question mostly fails, since the heap is in pieces; it uses 1600 at its
+# peak. In words, as in restart.py.
+_QUESTION_WORDS = const(2150)
 
 _PULL = const(3)  # restart.PULL
 
@@ -143,8 +150,14 @@ class HTTPUpdate(Callbacks):
             elif not ota.allows_updates():
                 self.deadline = ota.uptime_s + 1
                 return False
-            self.deadline = ota.uptime_s + _AGAIN_S  # where there is no memory to begin
-            self._begin(self.url or self.own_url, None, "sketch", True)
+            self.deadline = ota.uptime_s + _AGAIN_S  # if there is no memory to begin
+            if self.url is None and not ota.is_alone and not self._has_room():
+                check_room()
+                from .failure import restart_to_ask
+
+                restart_to_ask(self)
+            else:
+                self._begin(self.url or self.own_url, None, "sketch", True)
         end = ticks_add(ticks_ms(), ota.settings.get("step_ms", 25))
         while self.session and self.session.step() and ticks_diff(end, ticks_ms()) > 0:
             pass
@@ -175,16 +188,27 @@ class HTTPUpdate(Callbacks):
         return bytearray(_BLOCK_BYTES)
 
     def _ask(self, url, version, mode):
-        self.ota.begin()
+        ota = self.ota
+        ota.begin()
         if self.session:
             self.session.close()
         self._begin(url, version, mode, False)
-        while self.session:
-            if not self.session.step():
-                sleep_ms(1)
-            if self.ota.watchdog:
-                self.ota.watchdog.feed()
+        was_handling, ota.is_handling = ota.is_handling, True
+        try:
+            while self.session:
+                if not self.session.step():
+                    sleep_ms(1)
+                if ota.watchdog:
+                    ota.watchdog.feed()
+        finally:
+            ota.is_handling = was_handling
         return self.result
+
+    def _has_room(self):
+        # Returns whether there is heap for a question. A question that does not find it would
+        # leave modules in memory that were loaded in part.
+        gc.collect()
+        return gc.mem_free() > _QUESTION_WORDS * calcsize("P")
 
     def _begin(self, url, version, mode, is_check):
         block = self.new_block()  # before what is loaded, which finds room in smaller pieces

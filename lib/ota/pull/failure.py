@@ -9,6 +9,7 @@ import sys
 
 from micropython import const
 
+from .. import log
 from ..errors import OTAError
 from ..hal import reset
 
@@ -55,7 +56,7 @@ def failed(session, e, has_started):
         sys.print_exception(e)
         e = OTAError(_WRITE_FAILED, repr(e))
     if e.code == _NO_MEMORY and not has_started:
-        e = _restart(session, e)
+        e = _restart(service, session.is_check and service.url is None)
     place = session.place
     if has_started and place and e.code not in _KEPT and (place.position or place.sequence):
         place.begin()
@@ -71,23 +72,34 @@ def failed(session, e, has_started):
     if has_started:
         ota.call("error", service, e.code)
     elif service.error_callback:
-        service.error_callback(e.code)
+        try:
+            service.error_callback(e.code)
+        except Exception as problem:
+            log.error("on_error raised %r", problem)
     return e.code, text
 
 
-def _restart(session, e):
+def restart_to_ask(service):
+    """Restart, so that the services ask alone for *service*, an HTTPUpdate, or tell why not.
+
+    For a heap that is too full even to ask.
+    """
+    e = _restart(service, True)
+    service.finish(service.FAILED, e.code, _words(e))
+
+
+def _restart(service, may_restart):
+    # Returns the error, if the board does not restart into the services alone.
     from .. import restart
 
-    service = session.service
     free = gc.mem_free()
-    if session.is_check and service.url is None:
-        nothing = 0, 0, 0, "0" * 32, "0" * 64
+    if may_restart:
         try:
-            if restart.prepare(service.ota, service, restart.PULL, nothing, ("0.0.0.0", 0)):
+            if restart.prepare(service.ota, service, restart.PULL):
                 reset()
         except OTAError as refusal:
             return refusal
-    return OTAError(e.code, "%d of %d bytes free" % (free, restart.needed_heap()))
+    return OTAError(_NO_MEMORY, "%d of %d bytes free" % (free, restart.needed_heap()))
 
 
 def _words(e):

@@ -3,8 +3,6 @@
 RAM: about 300 bytes while loaded.
 """
 
-import uerrno
-import uos
 from micropython import const
 
 from .. import log
@@ -25,9 +23,10 @@ def plan_first(service):
     """
     url = service.own_url
     if url:
+        from ..hal import has_keys
         from .resume import Place
 
-        if url[:8] != "https://" and not _has_keys():
+        if url[:8] != "https://" and not has_keys():
             text = "pull: plain http and no key: whoever is on the way can send this board anything"
             log.error(text)
 
@@ -51,14 +50,6 @@ def plan(service, wait_s):
         # Up to a tenth more or less, so that boards which started together ask one by one.
         pause_s = int(pause_s * (0.9 + 0.2 * _share()))
         service.deadline = ota.uptime_s + max(1, pause_s, min(wait_s, _LONGEST_S))
-
-
-def _has_keys():
-    try:
-        uos.stat("/ota.keys")
-        return True
-    except OSError as e:
-        return e.errno != uerrno.ENOENT
 
 
 def _interval_s(service):

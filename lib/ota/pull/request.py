@@ -89,8 +89,8 @@ def split(url):
     is_secure = url[:8] == "https://"
     if not is_secure and url[:7] != "http://":
         raise OTAError(_NOT_CONNECTED, "the address must begin with http:// or https://")
-    for c in url:
-        if not "!" <= c <= "~":
+    for c in url.encode():  # as bytes: each character of a text would become a name
+        if not 33 <= c <= 126:
             raise OTAError(_NOT_CONNECTED, "the address has a character that must be escaped")
     rest = url[8 if is_secure else 7 :].split("#", 1)[0]
     at = len(rest)

@@ -227,7 +227,10 @@ class Session:
             self.close_tcp()
             if self.updater:
                 self.updater.abort(_STREAM_TIMEOUT)
-        service.finish(result, code, text, self.wait_s)
+        try:
+            service.finish(result, code, text, self.wait_s)
+        except MemoryError as e:
+            log.error("pull: %r", e)  # the update is verified all the same
         if result == service.OK:
             service.ota.call("end", service)
             restarts = service.reboot_on_update

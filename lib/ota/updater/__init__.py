@@ -7,8 +7,6 @@ while an update runs; 3,000 where the board has keys, 5,200 where one has more t
 
 import gc
 
-import uerrno
-import uos
 from micropython import const
 from ustruct import calcsize
 
@@ -326,7 +324,7 @@ class Updater:
         # Everything that the update needs, of every phase, is loaded or held from here on, so that
         # a full heap ends it now and not at its end.
         self.trusted = self.keys
-        if self.keys is None and _has_key_file():
+        if self.keys is None and hal.has_keys():
             self.trusted = _KEYS
         size = _BLOCK_BYTES
         if self.trusted is not None:
@@ -422,14 +420,6 @@ class Updater:
         hal.flash_write(start + first, self.pages[: end - first])
         self.stored += self.filled
         self.filled = 0
-
-
-def _has_key_file():
-    try:
-        uos.stat(_KEYS)
-        return True
-    except OSError as e:
-        return e.errno != uerrno.ENOENT  # a flash that does not answer may well have keys
 
 
 def _hex_digits(digest, count, code):

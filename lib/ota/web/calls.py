@@ -83,7 +83,8 @@ def take(web, connection, address, line=b""):
 
 def turn_away(web):
     """Close a connection for which there is no memory, so that its client does not wait."""
-    try:
-        web.socket.accept()[0].close()
-    except OSError:
-        pass
+    if web.socket:  # none, if another server on this board accepts the connections
+        try:
+            web.socket.accept()[0].close()
+        except OSError:
+            pass

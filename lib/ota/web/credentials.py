@@ -54,7 +54,7 @@ def _check_digest(get, proofs, method, target, value):
 
 
 def _user(get):
-    return get("web_user", "mpota").encode()
+    return (get("web_user") or "mpota").encode()
 
 
 def _ha1(get, algorithm):

@@ -15,22 +15,20 @@ def restart(connection):
     The client is told to try again after the restart. A generator.
     """
     web = connection.web
-    nothing = 0, 0, 0, "0" * 32, "0" * 64
     text = "%d of %d bytes free" % (gc.mem_free(), needed_heap())
     headers = ""
     try:
-        is_ready = connection.is_proved and prepare(
-            web.ota, web, PAGE, nothing, (connection.address, 0)
-        )
+        address = (connection.address, 0)
+        is_ready = connection.is_proved and prepare(web.ota, web, PAGE, address=address)
     except OTAError as e:
         yield from connection.say(403, "Update error: %s" % e)
         return
-    if is_ready:
-        text += "; the board restarts to make room, try again in 10 s"
-        headers = "Retry-After: 10\r\n"
-    error = OTAError(14, text)
-    log.error("web: %s", error)
     try:
+        if is_ready:
+            text += "; the board restarts to make room, try again in 10 s"
+            headers = "Retry-After: 10\r\n"
+        error = OTAError(14, text)
+        log.error("web: %s", error)
         yield from connection.say(503, "Update error: %s" % error, headers)
         if is_ready:
             yield from connection.drain()

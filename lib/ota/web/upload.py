@@ -101,15 +101,23 @@ def receive(connection, query, fields):
         # Also when the connection is closed in the middle. After success it does nothing.
         updater.abort(_STREAM_TIMEOUT)
         if updater.has_started:
-            from ..pause import note
-
-            note(ota.arduino, connection.is_proved or stage == _SUCCEEDED)
+            _note(ota.arduino, connection.is_proved or stage == _SUCCEEDED)
     if error is None:
         yield from _succeed(connection)
     elif getattr(error, "code", 0) == _NO_MEMORY and not updater.has_started:
         raise MemoryError  # the connection handles this
     else:
         yield from _fail(connection, updater, stage, error)
+
+
+def _note(listener, is_good):
+    # For the pause after failed transfers. That the update has ended is told even without this.
+    try:
+        from ..pause import note
+
+        note(listener, is_good)
+    except MemoryError as e:
+        log.error("web: %r", e)
 
 
 def _expect(updater, query, fields):
@@ -160,7 +168,9 @@ def _receive(connection, updater):
 
 def _succeed(connection):
     ota = connection.web.ota
-    reboots = ota.settings.get("reboot_on_success", True) and not ota.has_staged_data
+    reboots = ota.is_alone or ota.settings.get("reboot_on_success", True)
+    reboots = reboots and not ota.has_staged_data
+    ota.kept = None  # the upload that this boot may have waited for
     try:
         if connection.wants_json or not reboots:
             yield from connection.say(200, _SUCCESS if reboots else _LATER)
