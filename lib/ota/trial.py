@@ -90,7 +90,7 @@ def confirm(ota):
         boot_record.confirm()
         ota.trial = False
         if ota.watchdog:
-            ota.watchdog.deinit()
+            ota.watchdog.timer.deinit()
             ota.watchdog = None
         hal.set_state(0, boot_record.active)
         log.info("trial: slot %s is confirmed", boot_record.active)

@@ -14,20 +14,19 @@ _PERIOD_MS = const(500)
 
 
 class Watchdog:
-    """Resets the board unless `feed()` is called every 5 s, until `deinit()` is called."""
+    """Resets the board unless `feed()` is called every 5 s, until `timer.deinit()` is called.
+
+    Before this object is given up, the timer must be stopped: the chip's SDK would go on using it.
+    """
 
     def __init__(self, ota):
         self._ota = ota
         self.feed()
-        self._timer = hal.timer(_PERIOD_MS, self._tick)
+        self.timer = hal.timer(_PERIOD_MS, self._tick)
 
     def feed(self, away_ms=0):
         """Note that the application is alive; the next call of this may take *away_ms* longer."""
         self._fed = ticks_add(ticks_ms(), away_ms)
-
-    def deinit(self):
-        """Stop the timer. Without this, the chip's SDK would go on using a timer that is freed."""
-        self._timer.deinit()
 
     def _tick(self, _):
         if self._ota.trial and ticks_diff(ticks_ms(), self._fed) > _LIMIT_MS:

@@ -362,7 +362,7 @@ def test_a_trial_is_confirmed_after_60_healthy_seconds_unless_set_otherwise():
         with Board(True, **settings) as board:
             board.handle_until(ms - 100, 100)
             assert board.is_on_trial and not board.ota.healthy
-            timer = board.ota.watchdog._timer
+            timer = board.ota.watchdog.timer
             board.handle_until(ms, 100)
             assert not board.is_on_trial and board.ota.healthy
             assert hal.get_state() == (0, "b") and not board.ota.trial

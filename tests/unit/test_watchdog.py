@@ -75,7 +75,7 @@ def test_it_resets_nothing_when_the_trial_is_over_and_its_timer_can_be_stopped()
         armed = _armed(ota, chip)
         ota.trial = False
         assert not chip.resets_at(60000)
-        armed.deinit()
+        armed.timer.deinit()
         assert chip.stopped
 
 

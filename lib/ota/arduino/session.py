@@ -129,7 +129,7 @@ class Session:
             if not succeeded:
                 yield from self._failed(e)
                 return
-            log.error("arduino: the host is not told: %r", e)
+            sys.print_exception(e)  # the host may not know it, but the update is verified
             self._call("end")
         except GeneratorExit:  # the application has ended the listener
             self._call("end") if succeeded else self._call("error", self.stage)
@@ -138,20 +138,16 @@ class Session:
             # Also when the session is closed in the middle. After success it does nothing.
             updater.abort(_STREAM_TIMEOUT)
             self._close_tcp()
-            self._note(succeeded or self.listener.ota.has_password())
+            try:
+                from ..pause import note
+
+                note(self.listener, succeeded or self.listener.ota.has_password())
+            except MemoryError as e:  # after success the board restarts even without this
+                sys.print_exception(e)
         ota = self.listener.ota
         if ota.settings.get("reboot_on_success", True) and not ota.has_staged_data:
             log.info("arduino: restart")
             hal.reset()
-
-    def _note(self, is_good):
-        # For the pause after failed transfers. After success the board restarts even without this.
-        try:
-            from ..pause import note
-
-            note(self.listener, is_good)
-        except MemoryError as e:
-            log.error("arduino: %r", e)
 
     def _receive(self):
         # Connects to the host and writes all that was announced to the updater.
