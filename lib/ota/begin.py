@@ -9,6 +9,8 @@ from . import hal, log, slots, wifi
 from .arduino import ArduinoOTA
 from .errors import OTAError
 
+_PULL = const(3)  # restart.PULL
+
 _OF_A_PULL = const("pull.body pull.download pull.failure pull.headers pull.request pull.session ")
 _OF_HAWKBIT = const("ddi ddi.talk ")
 _OF_THE_PAGE = const(
@@ -35,13 +37,15 @@ def begin(ota):
     ota.settings["hostname"] = _host_name(given) or "esp8266-" + hal.chip_id()
     if given and given != get("hostname"):
         log.error('"%s" is no host name: %s is used', given, get("hostname"))
-    is_for_page = False
+    is_for_page = is_for_pull = False
     if what == hal.ALONE:
         from .restart import PAGE, take
 
         ota.is_alone = True
         ota.kept = take()
-        is_for_page = bool(ota.kept) and ota.kept[0] == PAGE
+        if ota.kept:
+            is_for_page = ota.kept[0] == PAGE
+            is_for_pull = ota.kept[0] == _PULL
     # Modules that may be needed in a full heap are loaded once, for their names: the interpreter's
     # table of names grows in steps of kilobytes, and keeps its names. md5 is loaded for the same
     # reason. They are loaded one after the other, since they may not fit together.
@@ -80,7 +84,9 @@ def begin(ota):
     # Services that the program has made before are kept, but no listener of a begin() that failed.
     others = [service for service in ota.services if not isinstance(service, ArduinoOTA)]
     ota.services = [arduino] + others
-    if ota.mdns is None and get("mdns", True) and _is_there("mdns"):
+    # In a boot that only asks a server, nobody looks for the board, and the heap is needed.
+    has_mdns = get("mdns", True) and not is_for_pull
+    if ota.mdns is None and has_mdns and _is_there("mdns"):
         from .mdns import Mdns
 
         ota.mdns = Mdns(ota, _about(ota.slot))

@@ -151,7 +151,10 @@ class HTTPUpdate(Callbacks):
                 self.deadline = ota.uptime_s + 1
                 return False
             self.deadline = ota.uptime_s + _AGAIN_S  # if there is no memory to begin
-            if self.url is None and not ota.is_alone and not self._has_room():
+            # A question without enough heap would leave modules in memory that were loaded in part.
+            gc.collect()
+            is_full = gc.mem_free() < _QUESTION_WORDS * calcsize("P")
+            if is_full and self.url is None and not ota.is_alone:
                 check_room()
                 from .failure import restart_to_ask
 
@@ -203,12 +206,6 @@ class HTTPUpdate(Callbacks):
         finally:
             ota.is_handling = was_handling
         return self.result
-
-    def _has_room(self):
-        # Returns whether there is heap for a question. A question that does not find it would
-        # leave modules in memory that were loaded in part.
-        gc.collect()
-        return gc.mem_free() > _QUESTION_WORDS * calcsize("P")
 
     def _begin(self, url, version, mode, is_check):
         block = self.new_block()  # before what is loaded, which finds room in smaller pieces

@@ -230,7 +230,7 @@ class Session:
         try:
             service.finish(result, code, text, self.wait_s)
         except MemoryError as e:
-            log.error("pull: %r", e)  # the update is verified all the same
+            sys.print_exception(e)  # the update is verified all the same
         if result == service.OK:
             service.ota.call("end", service)
             restarts = service.reboot_on_update
