@@ -4,10 +4,7 @@ of Arduino's ESPhttpUpdate. Protocol: docs/SPEC.md.
 plan.py decides when to ask next, session.py asks; they are loaded while they work. RAM: about 1 KB.
 """
 
-import gc
-
 from micropython import const
-from ustruct import calcsize
 from utime import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 from .. import Callbacks, check_room, log
@@ -152,6 +149,10 @@ class HTTPUpdate(Callbacks):
                 return False
             self.deadline = ota.uptime_s + _AGAIN_S  # if there is no memory to begin
             # A question without enough heap would leave modules in memory that were loaded in part.
+            import gc  # here, since names of this module take heap all the time
+
+            from ustruct import calcsize
+
             gc.collect()
             is_full = gc.mem_free() < _QUESTION_WORDS * calcsize("P")
             if is_full and self.url is None and not ota.is_alone:
