@@ -4,9 +4,7 @@
 
 import sys
 
-import uerrno
 import umachine
-import uos
 from esp import flash_erase, flash_read, flash_size, flash_write  # noqa: F401 - for others here
 from micropython import const
 
@@ -64,11 +62,15 @@ def set_pin(number, level):
 
 def has_keys():
     """Return whether the board has keys for signatures; a flash that does not answer may have."""
+    # Imported here, since three more names would make this module's table larger, by 64 bytes.
+    import uos
+    from uerrno import ENOENT
+
     try:
         uos.stat("/ota.keys")
         return True
     except OSError as e:
-        return e.errno != uerrno.ENOENT
+        return e.errno != ENOENT
 
 
 def woke_from_sleep():

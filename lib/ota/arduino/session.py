@@ -126,11 +126,11 @@ class Session:
             yield from self._tell("OK")
             self._call("end")
         except Exception as e:  # the application must be told of any error
-            if not succeeded:
+            if succeeded:
+                sys.print_exception(e)  # the host may not know it, but the update is verified
+                self._call("end")
+            else:
                 yield from self._failed(e)
-                return
-            sys.print_exception(e)  # the host may not know it, but the update is verified
-            self._call("end")
         except GeneratorExit:  # the application has ended the listener
             self._call("end") if succeeded else self._call("error", self.stage)
             raise
@@ -138,16 +138,13 @@ class Session:
             # Also when the session is closed in the middle. After success it does nothing.
             updater.abort(_STREAM_TIMEOUT)
             self._close_tcp()
-            try:
-                from ..pause import note
-
-                note(self.listener, succeeded or self.listener.ota.has_password())
-            except MemoryError as e:  # after success the board restarts even without this
-                sys.print_exception(e)
         ota = self.listener.ota
-        if ota.settings.get("reboot_on_success", True) and not ota.has_staged_data:
+        if succeeded and ota.settings.get("reboot_on_success", True) and not ota.has_staged_data:
             log.info("arduino: restart")
             hal.reset()
+        from ..pause import note
+
+        note(self.listener, succeeded or ota.has_password())
 
     def _receive(self):
         # Connects to the host and writes all that was announced to the updater.
