@@ -9,7 +9,7 @@ from . import hal, log, slots, wifi
 from .arduino import ArduinoOTA
 from .errors import OTAError
 
-_PULL = const(3)  # restart.PULL
+_PULL = const(3)  # restart.PULL, whose name is not loaded for this
 
 _OF_A_PULL = const("pull.body pull.download pull.failure pull.headers pull.request pull.session ")
 _OF_HAWKBIT = const("ddi ddi.talk ")

@@ -49,7 +49,10 @@ def chip_id():
 
 
 def timer(ms, callback):
-    """Call `callback(timer)` every *ms*; return the timer, which must be kept for ever."""
+    """Call `callback(timer)` every *ms*; return the timer.
+
+    Keep the timer until it was stopped by its `deinit()`: the chip's SDK uses it until then.
+    """
     periodic = umachine.Timer(-1)  # on this chip the period is given to init()
     periodic.init(period=ms, mode=umachine.Timer.PERIODIC, callback=callback)
     return periodic
@@ -62,7 +65,7 @@ def set_pin(number, level):
 
 def has_keys():
     """Return whether the board has keys for signatures; a flash that does not answer may have."""
-    # Imported here, since three more names would make this module's table larger, by 64 bytes.
+    # Imported here: with two more names this module's table would take a step of 64 bytes.
     import uos
     from uerrno import ENOENT
 

@@ -10,9 +10,6 @@ from . import log
 
 # After this time without a network, the chip is told to join it again.
 _JOIN_AGAIN_MS = const(30000)
-# So long after the start, the chip is given the key again, too, which may be a new one. The chip
-# writes it to its own flash each time, so later on it is told to use the key that it has.
-_NEW_KEY_S = const(45)
 
 # Values of network.WLAN.status() on this chip.
 _WRONG_KEY = const(2)
@@ -27,7 +24,8 @@ def join(ota):
     ota.station = join_by_chip(get("hostname"), get("ssid"), get("key"))
     ota.is_connected = False
     ota.network_problem = None
-    ota.joined = ticks_ms()
+    # When the chip was told to join again, or lost the network, in ticks; None: neither has been.
+    ota.joined = None
     if not ota.station.isconnected():
         log.info("wifi: joining %s", _name(ota))
 
@@ -48,10 +46,13 @@ def look_after(ota, was_connected):
         problem = "the key is wrong" if status == _WRONG_KEY else "there is no such network"
         log.error("wifi: %s: %s", _name(ota), problem)
     get = ota.settings.get
-    if ticks_diff(now, ota.joined) > _JOIN_AGAIN_MS and get("ssid"):
+    is_first = ota.joined is None
+    if ticks_diff(now, ota.begun if is_first else ota.joined) > _JOIN_AGAIN_MS and get("ssid"):
         ota.joined = now
         ota.station.active(True)  # the application may have turned it off
-        if ota.uptime_s <= _NEW_KEY_S or ota.station.config("ssid") != get("ssid"):
+        # The key may be a new one. The chip writes it to its own flash each time that it is given
+        # it, so that later on it is told to use the one that it has.
+        if is_first or ota.station.config("ssid") != get("ssid"):
             ota.station.connect(get("ssid"), get("key"))
         else:
             ota.station.connect()

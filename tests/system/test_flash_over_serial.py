@@ -491,6 +491,20 @@ def test_the_firmware_and_the_application_s_files_can_stay(tmp_path):
         assert json.loads(read_flash(board.flash)["/ota.json"]) == first | {"hostname": "other"}
 
 
+def test_no_boot_py_and_main_py_that_was_kept_is_lost_when_another_one_is():
+    class Files:
+        def read(self, sizes):
+            return dict.fromkeys(sizes, b"mine")
+
+    for there, kept in (
+        (["/main.py"], ["/main.py.old"]),
+        (["/main.py", "/main.py.old", "/main.py.old1"], ["/main.py.old2"]),
+        (["/boot.py", "/boot.py.old", "/main.py"], ["/boot.py.old1", "/main.py.old"]),
+    ):
+        found = set_up_module._kept(Files(), dict.fromkeys(there, 4), Report())
+        assert found == dict.fromkeys(kept, b"mine")
+
+
 def test_damaged_settings_are_replaced_by_the_last_good_ones(tmp_path):
     with stock_board(tmp_path) as board:
         set_up(str(board.port), job(firmware=None), lambda _: SETTINGS, Report())

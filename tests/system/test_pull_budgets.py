@@ -127,6 +127,9 @@ def test_a_board_whose_heap_is_too_full_to_ask_asks_after_a_restart(tmp_path, si
         device.confirmed(start)
         lines = device.board.lines[start:]
         assert sum(ALONE in line for line in lines) == 1
+        # That the heap is full for a moment does not cost the application a restart.
+        before = lines[: next(n for n, line in enumerate(lines) if ALONE in line)]
+        assert sum("pull: HTTP error: not enough ram" in line for line in before) == 2
         assert lines.count("on_start") == 1 and device.board.violation == ""
 
 

@@ -97,6 +97,13 @@ def test_the_key_is_written_to_the_chip_s_flash_once_in_a_boot():
         assert Station.joined[-1] == ("home", "geheim")
 
 
+def test_the_key_is_given_however_late_the_application_calls_handle():
+    with Board(connected=False) as board:
+        board.wait(200000)
+        board.ota.handle()
+        assert Station.joined == [("home", "geheim")]
+
+
 def test_the_log_tells_once_of_each_change():
     with Board(connected=False) as board:
         board.check_until(5000)

@@ -1,5 +1,6 @@
 """Set up a board over serial; from then on it can be updated over the air."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +14,7 @@ from mpota.board.serial import Chip, Loader
 from mpota.errors import CommandError
 
 SETTINGS_FILE, KEYS_FILE = "/ota.json", "/ota.keys"
-# The board's copy of the last settings that it could read.
+# The board's copy of the settings with which it was healthy last.
 SETTINGS_COPY = "/.ota/settings"
 # What is added to the name of a boot.py or main.py that is replaced by that of mpota.
 _KEPT = ".old"
@@ -110,8 +111,9 @@ def _present_settings(
     # Returns the settings on the board; if they are damaged, the copy of the last good ones.
     for name in (SETTINGS_FILE, SETTINGS_COPY):
         if name in there:
+            content = prompt.read({name: there[name]})[name]
             try:
-                return settings.read_json(prompt.read({name: there[name]})[name])
+                return settings.read_json(content)
             except CommandError:
                 report.tell(f"the board's {name} is damaged: a new {SETTINGS_FILE} is written")
     return {}
@@ -123,9 +125,11 @@ def _kept(prompt: Prompt, there: Mapping[str, int], report: Report) -> dict[str,
     found = prompt.read({name: there[name] for name in own if name in there})
     kept = {}
     for name, content in found.items():
-        if content != own[name] and name + _KEPT not in there:
-            kept[name + _KEPT] = content
-            report.tell(f"the board's own {name} is kept as {name}{_KEPT}")
+        if content != own[name]:
+            names = (f"{name}{_KEPT}{number or ''}" for number in itertools.count())
+            free = next(one for one in names if one not in there)
+            kept[free] = content
+            report.tell(f"the board's own {name} is kept as {free}")
     return kept
 
 

@@ -65,7 +65,7 @@ class Talk:
         self.address = address
         self.deadline = after(_TIMEOUT_MS + _MAX_DELAY_MS)
         # The time up to which other hosts are kept away. A host that asks again gets no more time,
-        # from another port neither.
+        # not even from another port.
         self.own_until = after(_OWN_MS)
         if before and before.address[0] == address[0]:
             self.own_until = before.own_until

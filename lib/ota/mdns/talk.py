@@ -54,7 +54,8 @@ _MOST_JUMPS = const(10)
 
 _LONGEST_LABEL = const(32)  # the chip's own limit of a host name
 _CLAIM_MS = const(250)  # between two questions whether anybody has the name
-# Before the first question after a conflict: until then, what others say is no answer to it.
+# The least pause between a conflict and the next question for the name: the other host, which may
+# say its claim twice, has then said it.
 _CONFLICT_MS = const(100)
 _MOST_WAITING = const(32)  # of the datagrams that wait to be read, so many are dropped at once
 _TELL_MS = const(1000)  # between two messages of the same records
@@ -147,7 +148,8 @@ def _claim(mdns, now, ms):
 
 
 def _drop_waiting(mdns):
-    # Drops the datagrams that have come already: a question that is sent now they do not answer.
+    # Drops the datagrams that have come already: they cannot be answers to a question that is sent
+    # now.
     for _ in range(_MOST_WAITING):
         if not mdns.poll.poll(0):
             break

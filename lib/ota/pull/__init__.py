@@ -148,18 +148,18 @@ class HTTPUpdate(Callbacks):
                 self.deadline = ota.uptime_s + 1
                 return False
             self.deadline = ota.uptime_s + _AGAIN_S  # if there is no memory to begin
-            # A question without enough heap would leave modules in memory that were loaded in part.
             import gc  # here, since names of this module take heap all the time
 
             from ustruct import calcsize
 
             gc.collect()
             is_full = gc.mem_free() < _QUESTION_WORDS * calcsize("P")
-            if is_full and self.url is None and not ota.is_alone:
+            if is_full and not self.url and not ota.is_alone:
+                # A question would leave modules in memory that were loaded in part.
                 check_room()
-                from .failure import restart_to_ask
+                from .failure import too_full
 
-                restart_to_ask(self)
+                too_full(self)
             else:
                 self._begin(self.url or self.own_url, None, "sketch", True)
         end = ticks_add(ticks_ms(), ota.settings.get("step_ms", 25))

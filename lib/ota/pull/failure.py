@@ -17,6 +17,7 @@ _WRITE_FAILED = const(1)
 _STREAM_TIMEOUT = const(6)
 _NO_MEMORY = const(14)
 _NO_RAM = const(-8)
+_MOST_FAILURES = const(2)  # in a row, before a full heap costs the application a restart
 # After these errors, the received part of a download is still good.
 _KEPT = const((-1, -5, -7, -8, -11, 6, 14))
 
@@ -71,21 +72,29 @@ def failed(session, e, has_started):
             place.store()
     if has_started:
         ota.call("error", service, e.code)
-    elif service.error_callback:
-        try:
-            service.error_callback(e.code)
-        except Exception as problem:
-            log.error("on_error raised %r", problem)
+    else:
+        _call_on_error(service, e.code)
     return e.code, text
 
 
-def restart_to_ask(service):
-    """Restart, so that the services ask alone for *service*, an HTTPUpdate, or tell why not.
+def too_full(service):
+    """Note that the heap is too full for *service*, an HTTPUpdate, even to ask.
 
-    For a heap that is too full even to ask.
+    At the third failure in a row the services ask alone after a restart, if they may: before, the
+    heap may have been full for a moment only.
     """
-    e = _restart(service, True)
+    is_lasting = service.failures >= _MOST_FAILURES
+    e = _restart(service, True) if is_lasting else OTAError(_NO_RAM)
+    _call_on_error(service, e.code)
     service.finish(service.FAILED, e.code, _words(e))
+
+
+def _call_on_error(service, code):
+    if service.error_callback:
+        try:
+            service.error_callback(code)
+        except Exception as problem:
+            log.error("on_error raised %r", problem)
 
 
 def _restart(service, may_restart):
