@@ -289,10 +289,17 @@ def test_a_try_that_does_not_arrive_is_repeated_for_an_hour_and_so_often_at_leas
     rollout = Rollout(1, 2, tries=3)
     for count, age_s, gives_up in ((1, 7200, False), (2, 7200, False), (3, 3599, False),
                                    (50, 210, False), (3, 3600, True)):  # fmt: skip
-        for asks in (board(open=Try(2, count, age_s)), board(pin=2, open=Try(2, count, age_s))):
+        by_rollout, by_pin = Try(2, count, age_s, 1), Try(2, count, age_s)
+        for asks in (board(open=by_rollout), board(pin=2, open=by_pin)):
             answer = decide(asks, plan(rollout))
             assert answer.kind == (Kind.NOTHING if gives_up else Kind.OFFER)
             assert answer.gives_up == gives_up
+
+
+def test_what_came_by_another_roll_out_is_no_try_of_this_one():
+    going_on = Try(2, 3, 7200, rollout_id=1)
+    answer = decide(board(open=going_on), plan(Rollout(4, 2, tries=3)))
+    assert (answer.kind, answer.gives_up) == (Kind.OFFER, False)
 
 
 def test_boards_that_find_a_limit_come_back_at_times_of_their_own():

@@ -115,12 +115,14 @@ class Rollout:
 class Try:
     """The update that a board was sent and has not told the end of.
 
-    `count` are its downloads; `age_s` is for how long it has gone on, in the server's own time.
+    `count` are its downloads; `age_s` is for how long it has gone on, in the server's own time;
+    `rollout_id` is the roll-out that it came by, None for a pin.
     """
 
     release_id: int
     count: int = 1
     age_s: float = 0.0
+    rollout_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,7 @@ def decide(
     release, rollout = max(choices, key=lambda choice: (choice[0].sequence, -choice[1].id))
     if not _is_news(board, release, arduino):
         return Answer(Kind.NOTHING, f"the board runs {release.version}", release)
-    if _is_used_up(board, release, rollout.tries):
+    if _is_used_up(board, release, rollout):
         return _given_up(release)
     if wait := _limit_reached(rollout, (load or {}).get(rollout.id, Load())):
         return Answer(Kind.WAIT, wait, release, rollout, retry_s(board))
@@ -274,7 +276,7 @@ def _pinned(board: Board, release: Release | None, plan: Plan, arduino: Arduino)
         return Answer(Kind.NOTHING, f"{release.version} is below the board's floor", release)
     if not _fits_data(board, release, plan):
         return Answer(Kind.NOTHING, f"{release.version} does not fit the board's data", release)
-    if _is_used_up(board, release, DEFAULT_TRIES):
+    if _is_used_up(board, release, None):
         return _given_up(release)
     return Answer(Kind.OFFER, "pinned", release)
 
@@ -346,12 +348,14 @@ def _is_news(board: Board, release: Release, arduino: Arduino) -> bool:
     return board.md5 not in (release.md5, release.content_md5)
 
 
-def _is_used_up(board: Board, release: Release, tries: int) -> bool:
+def _is_used_up(board: Board, release: Release, rollout: Rollout | None) -> bool:
+    # What came by another roll-out, which was cancelled, does not count in this one.
     going_on = board.open
     return (
         going_on is not None
         and going_on.release_id == release.id
-        and going_on.count >= tries
+        and going_on.rollout_id == (rollout.id if rollout else None)
+        and going_on.count >= (rollout.tries if rollout else DEFAULT_TRIES)
         and going_on.age_s >= SHORTEST_S
     )
 

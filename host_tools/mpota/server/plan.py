@@ -79,15 +79,16 @@ def board(
     """Return a board, which asks for data or for an application, as `decision` takes it.
 
     Of its *attempts* those count that are of the same kind. Each has `state`, `release_id`,
-    `tries`, `forgiven`, `is_data` and `began_running_s`, as an Attempt. *running_s* is the server's
-    own time; it counts where one of them is open.
+    `tries`, `forgiven`, `is_data`, `began_running_s` and `rollout_id`, as an Attempt. *running_s*
+    is the server's own time; it counts where one of them is open.
     """
     attempts = [attempt for attempt in attempts if attempt.is_data == wants_data]
     failed = {a.release_id for a in attempts if a.state in BAD and not a.forgiven}
     going_on = None
     for a in attempts:
         if a.state == OPEN:
-            going_on = decision.Try(a.release_id, a.tries, running_s - a.began_running_s)
+            age_s = running_s - a.began_running_s
+            going_on = decision.Try(a.release_id, a.tries, age_s, a.rollout_id)
     return decision.Board(
         mac=row.mac,
         application=row.application,

@@ -15,31 +15,25 @@ from typing import Any, NamedTuple, TypeGuard
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.orm import Session
 
-from mpota.server import decision, plan, reports
+from mpota.server import attempts, decision, plan, reports
 from mpota.server.database import (
     BAD,
-    FAILED,
     OPEN,
-    REPLACED,
     Attempt,
     Board,
     Clock,
     Database,
     Rollout,
 )
-from mpota.server.decision import Arduino, BoardState, Kind, Load, Plan, Release
+from mpota.server.decision import Arduino, BoardState, Kind, Plan, Release
 from mpota.server.images import ImageDirectory
 from mpota.server.options import Options
 from mpota.server.questions import VERSION, Question
 
-TRANSFER_S = 30.0  # so long a download counts as one that goes on
-_MINUTE_S = 60.0
 _KNOWN_LIMIT = 200_000  # so many boards' last answers are kept in memory
 _SEEN_LIMIT = 200_000  # for so many boards the time when they asked last waits to be written
 _RETRIES = 5
-_DIGEST_DIGITS = 16  # of a data image, in a board's history
 # The columns that are written whenever a board asks, in batches.
 _SEEN_COLUMNS = ("address", "heap", "uptime_s", "rssi", "boots", "free_space")
 _SEEN_NAMES = ("b_mac", "b_last_seen", *(f"b_{name}" for name in _SEEN_COLUMNS))
@@ -59,7 +53,7 @@ _LOOK = (
         Board.secret_sha256, Board.application, Board.version, Board.sequence, Board.floor,
         Board.md5, Board.outcome, Board.data_version, Board.data_sha256,
         Attempt.state.label("attempt_state"), Attempt.release_id, Attempt.tries, Attempt.forgiven,
-        Attempt.is_data, Attempt.began_running_s,
+        Attempt.is_data, Attempt.began_running_s, Attempt.rollout_id,
     )
     .outerjoin(
         Attempt, sa.and_(Attempt.board_id == Board.id, Attempt.state.in_((OPEN, *BAD)))
@@ -77,6 +71,7 @@ class _Counting(NamedTuple):
     forgiven: bool
     is_data: bool
     began_running_s: float
+    rollout_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +217,7 @@ class Reception:
             # Most boards that are to wait are sent away here: who gets a place is decided with the
             # roll-out locked, one board at a time.
             with self.database.looking() as connection:
-                load = _load(connection, answer.rollout, plan.running_s(connection))
+                load = attempts.load(connection, answer.rollout, plan.running_s(connection))
             answer = decision.decide(board, state.plan, load, self._arduino)
             if answer.kind != Kind.WAIT:
                 return None
@@ -253,10 +248,12 @@ class Reception:
                 reports.take(session, row, question, application, now)
                 session.flush()
             running_s = plan.running_s(session.connection())
-            board = plan.board(row, _counting(session, row), question.wants_data, running_s)
+            counting = attempts.counting(session, row)
+            board = plan.board(row, counting, question.wants_data, running_s)
             answer = decision.decide(board, current, arduino=self._arduino)
-            if answer.gives_up:
-                _give_up(session, row, question, now)
+            going_on = attempts.going_on(counting, question)
+            if answer.gives_up and going_on:
+                attempts.give_up(going_on, now)
             if question.mode == VERSION:
                 return _version(answer)
             if answer.kind != Kind.OFFER or _has_it(question, answer):
@@ -265,16 +262,16 @@ class Reception:
                 # Else two workers could both take the last place.
                 wanted = sa.select(Rollout.id).where(Rollout.id == answer.rollout.id)
                 session.execute(wanted.with_for_update(key_share=True))
-                load = _load(session.connection(), answer.rollout, running_s, row.id)
+                load = attempts.load(session.connection(), answer.rollout, running_s, row.id)
                 answer = decision.decide(board, current, load, self._arduino)
             if answer.kind == Kind.OFFER and not self._is_at_hand(answer):
                 why, wait_s = "the image is gone", decision.retry_s(board)
                 answer = replace(answer, kind=Kind.WAIT, why=why, wait_s=wait_s)
-            if answer.kind == Kind.WAIT and (going_on := _going_on(session, row, question)):
+            if answer.kind == Kind.WAIT and going_on:
                 going_on.began_running_s = running_s  # the board cannot help that it takes longer
             reply = _reply(answer, question)
             if answer.kind == Kind.OFFER:
-                tries = _offer(session, row, answer, question, running_s, now)
+                tries = attempts.offer(session, row, going_on, answer, question, running_s, now)
                 if tries == 1:  # if that does not work out, the board gets the whole image next
                     base = _base(current, board, reply) if question.takes_delta else None
                     reply = replace(reply, base=base, may_be_gzip=question.takes_gzip)
@@ -335,102 +332,10 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("latin-1", "replace")).hexdigest()
 
 
-def _counting(session: Session, row: Board) -> list[Attempt]:
-    return list(
-        session.scalars(
-            sa.select(Attempt).where(Attempt.board_id == row.id, Attempt.state.in_((OPEN, *BAD)))
-        )
-    )
-
-
 def _is_limited(rollout: decision.Rollout | None) -> TypeGuard[decision.Rollout]:
     return rollout is not None and (
         rollout.downloads_at_once is not None or rollout.downloads_per_minute is not None
     )
-
-
-def _load(
-    connection: sa.Connection, rollout: decision.Rollout, running_s: float, board_id: int = 0
-) -> dict[int, Load]:
-    # Counts the downloads of all boards but the one that asks: a download of its own that has
-    # broken off must not keep the board from going on with it.
-    goes_on = sa.and_(Attempt.state == OPEN, Attempt.offered_running_s > running_s - TRANSFER_S)
-    at_once, last_minute = connection.execute(
-        sa.select(sa.func.count().filter(goes_on), sa.func.count()).where(
-            Attempt.rollout_id == rollout.id,
-            Attempt.offered_running_s > running_s - _MINUTE_S,
-            Attempt.board_id != board_id,
-        )
-    ).one()
-    return {rollout.id: Load(at_once, last_minute)}
-
-
-def _going_on(session: Session, row: Board, question: Question) -> Attempt | None:
-    # Returns the update that the board is in, of the kind that it asks for.
-    return session.scalar(
-        sa.select(Attempt).where(
-            Attempt.board_id == row.id,
-            Attempt.state == OPEN,
-            Attempt.is_data == question.wants_data,
-        )
-    )
-
-
-def _give_up(session: Session, row: Board, question: Question, now: float) -> None:
-    # Ends an update that has been sent so often that it counts as failed.
-    going_on = _going_on(session, row, question)
-    assert going_on is not None
-    going_on.state, going_on.ended = FAILED, now
-    going_on.words = going_on.words or f"sent {going_on.tries} times, and the board does not run it"
-
-
-def _offer(
-    session: Session,
-    row: Board,
-    answer: decision.Answer,
-    question: Question,
-    running_s: float,
-    now: float,
-) -> int:
-    # Writes down that the board is given the release; returns how often it was.
-    assert answer.release is not None
-    going_on = _going_on(session, row, question)
-    rollout_id = answer.rollout.id if answer.rollout else None
-    if (
-        going_on is not None
-        and going_on.release_id == answer.release.id
-        and going_on.rollout_id == rollout_id  # the one before may have been cancelled
-    ):
-        # A download that goes on where it broke off is not another try.
-        if not (question.range and question.range[0] > 0):
-            going_on.tries += 1
-        going_on.offered_running_s = running_s
-        return going_on.tries
-    if going_on is not None:
-        going_on.state, going_on.ended = REPLACED, now
-        session.flush()
-    session.add(
-        Attempt(
-            board_id=row.id,
-            release_id=answer.release.id,
-            rollout_id=rollout_id,
-            state=OPEN,
-            is_data=question.wants_data,
-            was=_was(question),
-            tries=1,
-            began_running_s=running_s,
-            offered_running_s=running_s,
-            offered=now,
-        )
-    )
-    return 1
-
-
-def _was(question: Question) -> str:
-    # Returns what the board had before the update that it is given, in a few characters.
-    if question.wants_data:
-        return question.version or (question.data or "")[:_DIGEST_DIGITS]
-    return question.version or str(question.sequence or "")
 
 
 def _base(current: Plan, board: decision.Board, reply: Reply) -> Release | None:
