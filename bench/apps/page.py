@@ -23,7 +23,7 @@ def main(ota):
         if not times:
             times.append(time.ticks_us())
         if done == size:
-            print("took", time.ticks_diff(time.ticks_us(), times.pop()))
+            times.append(time.ticks_us())
 
     def look(*_):
         gc.collect()
@@ -39,6 +39,9 @@ def main(ota):
     print("idle", gc.mem_alloc())
     while True:
         ota.handle()
+        if len(times) == 2 and not ota.is_updating:
+            print("took", time.ticks_diff(times[1], times[0]))
+            times.clear()
         if ota.own_web and not is_measuring_time:
             look()
             if most[1] and not ota.web.session and not ota.is_updating:
