@@ -177,6 +177,13 @@ def test_a_board_is_named_changed_listed_and_forgotten(api):
     error(api.do("GET", f"/boards/{mac}"), 404)
 
 
+@pytest.mark.parametrize("field", ["group", "label", "channel", "assigned"])
+def test_a_line_end_is_no_part_of_a_text(api, field):
+    assert error(api.do("POST", "/boards", {"mac": "5CCF7F000001", field: "word\n"}), 400)
+    made = api.do("POST", "/boards", {"mac": "5CCF7F000001", field: "word"})
+    assert made.json()[field] == "word"
+
+
 def test_several_boards_are_changed_at_once_or_none(api):
     for number in (1, 2):
         ask(api, number)

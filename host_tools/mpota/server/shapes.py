@@ -8,12 +8,16 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from mpota.server.database import DATA, Attempt, Audit, Board, Operator, Release, Rollout, Token
 from mpota.server.decision import Counts
 
-Mac = Annotated[str, Meta(pattern="^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}$", max_length=17)]
-Name = Annotated[str, Meta(pattern="^[!-~]{1,32}$")]
-NAME_OR_NONE = "^[!-~]{0,32}$"
+# The end of a text. In Python, with which msgspec checks, a $ alone would also allow one line end
+# after the text; in JavaScript, by whose rules OpenAPI's patterns are read, this is the same as $.
+_END = r"$(?!\n)"
+
+Mac = Annotated[str, Meta(pattern="^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}" + _END, max_length=17)]
+Name = Annotated[str, Meta(pattern="^[!-~]{1,32}" + _END)]
+NAME_OR_NONE = "^[!-~]{0,32}" + _END
 NameOrNone = Annotated[str, Meta(pattern=NAME_OR_NONE)]
-Text = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,64}$")]
-Notes = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,500}$")]
+Text = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,64}" + _END)]
+Notes = Annotated[str, Meta(pattern="^[ -~\u00a1-\u024f\u2010-\u2027]{0,500}" + _END)]
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Limit = Annotated[int, Meta(ge=1, le=500)]
