@@ -44,7 +44,8 @@ def chip_kb(kilobytes: float) -> int:
 
 def own_ip() -> str:
     """Return an address of 127.0.0.0/8 that no other board uses, of this or another process."""
-    number = os.getpid() % 2**15 << 9 | next(_numbers) % 2**9
+    # From 127.0.16.0 to 127.250.15.255: 4,096 for each process.
+    number = os.getpid() % 4000 + 1 << 12 | next(_numbers) % 2**12
     return f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}"
 
 

@@ -23,9 +23,15 @@ def pytest_configure(config):
     # Tests keep nothing in the user's cache; a test of the cache sets a folder of its own.
     os.environ["XDG_CACHE_HOME"] = "/dev/null"
     config.addinivalue_line("markers", "campaign: a test that samples its cases, or runs them all")
+    config.addinivalue_line("markers", "long: takes half a minute, and so is begun before others")
     # Workers get the options of the process that starts them, so all have the same seed.
     if config.option.seed is None:
         config.option.seed = random.randrange(_SEEDS)
+
+
+def pytest_collection_modifyitems(items):
+    # Otherwise one worker would be busy with them when all others have nothing more to do.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_report_header(config):

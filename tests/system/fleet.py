@@ -42,7 +42,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def device(self) -> Iterator[Device]:
-        """Lend a board that is on, without a password; a spoiled one is not used again."""
+        """Lend a board that is on, without a password; unless spoiled, it may be lent again."""
         with self._lock:
             device = self._free.pop() if self._free else None
             self._made += device is None
@@ -53,10 +53,13 @@ class Fleet:
         try:
             yield device
         finally:
-            if device.spoiled:
+            # A board that waits takes as much processor time in two seconds as a new one to start.
+            with self._lock:
+                is_kept = not (device.spoiled or self._free)
+                if is_kept:
+                    self._free.append(device)
+            if not is_kept:
                 device.board.stop()
-            else:
-                self._free.append(device)
 
     def run(self, item: pytest.Function) -> None:
         """Run the test *item* together with those that are parallel to it; pass on its result."""

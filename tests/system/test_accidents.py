@@ -76,6 +76,7 @@ def test_the_next_update_gets_in(tmp_path, what):
         device.update(device.next_image(APP))
 
 
+@pytest.mark.long
 def test_a_network_that_was_turned_off_is_joined_again(tmp_path):
     with Device(tmp_path, clumsy(OFFLINE)) as device:
         device.board.wait_for("the network is lost")

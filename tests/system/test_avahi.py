@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# One worker takes all of them, so that Avahi and the boards run once.
+pytestmark = [pytest.mark.xdist_group("avahi"), pytest.mark.long]
+
 HERE = Path(__file__).parent
 TOOLS = ("unshare", "ip", "dbus-daemon", "avahi-daemon", "avahi-browse", "avahi-resolve")
 NAMESPACES = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.getuid() else [])]

@@ -83,6 +83,7 @@ def test_what_is_signed_is_taken_and_nothing_else(tmp_path, transport, kind):
         assert device.board.violation == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [kind for kind, (_, is_data) in KINDS.items() if not is_data])
 def test_what_hawkbit_assigns_is_signed_or_a_failure(tmp_path, kind):
     with WebSite() as site:

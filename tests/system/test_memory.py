@@ -72,6 +72,7 @@ def wrong_datagrams(device, host, i):
         host.say(b"0 %d 1000 %s\n" % (host.port, b"x" * 32))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [refused_at_once, refused_at_the_end, reset, wrong_datagrams])
 def test_after_20_failures_as_much_heap_is_in_use_as_before(tmp_path, how):
     with Device(tmp_path, COMMANDED_APP, password=PASSWORD) as device:

@@ -121,6 +121,7 @@ def in_use(device):
     return min(figures)
 
 
+@pytest.mark.long
 @pytest.mark.campaign
 def test_hostile_requests_leave_page_heap_and_version_as_they_were(
     tmp_path, campaign, record_property

@@ -127,6 +127,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_release_whose_package_is_broken_is_taken_back_and_the_next_one_gets_in(tmp_path, what):
     files = package(BROKEN[what] or {})
