@@ -13,6 +13,7 @@ from mpota import sim
 from mpota.errors import CommandError
 from mpota.image.compile import compile_module
 from mpota.sim import Board, board_process, create_flash, read_flash, rom
+from mpota.sim.address import check_address
 from mpota.sim.board import (
     EXCEPTION,
     POWER_ON,
@@ -571,6 +572,47 @@ if boots < 8:
     command = [sys.executable, "-c", _CHANGING_ENVIRONMENT, tmp_path / "flash.img", own_ip()]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+_STARTING = """
+import sys
+from pathlib import Path
+from mpota.sim import Board
+
+with Board(Path(sys.argv[1]), ip=sys.argv[2]) as board:
+    board.wait_for("^up$")
+    print("up", flush=True)
+    input()
+"""
+
+
+def test_a_board_ends_with_the_process_that_started_it(tmp_path):
+    ip = own_ip()
+    script = """
+import network, socket
+network.WLAN(network.STA_IF).active(True)
+network.WLAN(network.STA_IF).connect("simulated", "")
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 8266))
+print("up")
+s.recvfrom(1)
+"""
+    create_flash(tmp_path / "flash.img", {"/main.py": script.encode()})
+    command = [sys.executable, "-c", _STARTING, tmp_path / "flash.img", ip]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        with pytest.raises(CommandError, match="is taken"):
+            check_address(ip)
+        process.kill()
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            check_address(ip)
+        except CommandError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        else:
+            break
 
 
 def test_a_reset_runs_nothing_more_of_the_program(tmp_path):

