@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The tests wait for boards more than they compute.
-WORKERS := $(shell echo $$(( 3 * $$(nproc) )))
+WORKERS := $(shell echo $$(( 2 * $$(nproc) )))
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
 .PHONY: help demo demo-signed demo-flash demo-pull demo-fleet demo-hawkbit test screenshots campaigns \
