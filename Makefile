@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# The tests wait for boards more than they compute.
-WORKERS := $(shell echo $$(( 2 * $$(nproc) )))
+# The tests wait for boards more than they compute; the campaigns compute more.
+TEST_WORKERS := $(shell echo $$(( 3 * $$(nproc) )))
+CAMPAIGN_WORKERS := $(shell echo $$(( 2 * $$(nproc) )))
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
 .PHONY: help demo demo-signed demo-flash demo-pull demo-fleet demo-hawkbit test screenshots campaigns \
@@ -34,14 +35,14 @@ demo-hawkbit: $(READY) ## Three simulated boards ask hawkBit's interface: a good
 	@$(BIN)/python examples/demo_hawkbit.py
 
 test: $(READY) $(AXE) ## Run every test; campaigns are sampled
-	@$(BIN)/pytest -n $(WORKERS)
+	@$(BIN)/pytest -n $(TEST_WORKERS)
 
 screenshots: $(READY) ## Make the pictures of the pages in docs/images anew
 	@PYTHONPATH=tests:tests/host:tests/system $(BIN)/python tests/browser/screenshots.py docs/images
 	@$(BIN)/python examples/demo_fleet.py --pictures docs/images
 
 campaigns: $(READY) ## Run the campaigns whole: power cuts, torn operations, seeded bugs
-	@$(BIN)/pytest -n $(WORKERS) --campaigns -m campaign
+	@$(BIN)/pytest -n $(CAMPAIGN_WORKERS) --campaigns -m campaign
 
 test-board: $(READY) ## Test updates of a real board: PORT=/dev/ttyUSB0 [HOST=ADDRESS]; its flash is overwritten
 	@[ -n "$(PORT)" ] && [ -n "$$MPOTA_WIFI_SSID" ] || { \
