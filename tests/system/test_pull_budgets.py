@@ -39,6 +39,12 @@ def test_the_heap_of_a_pull_is_little_more_than_that_of_an_upload(tmp_path, reco
     assert kb(pull.question) <= budgets.QUESTION_KB
 
 
+def test_a_pull_is_nearly_as_fast_as_a_loop_that_receives_and_writes(tmp_path, record_property):
+    ours_s, theirs_s = measure_pull.seconds(tmp_path, 2)
+    record_property("pull, of the speed of a loop, flash included", f"{theirs_s / ours_s:.1%}")
+    assert theirs_s / ours_s >= budgets.THROUGHPUT / budgets.TOLERANCE
+
+
 def test_an_idle_poll_is_short(tmp_path, record_property):
     sent, received = measure_pull.bytes_per_idle_poll(tmp_path)
     record_property("bytes of an idle poll", f"{sent} sent, {received} received")

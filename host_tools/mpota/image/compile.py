@@ -23,7 +23,7 @@ _HEADER_SIZE = 4
 _NO_NATIVE_CODE = 0
 _PROCESSORS = {"xtensa": 9, "x64": 2}  # of the ESP8266, and of the simulated board
 
-# A copy, as in sim/board_process.py: modules are compiled in several threads at a time.
+# A copy, as in sim/boots.py: modules are compiled in several threads at a time.
 _ENVIRONMENT = dict(os.environ)
 
 

@@ -52,7 +52,7 @@ class BoardProcess:
         # Three bits for each block of 32 bytes (gc_setup_area() of MicroPython's py/gc.c).
         collector_bytes = own_bytes * 3 // 256
         self._boot = boots.start(
-            Path(__file__).with_name("one_boot.py"),
+            Path(__file__).with_name("boot_server.py"),
             [
                 str(flash.absolute()), str(build_rom()),
                 str(heap_bytes + own_bytes + collector_bytes), str(own_bytes), *scripts,

@@ -1,6 +1,6 @@
 """The processes that are boards from one reset to the next: copies of one that is loaded already.
 
-To load Python and the interpreter takes longer than a board's boot. one_boot.py does it once for
+To load Python and the interpreter takes longer than a board's boot. boot_server.py does it once for
 all boards of this process, and then becomes a copy of itself (fork) for each boot.
 """
 
@@ -98,7 +98,7 @@ def _server(script: Path) -> "_Server":
 
 
 class _Server:
-    """A process of one_boot.py, which ends with this process."""
+    """A process of boot_server.py, which ends with this process."""
 
     def __init__(self, script: Path) -> None:
         self._asking = threading.Lock()
@@ -113,8 +113,11 @@ class _Server:
 
     def ask(self, message: list[str], fds: Iterable[int] = ()) -> int:
         with self._asking:
-            socket.send_fds(self._socket, [json.dumps(message).encode()], list(fds))
-            answer = self._socket.recv(_LONGEST_ANSWER)
+            try:
+                socket.send_fds(self._socket, [json.dumps(message).encode()], list(fds))
+                answer = self._socket.recv(_LONGEST_ANSWER)
+            except (BrokenPipeError, ConnectionResetError):
+                answer = b""
         if not answer:
             raise CommandError("the process that starts simulated boards has ended: start again")
         return int(answer)

@@ -4,11 +4,11 @@ As on the chip, a Ctrl-C that comes while a program runs raises KeyboardInterrup
 among the bytes that it reads; at the prompt it is a byte like any other.
 """
 
-import _signal  # threading and signal themselves would make every boot a tenth longer
-import _thread
 import ctypes
 import mmap
 import os
+import signal
+import threading
 import time
 
 from rom_modules import control
@@ -29,24 +29,24 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
     may_interrupt.value = 0  # of an earlier boot
     # The interpreter sets a handler for the signal of Ctrl-C while a program runs, and none at the
     # prompt. The signal itself is not used: two at once would end the process.
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    _signal.signal(_signal.SIGUSR1, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
     libc = ctypes.CDLL(None)
     action = ctypes.create_string_buffer(_SIGACTION_BYTES)
-    main = _thread.get_ident()
+    main = threading.get_ident()
     line = os.dup(0)
     program, typed = os.pipe()
     os.dup2(program, 0)
     os.close(program)
 
     def runs_a_program() -> bool:
-        libc.sigaction(_signal.SIGINT, None, action)
+        libc.sigaction(signal.SIGINT, None, action)
         return bool(may_interrupt.value and ctypes.c_size_t.from_buffer(action).value)
 
     def interrupt() -> None:
         interpreter.mp_sched_keyboard_interrupt()
         for _ in range(_TIMES):  # a wait that begins just now would miss the first signal
-            _signal.pthread_kill(main, _signal.SIGUSR1)
+            signal.pthread_kill(main, signal.SIGUSR1)
             time.sleep(_AGAIN_S)
 
     def receive() -> None:
@@ -60,4 +60,4 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
                     os.write(typed, _CTRL_C)
             os.write(typed, last)
 
-    _thread.start_new_thread(receive, ())
+    threading.Thread(target=receive, daemon=True).start()

@@ -8,11 +8,11 @@ between two bytecodes. Here it does so while there are timers, after as much pro
 machine.WDT waits: so a busy machine does no harm.
 """
 
-import _signal  # threading and signal themselves would make every boot a tenth longer
-import _thread
 import ctypes
 import mmap
 import os
+import signal
+import threading
 import time
 
 from rom_modules import control
@@ -33,11 +33,11 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
     function.value = ticked.value = 0  # of an earlier boot
     schedule = interpreter.mp_sched_schedule
     schedule.restype = ctypes.c_bool
-    _signal.signal(_signal.SIGUSR1, lambda *_: None)
-    main = _thread.get_ident()
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    main = threading.get_ident()
     limit_s = ctypes.c_uint32.from_buffer(page, control.WATCHDOG_MS).value / 1000
     request = ctypes.c_uint32.from_buffer(page, control.REQUEST)
-    doing = _open(f"/proc/self/task/{_thread.get_native_id()}/syscall")
+    doing = _open(f"/proc/self/task/{threading.get_native_id()}/syscall")
 
     def tick_for_ever() -> None:
         called_at = time.process_time()
@@ -48,7 +48,7 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
             if ticked.value:
                 if time.process_time() - called_at > limit_s:
                     request.value = control.REQUEST_WATCHDOG
-                    os.kill(os.getpid(), _signal.SIGKILL)
+                    os.kill(os.getpid(), signal.SIGKILL)
             else:
                 called_at = time.process_time()
                 address = ctypes.c_void_p(function.value)
@@ -56,9 +56,9 @@ def start(interpreter: ctypes.CDLL, page: mmap.mmap) -> None:
                 if not schedule(address, address):  # the queue is full; the argument may be any
                     ticked.value = 0
             if doing is not None and os.pread(doing, 6, 0).startswith(_WAITS):
-                _signal.pthread_kill(main, _signal.SIGUSR1)
+                signal.pthread_kill(main, signal.SIGUSR1)
 
-    _thread.start_new_thread(tick_for_ever, ())
+    threading.Thread(target=tick_for_ever, daemon=True).start()
 
 
 def _open(path: str) -> int | None:

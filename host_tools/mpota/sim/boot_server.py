@@ -1,6 +1,6 @@
 """The boots of simulated boards, each a copy (fork) of this process: MicroPython is run in it.
 
-Started by boots.py as `python -S -E one_boot.py SITE`. Its standard input is a socket on which
+Started by boots.py as `python -S -E boot_server.py SITE`. Its standard input is a socket on which
 messages come, lists as JSON, each of which gets a number as its answer:
 
 - `["start", FLASH, ROM, HEAP, OWN, SCRIPT…]`, with the files for the standard input and output and
@@ -14,6 +14,7 @@ import ctypes
 import json
 import mmap
 import os
+import signal
 import socket
 import sys
 
@@ -25,7 +26,6 @@ import timer_interrupt
 from rom_modules import control
 
 _PR_SET_PDEATHSIG = 1
-_SIGKILL = 9
 _LONGEST_MESSAGE = 65536  # bytes
 
 # It is compiled in the board's heap and stays there, so the rest is in rom_modules/power.py.
@@ -75,7 +75,7 @@ def main() -> None:
             answer = os.fork()
             if answer == 0:
                 messages.close()
-                libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 os.setsid()
                 for fd, to in ((fds[0], 0), (fds[1], 1), (fds[1], 2)):
                     os.dup2(fd, to)
