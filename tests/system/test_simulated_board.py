@@ -12,7 +12,7 @@ from boards import board_that_runs, board_with, own_ip, small_image
 from mpota import sim
 from mpota.errors import CommandError
 from mpota.image.compile import compile_module
-from mpota.sim import Board, board_process, create_flash, read_flash, rom
+from mpota.sim import Board, board_process, boots, create_flash, read_flash, rom
 from mpota.sim.address import check_address
 from mpota.sim.board import (
     EXCEPTION,
@@ -565,6 +565,15 @@ def test_boards_start_while_the_environment_changes(tmp_path):
     command = [sys.executable, "-c", _CHANGING_ENVIRONMENT, tmp_path / "flash.img", own_ip()]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_that_the_process_which_starts_boards_has_ended_is_said_in_words():
+    server = boots._Server(Path(board_process.__file__).with_name("boot_server.py"))
+    server._process.kill()
+    server._process.wait()
+    for _ in range(2):
+        with pytest.raises(CommandError, match="starts boards has ended: run the command again"):
+            server.ask(["wait", "1"])
 
 
 _STARTING = """

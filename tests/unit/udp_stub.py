@@ -61,4 +61,6 @@ class Listener(ArduinoOTA):
         said = len(self.net.sent)
         self.net.inbox.append((data, address))
         self.handle()
+        while self.next:  # on a busy machine, its time may be over before it has answered
+            self.handle()
         return self.net.sent[said:]

@@ -119,7 +119,7 @@ class _Server:
             except (BrokenPipeError, ConnectionResetError):
                 answer = b""
         if not answer:
-            raise CommandError("the process that starts simulated boards has ended: start again")
+            raise CommandError("the process that starts boards has ended: run the command again")
         return int(answer)
 
 
